@@ -1,0 +1,88 @@
+# make | make test | make lint | make demo | make bench | make install      MODE=release|double|asan|ubsan|tsan
+MODE ?= release
+B := build/$(MODE)
+CC ?= gcc
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+FLOAT := -ffp-contract=off -fno-math-errno -fno-trapping-math
+CFLAGS ?= -O3 -g
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) $(FLOAT) -pthread -MMD -MP -I.
+ALL_LDFLAGS := $(LDFLAGS) -pthread
+ifeq ($(MODE),double)
+ALL_CFLAGS += -DDIFFRL_DOUBLE
+else ifneq ($(filter asan ubsan tsan,$(MODE)),)
+SAN := $(patsubst asan,address,$(patsubst ubsan,undefined,$(patsubst tsan,thread,$(MODE))))
+ALL_CFLAGS += -O1 -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=$(SAN)
+endif
+
+# dependencies: Debian's packages, or <NAME>_DIR=folder with include/ and lib/
+OPENBLAS_CFLAGS := $(if $(OPENBLAS_DIR),-I$(OPENBLAS_DIR)/include,$(shell pkg-config --cflags openblas 2>/dev/null))
+OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR)/lib -Wl$(comma)-rpath$(comma)$(OPENBLAS_DIR)/lib -lopenblas,$(shell pkg-config --libs openblas 2>/dev/null || echo -lopenblas))
+CJSON_CFLAGS := $(if $(CJSON_DIR),-I$(CJSON_DIR)/include,$(shell pkg-config --cflags libcjson 2>/dev/null))
+CJSON_LIBS := $(if $(CJSON_DIR),-L$(CJSON_DIR)/lib -lcjson,$(shell pkg-config --libs libcjson 2>/dev/null || echo -lcjson))
+HDF5_CFLAGS := $(if $(HDF5_DIR),-I$(HDF5_DIR)/include,$(shell pkg-config --cflags hdf5 2>/dev/null))
+HDF5_LIBS := $(if $(HDF5_DIR),-L$(HDF5_DIR)/lib -lhdf5,$(shell pkg-config --libs hdf5 2>/dev/null || echo -lhdf5))
+MUJOCO_CFLAGS := $(if $(MUJOCO_DIR),-I$(MUJOCO_DIR)/include)
+MUJOCO_SO := $(if $(MUJOCO_DIR),$(firstword $(wildcard $(MUJOCO_DIR)/lib/libmujoco.so* $(MUJOCO_DIR)/libmujoco.so*)))
+MUJOCO_LIBS := $(if $(MUJOCO_SO),$(MUJOCO_SO) -Wl$(comma)-rpath$(comma)$(abspath $(dir $(MUJOCO_SO))),-lmujoco)
+RANDOM123_CFLAGS := $(if $(RANDOM123_DIR),-I$(RANDOM123_DIR)/include)
+comma := ,
+
+FLOORS := core datasets envs diffusion policy rl
+HELPER_SRC := datasets/hdf5.c
+SRC := $(filter-out $(HELPER_SRC),$(wildcard $(FLOORS:=/*.c)))
+CLI_SRC := $(wildcard cli/*.c)
+OBJ := $(SRC:%.c=$(B)/%.o)
+LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(MUJOCO_LIBS) -lm
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
+
+all: $(B)/diffrl $(B)/diffrl-hdf5
+
+$(B)/core/kernels_avx512.o: ALL_CFLAGS += -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
+$(B)/core/kernels_avx2.o: ALL_CFLAGS += -mavx2 -mfma
+$(B)/core/kernels_blas.o: ALL_CFLAGS += $(OPENBLAS_CFLAGS)
+$(B)/core/json.o: ALL_CFLAGS += $(CJSON_CFLAGS)
+$(B)/core/rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
+$(B)/datasets/hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
+$(B)/envs/models.o: $(wildcard envs/models/*.xml)
+$(B)/envs/mujoco.o: ALL_CFLAGS += $(MUJOCO_CFLAGS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/diffrl: $(CLI_SRC:%.c=$(B)/%.o) $(OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/episodes.o datasets/murmur.o core/json.o core/error.o)
+$(B)/diffrl-hdf5: $(HELPER_OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
+$(B)/libdiffrl-all.a: $(OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/tests/test_%: $(B)/tests/test_%.o $(B)/libdiffrl-all.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(B)/tests/test_rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
+
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+setup:
+	@scripts/setup.sh
+lint:
+	@scripts/setup.sh lint
+	@scripts/lint.sh
+format:
+	@scripts/setup.sh lint
+	clang-format -i $(wildcard $(foreach d,$(FLOORS) cli tests,$(d)/*.[ch]))
+# set-up may install pkg-config, which is asked when a makefile is read: so read it again
+test: setup
+	@$(MAKE) --no-print-directory $(JOBS) run-tests
+run-tests: all $(TESTS)
+	@for t in $(TESTS); do \
+	  if out=$$(./$$t 2>&1); then \
+	    echo "$${t##*/}: $$(echo "$$out" | sed -n 's/^.*PASSED.*] *\([0-9]* test\).*/\1s passed/p')"; \
+	  else echo "$$out"; echo "$${t##*/}: failed"; exit 1; fi; done
+clean:
+	rm -rf build
+.PHONY: all setup lint format test run-tests clean
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

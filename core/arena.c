@@ -1,0 +1,90 @@
+/* arena.c -- a list of chunks; a block never moves. */
+#include "core/arena.h"
+#include "core/check.h"
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+enum { GAP = 64 };
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+enum { GAP = 0 };
+#endif
+
+enum { ALIGN = 64, MAX_CHUNKS = 48 };
+#define FIRST_CHUNK ((size_t)1 << 18)
+
+struct Arena {
+  unsigned char *chunk[MAX_CHUNKS]; /* sizes double, so 48 chunks outlast any memory */
+  size_t size[MAX_CHUNKS];
+  size_t current, used; /* chunk in use, bytes used in it */
+  size_t total;
+};
+
+static void add_chunk(Arena *arena, size_t index, size_t bytes) {
+  CHECK(index < MAX_CHUNKS, "arena: too many chunks");
+  size_t size = index ? 2 * arena->size[index - 1] : FIRST_CHUNK;
+  if (size < bytes) size = (bytes + 4095) / 4096 * 4096;
+  CHECK(posix_memalign((void **)&arena->chunk[index], 4096, size) == 0, "out of memory: %zu bytes",
+        size);
+  arena->size[index] = size;
+  ASAN_POISON_MEMORY_REGION(arena->chunk[index], size);
+}
+
+Arena *arena_new(void) {
+  Arena *arena = calloc(1, sizeof *arena);
+  CHECK(arena, "out of memory");
+  add_chunk(arena, 0, 0);
+  return arena;
+}
+
+void arena_free(Arena *arena) {
+  if (!arena) return;
+  for (size_t i = 0; i < MAX_CHUNKS && arena->chunk[i]; i++) {
+    ASAN_UNPOISON_MEMORY_REGION(arena->chunk[i], arena->size[i]);
+    free(arena->chunk[i]);
+  }
+  free(arena);
+}
+
+void *arena_alloc(Arena *arena, size_t bytes) {
+  CHECK(bytes < SIZE_MAX / 4, "arena: a block of %zu bytes", bytes);
+  size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN + GAP;
+  while (arena->used + need > arena->size[arena->current]) {
+    arena->current++, arena->used = 0;
+    if (!arena->chunk[arena->current]) add_chunk(arena, arena->current, need);
+  }
+  unsigned char *block = arena->chunk[arena->current] + arena->used;
+  arena->used += need, arena->total += bytes;
+  ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+  return memset(block, 0, bytes);
+}
+
+char *arena_text(Arena *arena, const char *format, ...) {
+  va_list args, again;
+  va_start(args, format);
+  va_copy(again, args);
+  int length = vsnprintf(NULL, 0, format, args);
+  char *text = arena_alloc(arena, (size_t)length + 1);
+  vsnprintf(text, (size_t)length + 1, format, again);
+  va_end(args);
+  va_end(again);
+  return text;
+}
+
+ArenaMark arena_mark(const Arena *arena) { return (ArenaMark){ arena->current, arena->used }; }
+
+void arena_reset(Arena *arena, ArenaMark mark) {
+  for (size_t i = mark.chunk; i < MAX_CHUNKS && arena->chunk[i]; i++) {
+    size_t from = i == mark.chunk ? mark.used : 0;
+    ASAN_POISON_MEMORY_REGION(arena->chunk[i] + from, arena->size[i] - from);
+  }
+  arena->current = mark.chunk, arena->used = mark.used;
+}
+
+size_t arena_bytes(const Arena *arena) { return arena->total; }

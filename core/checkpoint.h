@@ -1,0 +1,57 @@
+/* checkpoint.h -- a set of named tensors and texts as one safetensors file.
+ *
+ * Any reader of the format opens it.  `__metadata__` is text only, keys sorted; tensors are sorted
+ * by name (their bytes by element size first), so equal content is an equal file.  A checksum per tensor and one over the header are
+ * in the metadata; a file cut short or with a flipped byte is refused.  Saving writes a temporary
+ * file, syncs, renames and syncs the folder: at any instant the old or the new file is whole. */
+#ifndef CORE_CHECKPOINT_H
+#define CORE_CHECKPOINT_H
+#include "core/arena.h"
+#include "core/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { CHECKPOINT_F32, CHECKPOINT_F64, CHECKPOINT_U8, CHECKPOINT_I64 } CheckpointType;
+
+typedef struct {
+  const char *name;
+  CheckpointType type;
+  int rank; /* 0 to 4 */
+  int64_t shape[4];
+  void *data; /* dense, row-major; writer: caller-owned; reader: owned by the arena */
+} CheckpointTensor;
+
+typedef struct {
+  const char *key, *value;
+} CheckpointText;
+
+typedef struct {
+  Arena *arena; /* caller-owned; holds what checkpoint_add copies and what checkpoint_load reads */
+  CheckpointTensor *tensor;
+  CheckpointText *text;
+  size_t tensors, texts, tensor_room, text_room;
+} Checkpoint;
+
+void checkpoint_init(Checkpoint *checkpoint, Arena *arena);
+
+/* Name and texts are copied, data is referred to.  A repeated name is a CHECK, and so are the keys
+ * "format", "checksum" and "checksum/...", which saving adds and loading takes away. */
+void checkpoint_add(Checkpoint *checkpoint, const char *name, CheckpointType type, int rank,
+                    const int64_t *shape, void *data);
+void checkpoint_add_text(Checkpoint *checkpoint, const char *key, const char *value);
+
+const CheckpointTensor *checkpoint_tensor(const Checkpoint *checkpoint, const char *name);
+const char *checkpoint_text(const Checkpoint *checkpoint, const char *key); /* NULL if absent */
+
+/* False and FAIL_RUNNING if the disk is full or the folder is not writable; the old file stands. */
+bool checkpoint_save(const Checkpoint *checkpoint, const char *path, Error *error);
+
+/* Into an empty set; data and texts live in its arena.  False and FAIL_INPUT with the reason (not
+ * safetensors, cut short, checksum of tensor X, newer format) on anything not written whole.  Files
+ * by other writers load; `verified` (nullable) says whether checksums were there. */
+bool checkpoint_load(Checkpoint *checkpoint, const char *path, bool *verified, Error *error);
+
+size_t checkpoint_element_size(CheckpointType type);
+
+#endif

@@ -1,0 +1,212 @@
+/* graph.c -- recording: nodes, sharing of equal ones, and gradients as more nodes. */
+#include "core/graph.h"
+#include "core/ops.h"
+#include "core/tape.h"
+#include <string.h>
+
+Graph *graph_new(Arena *arena, const GraphSpec *spec) {
+  Graph *g = arena_alloc(arena, sizeof *g);
+  g->arena = arena, g->spec = *spec, g->fresh = true;
+  CHECK(spec->kernels && spec->max_rows > 0, "graph: kernels and max_rows are needed");
+  if (!g->spec.group) g->spec.group = spec->max_rows;
+  if (!g->spec.lane) g->spec.lane = g->spec.group;
+  if (g->spec.lane > g->spec.group) g->spec.lane = g->spec.group;
+  g->node = arena_array(arena, Tensor *, TAPE_MAX_NODES);
+  return g;
+}
+
+/* ---- nodes ----------------------------------------------------------------------------------- */
+
+static uint64_t hash_bytes(uint64_t h, const void *data, size_t size) {
+  const unsigned char *bytes = data;
+  for (size_t i = 0; i < size; i++) h = (h ^ bytes[i]) * 1099511628211u; /* FNV-1a */
+  return h;
+}
+
+static unsigned hash_recipe(const Op *op, const Recipe *recipe) {
+  uint64_t h = hash_bytes((uintptr_t)op, recipe->in, sizeof recipe->in);
+  h = hash_bytes(h, &recipe->attr, sizeof recipe->attr);
+  return (unsigned)(h >> 32) % TAPE_BUCKETS;
+}
+
+static bool same(const Tensor *t, const Op *op, const Recipe *recipe, Shape shape) {
+  return t->op == op && !memcmp(t->in, recipe->in, sizeof t->in) &&
+         !memcmp(&t->attr, &recipe->attr, sizeof t->attr) && t->k == shape.k && t->e == shape.e &&
+         t->n == shape.n;
+}
+
+/* kind, phase and what the node depends on, from its inputs */
+static void infer(Tensor *t, const Recipe *recipe) {
+  bool rows = recipe->rows, sums = false;
+  int phase = 0;
+  for (int i = 0; i < OP_INPUTS && t->in[i]; i++) {
+    const Tensor *x = t->in[i];
+    if (x->kind == ROW) rows = true, phase = x->phase > phase ? x->phase : phase;
+    if (x->kind == SUM) sums = true;
+    t->reads |= x->reads;
+    t->trains |= x->trains;
+  }
+  for (int i = 0; i < OP_INPUTS && t->in[i]; i++) {
+    int after = t->in[i]->phase + (rows ? 1 : 0);
+    if (t->in[i]->kind == SUM && after > phase) phase = after;
+  }
+  t->in_lane = rows;
+  t->kind = rows && !t->op->adds ? ROW : rows || sums || t->op->adds ? SUM : ONCE;
+  t->phase = t->kind == ONCE ? 0 : phase;
+  if (t->op->random && t->kind == ONCE) t->reads |= 1u << READS_ALWAYS;
+}
+
+static Tensor *new_node(Graph *g, const Op *op, Shape shape) {
+  CHECK(!g->sealed, "graph: %s recorded after sealing", op->name);
+  CHECK(g->nodes < TAPE_MAX_NODES, "graph: more than %d nodes", TAPE_MAX_NODES);
+  Tensor *t = arena_alloc(g->arena, sizeof *t);
+  *t = (Tensor){ .g = g, .op = op, .id = g->nodes, .k = shape.k, .e = shape.e, .n = shape.n };
+  t->ld = row_stride(shape.n);
+  return g->node[g->nodes++] = t;
+}
+
+Tensor *record(Graph *g, const Op *op, Shape shape, const Recipe *recipe) {
+  unsigned bucket = hash_recipe(op, recipe);
+  if (!op->random)
+    for (Tensor *t = g->bucket[bucket]; t; t = t->next)
+      if (same(t, op, recipe, shape)) return t;
+  Tensor *t = new_node(g, op, shape);
+  memcpy(t->in, recipe->in, sizeof t->in);
+  t->attr = recipe->attr;
+  infer(t, recipe);
+  CHECK(t->phase < TAPE_MAX_PHASES, "graph: more than %d phases", TAPE_MAX_PHASES);
+  t->next = g->bucket[bucket];
+  return g->bucket[bucket] = t;
+}
+
+static const Op op_aux = { .name = "aux" };
+
+Tensor *record_aux(Tensor *y, Shape shape) {
+  if (y->aux) return y->aux;
+  Tensor *t = new_node(y->g, &op_aux, shape);
+  t->kind = y->kind, t->phase = y->phase, t->reads = y->reads, t->in_lane = y->in_lane;
+  t->twin = y;
+  return y->aux = t;
+}
+
+Rng graph_stream(Graph *g, const char *name) {
+  for (int i = 0; i < g->names; i++)
+    CHECK(strcmp(g->name[i], name), "graph: the name \"%s\" is taken", name);
+  CHECK(g->names < TAPE_MAX_NAMES, "graph: more than %d names", TAPE_MAX_NAMES);
+  g->name[g->names++] = name;
+  return rng_stream(g->spec.seed, name);
+}
+
+bool graph_trains(const Graph *g, const Params *params) { return g->spec.trained == params; }
+const Kernels *graph_kernels(const Graph *g) { return g->spec.kernels; }
+Arena *graph_arena(const Graph *g) { return g->arena; }
+const Params *graph_trained(const Graph *g) { return g->spec.trained; }
+
+/* the bit of these Params in Tensor.reads */
+static uint32_t params_bit(Graph *g, const Params *params) {
+  for (int i = 0; i < g->n_params; i++)
+    if (g->params[i] == params) return 1u << i;
+  CHECK(g->n_params < TAPE_MAX_PARAMS, "graph: too many Params");
+  g->params[g->n_params] = params;
+  return 1u << g->n_params++;
+}
+
+Tensor *record_params(Graph *g, const Op *op, Shape shape, const Params *params, int slot,
+                      const int more[3]) {
+  CHECK(params->values, "%s: not allocated yet", params->block);
+  Recipe recipe = { .attr = { .p = params, .i = { slot } } };
+  if (more) memcpy(recipe.attr.i + 1, more, 3 * sizeof *more);
+  Tensor *t = record(g, op, shape, &recipe);
+  t->reads |= params_bit(g, params);
+  t->trains = graph_trains(g, params);
+  return t;
+}
+
+/* ---- gradients ------------------------------------------------------------------------------- */
+
+bool grad_wanted(const Tensor *x) { return x->g->wanted[x->id]; }
+
+void grad_add(Tensor *x, Tensor *dx) {
+  if (!grad_wanted(x)) return;
+  CHECK(dx->k == x->k && dx->e == x->e && dx->n == x->n, "gradient of %s: shape [%d, %d, %d]",
+        x->op->name, dx->k, dx->e, dx->n);
+  Tensor **adjoint = &x->g->adjoint[x->id];
+  *adjoint = *adjoint ? t_add(*adjoint, dx) : dx;
+}
+
+/* walk back from y; recipes record nodes with higher ids, which are not visited */
+static void walk_back(Tensor *y, Tensor *dy) {
+  Graph *g = y->g;
+  g->adjoint[y->id] = dy;
+  for (int id = y->id; id >= 0; id--) {
+    Tensor *t = g->node[id];
+    if (!g->adjoint[id] || !g->wanted[id] || !t->op->grad) continue;
+    t->op->grad(t, g->adjoint[id]);
+  }
+}
+
+static void start_gradient(Graph *g) {
+  if (!g->wanted) {
+    g->wanted = arena_array(g->arena, bool, TAPE_MAX_NODES);
+    g->adjoint = arena_array(g->arena, Tensor *, TAPE_MAX_NODES);
+  }
+  memset(g->wanted, 0, TAPE_MAX_NODES * sizeof *g->wanted);
+  memset(g->adjoint, 0, TAPE_MAX_NODES * sizeof *g->adjoint);
+}
+
+Tensor *t_grad(Tensor *y, Tensor *x) {
+  Graph *g = y->g;
+  CHECK(x->kind == ROW, "t_grad: with respect to row nodes only");
+  start_gradient(g);
+  g->wanted[x->id] = true;
+  for (int id = x->id + 1; id <= y->id; id++)
+    for (int i = 0; i < OP_INPUTS && g->node[id]->in[i]; i++)
+      if (g->node[id]->op->grad && g->wanted[g->node[id]->in[i]->id]) g->wanted[id] = true;
+  if (!g->wanted[y->id]) return NULL;
+  Tensor *one = t_number(g, 1);
+  walk_back(y, y->kind == ROW ? t_spread(one, y, 1) : one);
+  return g->adjoint[x->id];
+}
+
+void graph_minimise(Tensor *loss) {
+  Graph *g = loss->g;
+  CHECK(g->spec.trained && !g->minimises, "graph_minimise: once, on a tape that trains");
+  CHECK(loss->kind == SUM && loss->k == 1 && loss->e == 1 && loss->n == 1,
+        "graph_minimise: the loss must be a scalar sum");
+  start_gradient(g);
+  for (int id = 0; id <= loss->id; id++) g->wanted[id] = g->node[id]->trains;
+  g->minimises = true;
+  walk_back(loss, t_number(g, 1));
+  graph_keep(loss);
+}
+
+Tensor *graph_override(Graph *g, const char *name) {
+  Rng rng = rng_stream(g->spec.seed, name);
+  for (int id = 0; id < g->nodes; id++) {
+    Tensor *t = g->node[id];
+    if (!t->op->random || !t->op->run || memcmp(&t->attr.rng, &rng, sizeof rng)) continue;
+    bool rows = t->kind == ROW;
+    t->op = rows ? &op_input : &op_given;
+    t->place = rows ? PLACE_BOUND : PLACE_FIXED;
+    if (!rows) t->data = arena_array(g->arena, real, (size_t)t->k * (size_t)t->ld);
+    return t;
+  }
+  CHECK(false, "graph_override: no random node \"%s\"", name);
+  return NULL;
+}
+
+void graph_keep(Tensor *t) { t->kept = true; }
+
+void graph_seal(Graph *g) {
+  CHECK(!g->sealed, "graph: sealed twice");
+  g->sealed = true;
+  tape_plan(g);
+}
+
+GraphSize graph_size(const Graph *g) {
+  GraphSize size = { .nodes = g->nodes, .phases = g->phases };
+  for (int i = 0; i < g->nodes; i++) size.live += g->node[i]->live;
+  size.lane_bytes = g->lane_size * sizeof(real), size.kept_bytes = g->kept_size * sizeof(real);
+  size.sum_bytes = g->sum_size * sizeof(real);
+  return size;
+}

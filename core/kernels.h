@@ -1,0 +1,72 @@
+/* kernels.h -- the loops that take the time, one table for each instruction set.
+ *
+ * Every output of a product is one chain of fused multiply-adds over k, ascending, starting from
+ * the initial value; element-wise functions are polynomials written with fma.  So AVX-512, AVX2
+ * and plain C give the same bits, and a row alone equals the row in a batch.  OpenBLAS is the
+ * fourth table, for comparison and for CPUs that the others do not know; its bits are its own. */
+#ifndef CORE_KERNELS_H
+#define CORE_KERNELS_H
+#include "core/error.h"
+#include "core/real.h"
+#include <stddef.h>
+
+/* C[i, j] = init[i * init_row + j] + sum_k A[i * ai + k * ak] B(k, j), i < m, j < n.
+ * n is a multiple of 16.  B(k, j) = b[(j / 32) * bpanel + k * bk + j % 32]: packed panels of 32
+ * columns (bk 32, bpanel 32 K) or plain rows (bk its stride, bpanel 32).  init NULL: zeros;
+ * init == c with init_row == ldc accumulates. */
+typedef struct {
+  int m, n, k;
+  const real *a;
+  ptrdiff_t ai, ak;
+  const real *b;
+  ptrdiff_t bk, bpanel;
+  const real *init;
+  ptrdiff_t init_row;
+  real *c;
+  ptrdiff_t ldc;
+} Gemm;
+
+/* y = f(x) for n reals; slope (nullable) receives f'(x).  In place is fine. */
+typedef void MapKernel(const real *x, real *y, real *slope, int n);
+
+/* name, and whether f(0) = 0 (else padding must be cleared) */
+#define KERNEL_MAPS(M)                                                                             \
+  M(mish, 1)                                                                                       \
+  M(relu, 1) M(tanh, 1) M(silu, 1) M(gelu, 1) M(exp, 0) M(square, 1) M(abs, 1) M(softplus, 0)      \
+      M(log, 0)
+typedef enum {
+#define MAP_ENUM(name, zero) MAP_##name,
+  KERNEL_MAPS(MAP_ENUM)
+#undef MAP_ENUM
+      MAP_COUNT
+} Map;
+
+/* one Adam step on n numbers (Kingma & Ba 2015; decoupled decay as in AdamW) */
+typedef struct {
+  real lr, beta1, beta2, eps, decay; /* decay: lr * weight decay */
+  real scale;                        /* of the gradient: from clipping */
+  real fix1, fix2;                   /* 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
+} AdamStep;
+
+typedef struct {
+  const char *name;
+  int packs; /* products want packed panels */
+  void (*gemm)(const Gemm *product);
+  MapKernel *map[MAP_COUNT];
+  void (*mul)(const real *a, const real *b, real *y, int n);
+  void (*add)(const real *a, const real *b, real *y, int n);
+  void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
+} Kernels;
+
+extern const Kernels kernels_plain;
+#ifndef DIFFRL_DOUBLE
+extern const Kernels kernels_avx2, kernels_avx512, kernels_blas;
+#endif
+
+/* "own": the best of ours for this CPU; "avx512", "avx2", "plain"; "openblas" after comparing a
+ * few products with plain C.  NULL and an error if it cannot run here or is wrong. */
+const Kernels *kernels_find(const char *name, Error *error);
+
+const char *map_name(Map map);
+
+#endif

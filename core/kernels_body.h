@@ -1,0 +1,111 @@
+/* kernels_body.h -- the kernels, written once over a vector type and compiled for each
+ * instruction set by a file that defines V, VW, TILE, vload, vstore, vset and vfma (or nothing:
+ * plain C).  The loops over elements are left to the compiler's vectoriser; they contain nothing
+ * but IEEE operations and fma, so every build gives the same bits. */
+#include "core/kernels.h"
+#include "core/vecmath.h"
+#include <math.h>
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+#ifdef V
+#define INLINE static inline __attribute__((always_inline))
+
+/* M rows by NV vectors; j0 is a multiple of the tile's width */
+INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
+  V acc[TILE][2];
+  const real *a = p->a + i0 * p->ai, *b = p->b + (j0 / 32) * p->bpanel + j0 % 32;
+  const real *init = p->init ? p->init + i0 * p->init_row + j0 : NULL;
+  real *c = p->c + i0 * p->ldc + j0;
+#pragma GCC unroll 12
+  for (int i = 0; i < M; i++)
+    for (int v = 0; v < NV; v++)
+      acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
+  for (int k = 0; k < p->k; k++, b += p->bk) {
+    V b0 = vload(b), b1 = NV > 1 ? vload(b + VW) : b0;
+#pragma GCC unroll 12
+    for (int i = 0; i < M; i++) {
+      V s = vset(a[i * p->ai + k * p->ak]);
+      acc[i][0] = vfma(s, b0, acc[i][0]);
+      if (NV > 1) acc[i][1] = vfma(s, b1, acc[i][1]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < M; i++)
+    for (int v = 0; v < NV; v++) vstore(c + i * p->ldc + v * VW, acc[i][v]);
+}
+
+/* all rows of one column strip */
+INLINE void strip(const Gemm *p, int j0, const int NV) {
+  int i = 0;
+  for (; i + TILE <= p->m; i += TILE) tile(p, i, j0, TILE, NV);
+  if (TILE > 8 && i + 8 <= p->m) tile(p, i, j0, 8, NV), i += 8;
+  if (i + 4 <= p->m) tile(p, i, j0, 4, NV), i += 4;
+  if (i + 2 <= p->m) tile(p, i, j0, 2, NV), i += 2;
+  if (i < p->m) tile(p, i, j0, 1, NV);
+}
+
+static void gemm(const Gemm *p) {
+  int j = 0;
+  for (; j + 2 * VW <= p->n; j += 2 * VW) strip(p, j, 2);
+  for (; j < p->n; j += VW) strip(p, j, 1);
+}
+
+#else
+
+static void gemm(const Gemm *p) {
+  for (int i = 0; i < p->m; i++)
+    for (int j = 0; j < p->n; j += 16) {
+      real acc[16] = { 0 };
+      const real *b = p->b + (j / 32) * p->bpanel + j % 32;
+      if (p->init)
+        for (int l = 0; l < 16; l++) acc[l] = p->init[i * p->init_row + j + l];
+      for (int k = 0; k < p->k; k++) {
+        real s = p->a[i * p->ai + k * p->ak];
+        for (int l = 0; l < 16; l++) acc[l] = vecmath_fma(s, b[k * p->bk + l], acc[l]);
+      }
+      for (int l = 0; l < 16; l++) p->c[i * p->ldc + j + l] = acc[l];
+    }
+}
+#endif
+
+/* ---- element-wise functions ------------------------------------------------------------------ */
+
+#define MAP_KERNEL(name, zero)                                                                     \
+  static void map_##name##_kernel(const real *x, real *y, real *slope, int n) {                    \
+    if (slope)                                                                                     \
+      for (int i = 0; i < n; i++) {                                                                \
+        real d, f = vecmath_##name(x[i], &d);                                                      \
+        y[i] = f, slope[i] = d;                                                                    \
+      }                                                                                            \
+    else                                                                                           \
+      for (int i = 0; i < n; i++) {                                                                \
+        real d;                                                                                    \
+        y[i] = vecmath_##name(x[i], &d);                                                           \
+      }                                                                                            \
+  }
+KERNEL_MAPS(MAP_KERNEL)
+
+static void mul(const real *a, const real *b, real *y, int n) {
+  for (int i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+static void add(const real *a, const real *b, real *y, int n) {
+  for (int i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, int n) {
+  for (int i = 0; i < n; i++) {
+    real d = g[i] * s->scale;
+    real m1 = s->beta1 * m[i] + (1 - s->beta1) * d;
+    real v1 = s->beta2 * v[i] + (1 - s->beta2) * d * d;
+    m[i] = m1, v[i] = v1;
+    w[i] = w[i] - s->decay * w[i] - s->lr * (m1 * s->fix1) / (vecmath_sqrt(v1) * s->fix2 + s->eps);
+  }
+}
+
+#define MAP_ENTRY(name, zero) map_##name##_kernel,
+#define KERNEL_TABLE(title, packed)                                                                \
+  {                                                                                                \
+    .name = title, .packs = packed, .gemm = gemm, .map = { KERNEL_MAPS(MAP_ENTRY) }, .mul = mul,   \
+    .add = add, .adam = adam                                                                       \
+  }

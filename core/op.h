@@ -1,0 +1,111 @@
+/* op.h -- what an op is, for those who write one.
+ *
+ * An op is a const struct: how to run it on a lane of rows, and how its gradient is recorded.
+ * `record` infers kind and phase from the inputs; the op's constructor (ops.h) checks shapes. */
+#ifndef CORE_OP_H
+#define CORE_OP_H
+#include "core/check.h"
+#include "core/graph.h"
+#include "core/rng.h"
+#include <stddef.h>
+
+typedef enum { ONCE, ROW, SUM } Kind;
+
+/* the rows a run function works on */
+typedef struct {
+  const Graph *g;
+  int phase;
+  int row0, rows; /* rows is 1 for ONCE nodes and for SUM nodes computed after a phase */
+  real *scratch;  /* of this worker */
+  real *sums;     /* the group's block of sums; NULL outside lanes */
+} Lane;
+
+typedef struct Op {
+  const char *name;
+  void (*run)(const Lane *lane, const Tensor *y);
+  void (*grad)(Tensor *y, Tensor *dy); /* NULL: constant for all that comes after */
+  bool random;                         /* never shared; runs every time */
+  bool adds;                           /* SUM: run adds a lane's share to the group's block */
+  bool into_slot; /* adds to the gradient of slot attr.i[0], wherever it runs */
+  bool in_place;  /* y may take the memory of in[0] */
+} Op;
+
+enum { OP_INPUTS = 4, READS_ALWAYS = 31 };
+
+typedef struct {
+  double c[2];
+  int i[4];
+  const void *p;
+  Rng rng;
+} Attr;
+
+typedef enum { PLACE_NONE, PLACE_LANE, PLACE_KEPT, PLACE_BOUND, PLACE_FIXED, PLACE_SUM } Place;
+
+struct Tensor {
+  Graph *g;
+  const Op *op;
+  int id;
+  Kind kind;
+  int phase;
+  int k, e, n, ld; /* [B if ROW, k, e, n], ld reals from one n-row to the next */
+  Tensor *in[OP_INPUTS];
+  Attr attr;
+  uint32_t reads; /* ONCE: bit per Params it depends on; bit 31: every run */
+  bool trains;    /* depends on the trained Params */
+  bool live, kept, dirty;
+  Tensor *aux;  /* second output, filled by this node's run (slopes) */
+  Tensor *twin; /* an aux: the node that fills it */
+  bool in_lane; /* runs in lanes; else once, or after its phase */
+  Place place;
+  size_t offset; /* in the lane scratch or the block of sums */
+  real *data;    /* KEPT, BOUND, FIXED; SUM after the phase */
+  int last;      /* id of the last reader in its phase */
+  Tensor *next;  /* hash chain */
+};
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+typedef struct {
+  int k, e, n;
+} Shape;
+
+/* Record op(in...) with this shape, or return the equal node that exists.  The kind follows: an op
+ * that adds over rows, or reads sums but no rows, gives a SUM; reading rows gives a ROW. */
+typedef struct {
+  Tensor *in[OP_INPUTS];
+  Attr attr;
+  bool rows; /* a ROW though no input is one (noise, spreads) */
+} Recipe;
+Tensor *record(Graph *g, const Op *op, Shape shape, const Recipe *recipe);
+
+/* A once-node that reads a slot of some Params; `more` (nullable) fills attr.i[1..3]. */
+Tensor *record_params(Graph *g, const Op *op, Shape shape, const Params *params, int slot,
+                      const int more[3]);
+
+/* The second output of y, created once; y->op fills it when somebody reads it. */
+Tensor *record_aux(Tensor *y, Shape shape);
+
+/* Within a gradient recipe: does anyone want dx?  Then add a contribution. */
+bool grad_wanted(const Tensor *x);
+void grad_add(Tensor *x, Tensor *dx);
+
+Arena *graph_arena(const Graph *g);
+Rng graph_stream(Graph *g, const char *name); /* CHECKs that the name is new on this tape */
+bool graph_trains(const Graph *g, const Params *params);
+uint32_t lane_row_id(const Lane *lane, int row);
+uint64_t lane_step(const Lane *lane);
+int lane_total_rows(const Lane *lane); /* of the run */
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+/* First number of the lane's part of t. */
+real *lane_at(const Lane *lane, const Tensor *t);
+
+/* How many batch rows of t this lane has: lane->rows for ROW, else 1. */
+static inline int lane_rows(const Lane *lane, const Tensor *t) {
+  return t->kind == ROW ? lane->rows : 1;
+}
+static inline ptrdiff_t row_size(const Tensor *t) { return (ptrdiff_t)t->k * t->e * t->ld; }
+static inline int padded(int n) { return (n + 15) / 16 * 16; }
+
+#endif

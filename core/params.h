@@ -1,0 +1,57 @@
+/* params.h -- the numbers of a network: named slots in one flat block.
+ *
+ * A network is a shape; Params are its numbers.  Target, average and frozen copies are the same
+ * network applied with other Params.  A slot is [e, rows, n]: e members of an ensemble (1: none),
+ * rows inputs, n outputs; biases and scalars have rows 1.  In memory a row keeps row_stride(n)
+ * reals, the padding zero, so the optimiser, averages and norms are one loop over the block.  Files
+ * hold the dense numbers. */
+#ifndef CORE_PARAMS_H
+#define CORE_PARAMS_H
+#include "core/arena.h"
+#include "core/checkpoint.h"
+#include "core/real.h"
+#include "core/rng.h"
+
+enum { PARAMS_MAX_SLOTS = 96 };
+
+typedef struct {
+  const char *name; /* "trunk/0/w" */
+  int e, rows, n, ld;
+  double bound;  /* initial values: uniform in [-bound, bound] */
+  size_t offset; /* into the block */
+} Slot;
+
+typedef struct {
+  int slots;
+  size_t size; /* reals in the block */
+  Slot slot[PARAMS_MAX_SLOTS];
+} Layout;
+
+typedef struct Params {
+  const char *block; /* "actor", "actor_ema": the prefix in files */
+  Layout *layout;    /* shared by clones */
+  real *values;      /* [layout->size], NULL until params_allocate */
+  uint64_t version;  /* grows with every change; call params_touch after writing values */
+  Arena *arena;
+} Params;
+
+Params *params_new(Arena *arena, const char *block);
+
+/* Declare a slot and return its index; not after params_allocate.  PyTorch's default bound for a
+ * linear layer is 1 / sqrt(inputs), for weight and bias alike. */
+int params_slot(Params *params, const char *name, int e, int rows, int n, double bound);
+
+void params_allocate(Params *params);            /* zeros */
+void params_init(Params *params, uint64_t seed); /* uniform draws, a stream per block name */
+Params *params_clone(const Params *params, const char *block); /* same layout, same numbers */
+void params_copy(Params *to, const Params *from);
+void params_lerp(Params *to, const Params *from, double t); /* to += t (from - to) */
+void params_touch(Params *params);
+real *params_at(const Params *params, int slot); /* [e, rows, ld] */
+
+/* Add every slot as "<block>/<slot>" (dense copies in the checkpoint's arena), or read them back;
+ * reading fails (FAIL_INPUT) on an absent tensor or another shape. */
+void params_save(const Params *params, Checkpoint *checkpoint);
+bool params_load(Params *params, const Checkpoint *checkpoint, Error *error);
+
+#endif

@@ -1,0 +1,50 @@
+/* tape.h -- the inside of a Graph, shared by graph.c (recording), plan.c (sealing) and replay.c. */
+#ifndef CORE_TAPE_H
+#define CORE_TAPE_H
+#include "core/op.h"
+
+enum {
+  TAPE_BUCKETS = 1024,
+  TAPE_MAX_NODES = 1 << 14,
+  TAPE_MAX_PHASES = 8,
+  TAPE_MAX_PARAMS = 31,
+  TAPE_MAX_NAMES = 64,
+};
+
+struct Graph {
+  Arena *arena;
+  GraphSpec spec;
+  bool sealed;
+
+  int nodes;
+  Tensor **node; /* in creation order */
+  Tensor *bucket[TAPE_BUCKETS];
+  const char *name[TAPE_MAX_NAMES]; /* of random ops and inputs */
+  int names;
+  const Params *params[TAPE_MAX_PARAMS];
+  uint64_t seen[TAPE_MAX_PARAMS]; /* version the once-nodes were computed from */
+  int n_params;
+
+  bool *wanted;     /* during a gradient: by node id */
+  Tensor **adjoint; /* likewise */
+  bool minimises;
+
+  int phases;
+  Tensor **once, **after, **lane_nodes[TAPE_MAX_PHASES]; /* what runs when, in creation order */
+  int n_once, n_after, n_lane[TAPE_MAX_PHASES];
+  size_t lane_size, sum_size, gradient_size, kept_size; /* in reals */
+  size_t sum_from[TAPE_MAX_PHASES + 1]; /* sums of phase p: [sum_from[p], sum_from[p + 1]) */
+  real **scratch;                       /* per worker */
+  real *blocks; /* [groups, sum_size]; block 0 holds the totals after the tree */
+  int max_groups;
+
+  int rows; /* of the current run */
+  uint64_t step;
+  const uint32_t *row_ids;
+  int phase;
+  bool fresh; /* every once-node is to be computed: the first run */
+};
+
+void tape_plan(Graph *g); /* plan.c: liveness, phases, memory */
+
+#endif

@@ -1,0 +1,94 @@
+/* batch.c -- rows of a file to rows of a batch. */
+#include "datasets/batch.h"
+#include "core/check.h"
+#include <math.h>
+#include <stddef.h>
+
+enum { AHEAD = 32 };
+
+Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim) {
+  CHECK(rows > 0 && obs_dim > 0 && act_dim > 0, "batch: %d x (%d, %d)", rows, obs_dim, act_dim);
+  Batch *batch = arena_alloc(arena, sizeof *batch);
+  size_t n = (size_t)rows;
+  batch->rows = rows;
+  batch->obs_dim = obs_dim, batch->obs_ld = row_stride(obs_dim);
+  batch->act_dim = act_dim, batch->act_ld = row_stride(act_dim);
+  batch->obs = arena_array(arena, real, n * (size_t)batch->obs_ld);
+  batch->act = arena_array(arena, real, n * (size_t)batch->act_ld);
+  batch->next = arena_array(arena, real, n * (size_t)batch->obs_ld);
+  batch->reward = arena_array(arena, real, n * (size_t)row_stride(1));
+  batch->live = arena_array(arena, real, n * (size_t)row_stride(1));
+  return batch;
+}
+
+static void put_obs(const Drawer *d, int64_t row, real *out) {
+  const float *x = d->data->observations + row * d->data->obs_dim;
+  if (d->obs_norm)
+    normalizer_apply(d->obs_norm, x, out);
+  else
+    for (int j = 0; j < d->data->obs_dim; j++) out[j] = (real)x[j];
+}
+
+static void put_act(const Drawer *d, int64_t row, real *out) {
+  const float *x = d->data->actions + row * d->data->act_dim;
+  for (int j = 0; j < d->data->act_dim; j++)
+    out[j] = d->act_mid ? ((real)x[j] - (real)d->act_mid[j]) / (real)d->act_half[j] : (real)x[j];
+}
+
+static void put_row(const Drawer *d, int64_t row, Batch *batch, int r) {
+  const Dataset *data = d->data;
+  double reward = data->rewards ? (double)data->rewards[row] : 0;
+  put_obs(d, row, batch->obs + (ptrdiff_t)r * batch->obs_ld);
+  put_obs(d, row + 1, batch->next + (ptrdiff_t)r * batch->obs_ld);
+  put_act(d, row, batch->act + (ptrdiff_t)r * batch->act_ld);
+  batch->reward[r * row_stride(1)] = (real)(d->reward_scale * reward + d->reward_shift);
+  batch->live[r * row_stride(1)] = data->terminals && data->terminals[row] ? 0 : 1;
+}
+
+/* Rows lie anywhere in a big file: ask for some at once, so that their cache misses overlap. */
+static void prefetch_row(const Dataset *data, int64_t row) {
+  const float *obs = data->observations + row * data->obs_dim;
+  for (int j = 0; j < 2 * data->obs_dim; j += 16) __builtin_prefetch(obs + j);
+  __builtin_prefetch(data->actions + row * data->act_dim);
+  if (data->rewards) __builtin_prefetch(data->rewards + row);
+  if (data->terminals) __builtin_prefetch(data->terminals + row);
+}
+
+void data_draw(const Drawer *d, uint64_t step, Batch *batch) {
+  const Dataset *data = d->data;
+  const int64_t *pool = d->pool ? d->pool : data->transition;
+  int64_t count = d->pool ? d->pool_count : data->transitions;
+  CHECK(count > 0 && batch->obs_dim == data->obs_dim && batch->act_dim == data->act_dim,
+        "draw: %lld rows of (%d, %d) into a batch of (%d, %d)", (long long)count, data->obs_dim,
+        data->act_dim, batch->obs_dim, batch->act_dim);
+  for (int first = 0; first < batch->rows; first += AHEAD) {
+    int n = batch->rows - first < AHEAD ? batch->rows - first : AHEAD;
+    int64_t row[AHEAD];
+    for (int r = 0; r < n; r++) {
+      row[r] = pool[rng_below(d->rng, step, (uint32_t)(first + r), 0, (uint64_t)count)];
+      prefetch_row(data, row[r]);
+    }
+    for (int r = 0; r < n; r++) put_row(d, row[r], batch, first + r);
+  }
+}
+
+static int64_t held_episodes(const Dataset *data, double share) {
+  if (data->episodes < 2 || share <= 0) return 0;
+  int64_t n = (int64_t)rint(share * (double)data->episodes);
+  return n < 1 ? 1 : n < data->episodes ? n : data->episodes - 1;
+}
+
+DataSplit data_split(Arena *arena, const Dataset *data, Rng rng, double share) {
+  int64_t held = held_episodes(data, share), n = data->transitions;
+  DataSplit split = { arena_array(arena, int64_t, n), arena_array(arena, int64_t, n), 0, 0 };
+  for (int64_t e = 0, t = 0; e < data->episodes; e++) {
+    bool out = rng_permute(rng, 0, (uint64_t)e, (uint64_t)data->episodes) < (uint64_t)held;
+    for (; t < n && data->transition[t] < data->episode_start[e + 1]; t++)
+      if (out)
+        split.held[split.held_count++] = data->transition[t];
+      else
+        split.train[split.train_count++] = data->transition[t];
+  }
+  if (split.train_count > 0) return split;
+  return (DataSplit){ split.held, split.train, split.held_count, 0 };
+}

@@ -1,0 +1,54 @@
+/* batch.h -- drawing the rows of one training step from the columns of a file.
+ *
+ * Here the data's units become the network's: actions to [-1, 1], observations normalised if
+ * asked, rewards scaled.  A successor is the next row of the file (D4RL's rule); a terminal row's
+ * successor means nothing and is masked by live = 0.  What row r of step n holds depends on
+ * (stream, n, r) alone, so any thread or machine fetches its own rows. */
+#ifndef DATASETS_BATCH_H
+#define DATASETS_BATCH_H
+#include "core/arena.h"
+#include "core/normalizer.h"
+#include "core/real.h"
+#include "core/rng.h"
+#include "datasets/dataset.h"
+#include <stdint.h>
+
+typedef struct {
+  int rows;
+  int obs_dim, act_dim, obs_ld, act_ld;
+  real *obs;    /* [rows, obs_dim], stride obs_ld; the padding is zero, here and below */
+  real *act;    /* [rows, act_dim], stride act_ld */
+  real *next;   /* [rows, obs_dim], stride obs_ld */
+  real *reward; /* [rows, 1], stride row_stride(1) */
+  real *live;   /* [rows, 1], stride row_stride(1): 0 if terminal, else 1 */
+} Batch;
+
+Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim);
+
+/* How a batch is drawn; everything pointed to is only read and must outlive the drawer. */
+typedef struct {
+  const Dataset *data;
+  Rng rng;
+  const int64_t *pool; /* [pool_count] rows to draw from; NULL: all transitions of the file */
+  int64_t pool_count;
+  double reward_scale, reward_shift; /* reward = scale * r + shift; a file without rewards: r = 0 */
+  const Normalizer *obs_norm;        /* NULL: observations as they are */
+  const float *act_mid, *act_half;   /* [act_dim] act = (a - mid) / half; NULL: as they are */
+} Drawer;
+
+/* Fill every row of the batch for this training step, with replacement.  Never allocates. */
+void data_draw(const Drawer *drawer, uint64_t step, Batch *batch);
+
+/* Transitions apart: those of whole episodes kept for a held-out loss, and the others. */
+typedef struct {
+  int64_t *train, *held; /* [train_count], [held_count] rows, ascending; owned by the arena */
+  int64_t train_count, held_count;
+} DataSplit;
+
+#define DATA_HELD_SHARE 0.05 /* of the episodes, for runs without an environment */
+
+/* Hold out `share` of the episodes, chosen by rng: at least one, but none if there are fewer than
+ * two or if nothing would be left to train on. */
+DataSplit data_split(Arena *arena, const Dataset *data, Rng rng, double share);
+
+#endif

@@ -1,0 +1,81 @@
+/* dataset.h -- a file of recorded steps as named columns, mapped read-only.
+ *
+ * dataset_open finds or makes the flat, checksummed cache of a D4RL-style HDF5 file (a helper
+ * process reads the HDF5; see hdf5.c) and maps it: milliseconds once the cache is there.
+ *
+ * Rows are the file's rows.  `transition` lists the rows that D4RL's q-learning rule keeps: row i
+ * with successor i + 1; the last row of a timed-out episode and the very last row are dropped,
+ * terminal rows are kept (their successor is masked by the terminal flag). */
+#ifndef DATASETS_DATASET_H
+#define DATASETS_DATASET_H
+#include "core/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+  int64_t rows, transitions, episodes; /* episodes: the complete ones and the unfinished tail */
+  int obs_dim, act_dim;
+  const float *observations;      /* [rows, obs_dim] */
+  const float *actions;           /* [rows, act_dim] */
+  const float *rewards;           /* [rows], NULL if the file has none */
+  const float *next_observations; /* [rows, obs_dim], NULL if the file has none */
+  const uint8_t *terminals;       /* [rows], NULL if the file has none */
+  const uint8_t *timeouts;        /* [rows], NULL if the file has none */
+  const int64_t *transition;      /* [transitions] rows that have a successor, ascending */
+  const int64_t *episode_start;   /* [episodes + 1] first row of each; last entry is rows */
+  const char *hash;               /* content hash of the source file, hex text */
+  const char *source;             /* the path it was opened by */
+  const char *metadata;           /* JSON text: the file's metadata/ strings and numbers ("{}") */
+  void *map;                      /* the mapping; private */
+  size_t map_bytes;
+} Dataset;
+
+/* What `data inspect` shows and `train` prints. */
+typedef struct {
+  int64_t rows, transitions, episodes, terminals, timeouts, dropped;
+  bool has_timeouts, has_rewards, has_terminals, has_next;
+  double return_mean, return_std, return_min, return_max; /* over complete episodes (n - 1) */
+  double length_mean;
+  int64_t length_min, length_max;
+  double reward_mean, reward_std, reward_min, reward_max;
+  double action_low, action_high; /* smallest and largest entry */
+} DatasetSummary;
+
+/* path: an HDF5 file.  horizon: the task's episode limit, used when the file has no `timeouts`
+ * (0: unknown).  NULL and a message naming file, array and row if it cannot be trusted. */
+Dataset *dataset_open(const char *path, int horizon, Error *error);
+void dataset_close(Dataset *data); /* data may be NULL */
+
+/* Read the whole cache and compare its checksum and its order of rows; dataset_open does so when
+ * the cache is made and later trusts the header alone.  False and FAIL_INPUT if it is damaged. */
+bool dataset_verify(const Dataset *data, Error *error);
+void dataset_summary(const Dataset *data, DatasetSummary *summary);
+
+/* Undiscounted return of episode e (rows episode_start[e] .. episode_start[e + 1] - 1); NAN if the
+ * file has no rewards. */
+double dataset_return(const Dataset *data, int64_t episode);
+
+/* ---- writing D4RL v2 files ------------------------------------------------------------------- */
+
+/* What one step adds to a file; pointers are read during the call only. */
+typedef struct {
+  const float *obs, *act, *next; /* [obs_dim], [act_dim], [obs_dim] */
+  float reward;
+  bool terminal, timeout;
+  float log_prob;            /* of the action; NAN if unknown */
+  const double *qpos, *qvel; /* [nq], [nv]; NULL if nq, nv are 0 */
+} DatasetStep;
+
+typedef struct DatasetWriter DatasetWriter;
+
+/* Rows are collected in a temporary file beside `path`; nothing appears at `path` until
+ * dataset_writer_close succeeds, and an existing file there is refused.  metadata: JSON text of
+ * flat strings and numbers, stored under metadata/. */
+DatasetWriter *dataset_writer_open(const char *path, int obs_dim, int act_dim, int nq, int nv,
+                                   Error *error);
+bool dataset_writer_add(DatasetWriter *writer, const DatasetStep *step, Error *error);
+bool dataset_writer_close(DatasetWriter *writer, const char *metadata, Error *error);
+void dataset_writer_abandon(DatasetWriter *writer); /* writer may be NULL: removes what it wrote */
+
+#endif

@@ -1,0 +1,166 @@
+/* dataset_writer.c -- collecting steps, then one export into a finished file.
+ *
+ * The rows lie in a file beside the target that has already lost its name, so nothing stays behind
+ * whatever happens; the HDF5 file is made beside it as PATH.part-PID and renamed when whole. */
+#include "core/check.h"
+#include "datasets/dataset.h"
+#include "datasets/hdf5_process.h"
+#include "datasets/rows.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct DatasetWriter {
+  char path[PATH_MAX];
+  FILE *file;
+  RowsHeader header;
+  RowsLayout at;
+  unsigned char *record; /* [at.stride] */
+};
+
+static bool target_free(const char *path, Error *error) {
+  struct stat info;
+  if (lstat(path, &info) != 0) return true;
+  return error_set(error, FAIL_USAGE, "%s: already there; choose another name or remove it", path);
+}
+
+static bool writing_failed(const DatasetWriter *writer, Error *error) {
+  return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", writer->path, strerror(errno));
+}
+
+/* A file without a name in the target's folder. */
+static FILE *rows_create(const char *path, Error *error) {
+  char name[PATH_MAX];
+  int n = snprintf(name, sizeof name, "%s.rows-XXXXXX", path);
+  int fd = n < PATH_MAX ? mkostemp(name, O_CLOEXEC) : -1;
+  if (n >= PATH_MAX) errno = ENAMETOOLONG;
+  FILE *file = fd >= 0 ? fdopen(fd, "w+b") : NULL;
+  if (fd >= 0) unlink(name);
+  if (!file) error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(errno));
+  return file;
+}
+
+DatasetWriter *dataset_writer_open(const char *path, int obs_dim, int act_dim, int nq, int nv,
+                                   Error *error) {
+  CHECK(obs_dim > 0 && act_dim > 0 && nq >= 0 && nv >= 0, "writer: %d %d %d %d", obs_dim, act_dim,
+        nq, nv);
+  if (!target_free(path, error)) return NULL;
+  FILE *file = rows_create(path, error);
+  if (!file) return NULL;
+  DatasetWriter *writer = calloc(1, sizeof *writer);
+  CHECK(writer, "out of memory");
+  snprintf(writer->path, sizeof writer->path, "%s", path);
+  writer->file = file;
+  writer->header = (RowsHeader){ ROWS_MAGIC,         ROWS_VERSION, .obs_dim = obs_dim,
+                                 .act_dim = act_dim, .nq = nq,     .nv = nv };
+  writer->at = rows_layout(&writer->header);
+  writer->record = calloc(1, writer->at.stride);
+  CHECK(writer->record, "out of memory");
+  if (fwrite(&writer->header, sizeof writer->header, 1, file) == 1) return writer;
+  writing_failed(writer, error);
+  dataset_writer_abandon(writer);
+  return NULL;
+}
+
+static bool check_finite(const DatasetWriter *writer, const char *name, const float *x, int n,
+                         Error *error) {
+  for (int i = 0; i < n; i++)
+    if (!isfinite(x[i]))
+      return error_set(error, FAIL_RUNNING, "%s: step %lld, %s entry %d is not finite",
+                       writer->path, (long long)writer->header.rows, name, i);
+  return true;
+}
+
+bool dataset_writer_add(DatasetWriter *writer, const DatasetStep *step, Error *error) {
+  RowsHeader *h = &writer->header;
+  const RowsLayout *at = &writer->at;
+  unsigned char *record = writer->record;
+  if (!check_finite(writer, "observation", step->obs, h->obs_dim, error) ||
+      !check_finite(writer, "next observation", step->next, h->obs_dim, error) ||
+      !check_finite(writer, "action", step->act, h->act_dim, error) ||
+      !check_finite(writer, "reward", &step->reward, 1, error))
+    return false;
+  if (h->nq) memcpy(record + at->qpos, step->qpos, (size_t)h->nq * sizeof(double));
+  if (h->nv) memcpy(record + at->qvel, step->qvel, (size_t)h->nv * sizeof(double));
+  memcpy(record + at->obs, step->obs, (size_t)h->obs_dim * sizeof(float));
+  memcpy(record + at->act, step->act, (size_t)h->act_dim * sizeof(float));
+  memcpy(record + at->next, step->next, (size_t)h->obs_dim * sizeof(float));
+  memcpy(record + at->reward, &step->reward, sizeof(float));
+  memcpy(record + at->log_prob, &step->log_prob, sizeof(float));
+  record[at->terminal] = step->terminal;
+  record[at->timeout] = step->timeout;
+  if (fwrite(record, at->stride, 1, writer->file) != 1) return writing_failed(writer, error);
+  h->has_log_prob |= !isnan(step->log_prob);
+  h->rows++;
+  return true;
+}
+
+/* Put the counts into the header and everything on its way to the disk. */
+static bool rows_finish(DatasetWriter *writer, const char *metadata, Error *error) {
+  FILE *file = writer->file;
+  writer->header.metadata_bytes = strlen(metadata);
+  bool done = fwrite(metadata, 1, strlen(metadata), file) == strlen(metadata) &&
+              fseek(file, 0, SEEK_SET) == 0 &&
+              fwrite(&writer->header, sizeof writer->header, 1, file) == 1 && fflush(file) == 0;
+  return done || writing_failed(writer, error);
+}
+
+static bool sync_path(const char *path, int flags) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+  bool done = fd >= 0 && fsync(fd) == 0;
+  if (fd >= 0) close(fd);
+  return done;
+}
+
+/* Sync `part`, give it the final name without replacing a file that appeared there meanwhile. */
+static bool publish(const char *part, const char *path, Error *error) {
+  char folder[PATH_MAX];
+  snprintf(folder, sizeof folder, "%s", path);
+  char *slash = strrchr(folder, '/');
+  snprintf(slash ? slash + 1 : folder, 2, ".");
+  if (!sync_path(part, 0)) return error_set(error, FAIL_RUNNING, "%s: %s", path, strerror(errno));
+  int failed = renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE);
+  if (failed && (errno == EINVAL || errno == ENOSYS)) { /* a file system without that flag */
+    if (!target_free(path, error)) return false;
+    failed = rename(part, path);
+  }
+  if (failed) return error_set(error, FAIL_RUNNING, "%s: %s", path, strerror(errno));
+  sync_path(folder, O_DIRECTORY);
+  return true;
+}
+
+static bool finish(DatasetWriter *writer, const char *metadata, Error *error) {
+  char part[PATH_MAX + 32];
+  if (writer->header.rows == 0)
+    return error_set(error, FAIL_RUNNING, "%s: no steps to write", writer->path);
+  if (!rows_finish(writer, metadata ? metadata : "{}", error)) return false;
+  snprintf(part, sizeof part, "%s.part-%ld", writer->path, (long)getpid());
+  const char *argument[] = { "export", "/dev/stdin", part, NULL };
+  double seconds = 600 + 1e-5 * (double)writer->header.rows * (double)writer->at.stride;
+  bool done = hdf5_process_run(argument, fileno(writer->file), seconds, error) ||
+              error_prefix(error, "%s", writer->path);
+  done = done && publish(part, writer->path, error);
+  if (done) return true;
+  unlink(part);
+  error->kind = FAIL_RUNNING;
+  return false;
+}
+
+bool dataset_writer_close(DatasetWriter *writer, const char *metadata, Error *error) {
+  bool done = finish(writer, metadata, error);
+  dataset_writer_abandon(writer);
+  return done;
+}
+
+void dataset_writer_abandon(DatasetWriter *writer) {
+  if (!writer) return;
+  fclose(writer->file);
+  free(writer->record);
+  free(writer);
+}

@@ -1,0 +1,32 @@
+/* episodes.h -- where episodes begin and which rows have a successor, from the flags alone.
+ *
+ * Row i holds (s_i, a_i, r_i) and "ended after a_i"; its successor is row i + 1.  An episode ends
+ * at a terminal row, at a timed-out row, and, where a file has no time-outs (D4RL v0), at the
+ * horizon-th row since its start.  D4RL's qlearning_dataset is followed: a timed-out row is
+ * dropped even if it is terminal too, a terminal row is kept, the last row of the file is dropped.
+ *
+ * One departure: after a terminal row D4RL's own counter restarts at 1 instead of 0, so in files
+ * without time-outs it cuts such episodes one row early and then keeps a row whose successor
+ * belongs to the next episode.  Here every episode is counted from its first row. */
+#ifndef DATASETS_EPISODES_H
+#define DATASETS_EPISODES_H
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+  int64_t rows;
+  const uint8_t *terminals; /* [rows], nullable */
+  const uint8_t *timeouts;  /* [rows], nullable */
+  int64_t horizon;          /* used where timeouts is NULL; 0: unknown */
+} EpisodeFlags;
+
+typedef struct {
+  int64_t transitions, episodes;
+  bool complete; /* the last row ends its episode */
+} EpisodeCounts;
+
+/* Both outputs may be NULL: transition [transitions] rows with a successor, ascending;
+ * start [episodes + 1] first row of each episode, then rows. */
+EpisodeCounts episodes_find(const EpisodeFlags *flags, int64_t *transition, int64_t *start);
+
+#endif

@@ -1,0 +1,620 @@
+/* hdf5.c -- the program diffrl-hdf5: the only code that touches HDF5, in a process of its own.
+ *
+ *   diffrl-hdf5 import IN.hdf5 OUT.cache HORIZON     a D4RL-style file -> the flat cache (cache.h)
+ *   diffrl-hdf5 export ROWS OUT.hdf5                 the writer's rows (rows.h) -> a D4RL v2 file
+ *
+ * HDF5 1.10 has known flaws that a hostile file can reach.  So the library meets files here, with
+ * limits on memory and time, and the caller treats a crash like any other refusal.  Only arrays
+ * with expected names are opened; links, external and virtual storage, unusual types and filters
+ * are refused.  Rows are read in slabs straight into the mapped output.
+ * One message on stderr and exit status 3 for bad input, 1 if something else failed. */
+#include "core/error.h"
+#include "core/json.h"
+#include "datasets/cache.h"
+#include "datasets/rows.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <hdf5.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+  SLAB_ROWS = 65536,
+  CHUNK_BYTES = 1 << 18,     /* of the files we write */
+  MAX_CHUNK_BYTES = 1 << 26, /* of the files we read */
+  MAX_METADATA = 256,        /* entries */
+  MAX_TEXT = 4096,           /* bytes of a metadata string */
+  DEFLATE_RATIO = 1040,      /* zlib cannot do better */
+};
+
+/* ---- limits and messages --------------------------------------------------------------------- */
+
+static void limit(int resource, rlim_t value) {
+  struct rlimit old;
+  getrlimit(resource, &old);
+  if (value > old.rlim_max) value = old.rlim_max;
+  setrlimit(resource, &(struct rlimit){ value, old.rlim_max });
+}
+
+/* Memory and CPU seconds for reading and writing so many bytes; far above what is needed. */
+static void limit_work(uint64_t bytes) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  limit(RLIMIT_AS, (rlim_t)4 * bytes + ((rlim_t)1 << 30));
+#endif
+  limit(RLIMIT_CPU, 3 + bytes / (8 << 20));
+  limit(RLIMIT_CORE, 0);
+  limit(RLIMIT_NOFILE, 16);
+}
+
+typedef struct {
+  char text[256];
+} Reason;
+
+static herr_t deepest(unsigned n, const H5E_error2_t *entry, void *reason) {
+  if (n == 0 && entry->desc) snprintf(reason, sizeof(Reason), "%s", entry->desc);
+  return 0;
+}
+
+/* What HDF5 says went wrong, innermost entry; ask before the next call of the library. */
+static Reason reason(void) {
+  Reason r = { "no reason given" };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, deepest, &r);
+  return r;
+}
+
+static void start_library(void) {
+  setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1); /* read-only and network file systems */
+  H5open();
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+  H5PLset_loading_state(0); /* no filter plug-ins */
+}
+
+/* ---- import: the arrays of a file ------------------------------------------------------------ */
+
+typedef struct {
+  const char *name;
+  bool required, vector, flag; /* vector: [rows, n]; else [rows] or [rows, 1] */
+} ArrayKind;
+
+static const ArrayKind array_kinds[CACHE_ARRAYS] = {
+  [CACHE_OBSERVATIONS] = { "observations", true, true, false },
+  [CACHE_ACTIONS] = { "actions", true, true, false },
+  [CACHE_REWARDS] = { "rewards", false, false, false },
+  [CACHE_NEXT_OBSERVATIONS] = { "next_observations", false, true, false },
+  [CACHE_TERMINALS] = { "terminals", false, false, true },
+  [CACHE_TIMEOUTS] = { "timeouts", false, false, true },
+};
+
+typedef struct {
+  hid_t id; /* 0: the file has none */
+  int rank;
+  int64_t rows, columns;
+} Array;
+
+/* Identifiers are not closed one by one: the process ends with its one file. */
+typedef struct {
+  hid_t file;
+  Array array[CACHE_ARRAYS];
+  CacheHeader header;
+  int output;
+  char *map; /* the output, header.file_bytes; NULL before output_grow */
+  uint64_t map_bytes;
+} Import;
+
+static bool bad(Error *error, const char *message) {
+  return error_set(error, FAIL_INPUT, "%s", message);
+}
+
+static bool damaged(Error *error) {
+  return error_set(error, FAIL_INPUT, "truncated or damaged (%s); copy or download the file again",
+                   reason().text);
+}
+
+static bool file_open(Import *in, const char *path, Error *error) {
+  struct stat info;
+  if (stat(path, &info) != 0) return bad(error, strerror(errno));
+  in->header.source_bytes = (uint64_t)info.st_size;
+  in->header.source_time = info.st_mtim.tv_sec * INT64_C(1000000000) + info.st_mtim.tv_nsec;
+  limit_work(in->header.source_bytes);
+  if (H5Fis_hdf5(path) <= 0)
+    return bad(error, "not an HDF5 file; expected a D4RL-style file with observations and actions");
+  in->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  return in->file >= 0 || damaged(error);
+}
+
+/* The named array if the file has it as its own: links lead elsewhere and are not followed. */
+static bool array_find(hid_t file, const ArrayKind *kind, Array *array, Error *error) {
+  htri_t there = H5Lexists(file, kind->name, H5P_DEFAULT);
+  if (there == 0 && !kind->required) return true;
+  if (there == 0 && H5Lexists(file, "episode_0", H5P_DEFAULT) > 0)
+    return bad(error, "no such array; the file looks like a Minari file, with a group for each "
+                      "episode; convert it to D4RL's flat arrays");
+  if (there == 0) return bad(error, "no such array; expected D4RL's layout, one row per step");
+  H5L_info_t link;
+  if (there < 0 || H5Lget_info(file, kind->name, &link, H5P_DEFAULT) < 0) return damaged(error);
+  if (link.type != H5L_TYPE_HARD)
+    return bad(error, "a link, which is not followed; store the array itself in this file");
+  hid_t object = H5Oopen(file, kind->name, H5P_DEFAULT);
+  if (object < 0) return damaged(error);
+  if (H5Iget_type(object) != H5I_DATASET)
+    return bad(error, "a group; expected an array of numbers");
+  H5Oclose(object);
+  hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
+  H5Pset_chunk_cache(access, 12421, 2 * MAX_CHUNK_BYTES, 1.0);
+  array->id = H5Dopen2(file, kind->name, access);
+  return array->id >= 0 || damaged(error);
+}
+
+static bool filters_ok(hid_t plan) {
+  int count = H5Pget_nfilters(plan);
+  for (int i = 0; i < count; i++) {
+    unsigned flags;
+    size_t values = 0;
+    H5Z_filter_t filter = H5Pget_filter2(plan, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL);
+    if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE &&
+        filter != H5Z_FILTER_FLETCHER32)
+      return false;
+  }
+  return count >= 0;
+}
+
+/* Before anything asks for the shape: a virtual array would open its sources for that. */
+static bool array_check_storage(hid_t id, Error *error) {
+  hid_t plan = H5Dget_create_plist(id);
+  if (plan < 0) return damaged(error);
+  H5D_layout_t layout = H5Pget_layout(plan);
+  if (layout != H5D_CHUNKED && layout != H5D_CONTIGUOUS && layout != H5D_COMPACT)
+    return bad(error, "a virtual array made of other files, which are not followed; store the "
+                      "array itself in this file");
+  if (H5Pget_external_count(plan) != 0)
+    return bad(error, "its numbers lie in an external file, which is not followed; store the array "
+                      "itself in this file");
+  if (!filters_ok(plan))
+    return bad(error, "packed by an unsupported filter; expected none or gzip (deflate, shuffle, "
+                      "fletcher32)");
+  return true;
+}
+
+static const char *class_name(H5T_class_t class) {
+  switch (class) {
+  case H5T_FLOAT:
+  case H5T_INTEGER: return "numbers";
+  case H5T_STRING: return "strings";
+  case H5T_COMPOUND: return "records (a compound type)";
+  case H5T_VLEN: return "lists of varying length";
+  case H5T_REFERENCE: return "references";
+  case H5T_ARRAY: return "small arrays (an array type)";
+  case H5T_ENUM: return "booleans or names (an enum type)";
+  case H5T_OPAQUE: return "opaque bytes";
+  default: return "values of an unusual type";
+  }
+}
+
+static bool array_check_type(const ArrayKind *kind, hid_t type, Error *error) {
+  H5T_class_t class = H5Tget_class(type);
+  size_t size = H5Tget_size(type);
+  bool sized = size == 1 || size == 2 || size == 4 || size == 8;
+  if (sized && ((class == H5T_FLOAT && size > 1) || class == H5T_INTEGER)) return true;
+  if (sized && class == H5T_ENUM && kind->flag) return true;
+  return error_set(error, FAIL_INPUT, "holds %s of %zu bytes; expected %s", class_name(class), size,
+                   kind->flag ? "booleans or numbers 0 and 1" : "float32, float64 or integers");
+}
+
+static bool array_check_shape(const ArrayKind *kind, Array *array, Error *error) {
+  hid_t space = H5Dget_space(array->id);
+  hsize_t size[2] = { 1, 1 };
+  array->rank = H5Sget_simple_extent_ndims(space);
+  if (array->rank < 1 || array->rank > 2)
+    return error_set(error, FAIL_INPUT, "has %d axes; expected %s", array->rank,
+                     kind->vector ? "[rows, entries]" : "[rows]");
+  H5Sget_simple_extent_dims(space, size, NULL);
+  if (size[0] > (hsize_t)cache_max_rows || size[1] > CACHE_MAX_COLUMNS || size[1] == 0)
+    return error_set(error, FAIL_INPUT,
+                     "is [%llu, %llu]; expected at most %lld rows of 1 to %d entries",
+                     (unsigned long long)size[0], (unsigned long long)size[1],
+                     (long long)cache_max_rows, CACHE_MAX_COLUMNS);
+  array->rows = (int64_t)size[0], array->columns = (int64_t)size[1];
+  if (!kind->vector && array->columns != 1)
+    return error_set(error, FAIL_INPUT, "is [%lld, %lld]; expected one number a row",
+                     (long long)array->rows, (long long)array->columns);
+  return true;
+}
+
+/* Sizes that a hostile file might claim: huge chunks, or an array to fill the disk with. */
+static bool array_check_claims(const Array *array, uint64_t element, uint64_t file_bytes,
+                               Error *error) {
+  hid_t plan = H5Dget_create_plist(array->id);
+  uint64_t bytes = (uint64_t)array->rows * (uint64_t)array->columns * element, chunk = element;
+  hsize_t size[2] = { 1, 1 };
+  if (H5Pget_layout(plan) == H5D_CHUNKED &&
+      (H5Pget_chunk(plan, 2, size) != array->rank ||
+       __builtin_mul_overflow(chunk, size[0], &chunk) ||
+       __builtin_mul_overflow(chunk, size[1], &chunk) || chunk > MAX_CHUNK_BYTES))
+    return bad(error, "stored in chunks of more than 64 MB; write the file with smaller ones");
+  if (bytes / DEFLATE_RATIO <= file_bytes) return true;
+  return error_set(error, FAIL_INPUT,
+                   "claims %llu bytes, more than a file of %llu bytes can hold; damaged",
+                   (unsigned long long)bytes, (unsigned long long)file_bytes);
+}
+
+static bool array_open(const Import *in, const ArrayKind *kind, Array *array, Error *error) {
+  if (!array_find(in->file, kind, array, error)) return false;
+  if (!array->id) return true;
+  hid_t type = H5Dget_type(array->id);
+  if (type < 0) return damaged(error);
+  return array_check_type(kind, type, error) && array_check_storage(array->id, error) &&
+         array_check_shape(kind, array, error) &&
+         array_check_claims(array, H5Tget_size(type), in->header.source_bytes, error);
+}
+
+static bool arrays_open(Import *in, Error *error) {
+  Array *a = in->array;
+  for (int c = 0; c < CACHE_ARRAYS; c++) {
+    if (!array_open(in, &array_kinds[c], &a[c], error))
+      return error_prefix(error, "%s", array_kinds[c].name);
+    if (a[c].id && a[c].rows != a[0].rows)
+      return error_set(error, FAIL_INPUT,
+                       "%s: has %lld rows where observations has %lld; expected one row per step "
+                       "in every array; the file was cut or joined wrongly",
+                       array_kinds[c].name, (long long)a[c].rows, (long long)a[0].rows);
+  }
+  const Array *next = &a[CACHE_NEXT_OBSERVATIONS];
+  if (next->id && next->columns != a[0].columns)
+    return error_set(error, FAIL_INPUT,
+                     "next_observations: has %lld entries a row; expected %lld as in observations",
+                     (long long)next->columns, (long long)a[0].columns);
+  if (a[0].rows < 2)
+    return error_set(error, FAIL_INPUT,
+                     "observations: has %lld rows; expected at least 2, for a step and its "
+                     "successor",
+                     (long long)a[0].rows);
+  in->header.rows = a[0].rows;
+  in->header.obs_dim = (int32_t)a[CACHE_OBSERVATIONS].columns;
+  in->header.act_dim = (int32_t)a[CACHE_ACTIONS].columns;
+  return true;
+}
+
+/* ---- import: filling the cache --------------------------------------------------------------- */
+
+/* Make the output as long as the layout says and map it; earlier content stays. */
+static bool output_grow(Import *in, Error *error) {
+  if (in->map) munmap(in->map, in->map_bytes);
+  in->map_bytes = in->header.file_bytes;
+  limit_work(in->header.source_bytes + in->map_bytes);
+  int failed = posix_fallocate(in->output, 0, (off_t)in->map_bytes);
+  if (failed)
+    return error_set(error, FAIL_RUNNING, "cannot write the cache of %llu bytes: %s",
+                     (unsigned long long)in->map_bytes, strerror(failed));
+  in->map = mmap(NULL, in->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, in->output, 0);
+  if (in->map != MAP_FAILED) return true;
+  return error_set(error, FAIL_RUNNING, "cannot map the cache: %s", strerror(errno));
+}
+
+/* Rows first .. first + rows - 1 as floats. */
+static bool array_read(const Array *array, int64_t first, int64_t rows, float *out, Error *error) {
+  hsize_t start[2] = { (hsize_t)first, 0 };
+  hsize_t count[2] = { (hsize_t)rows, (hsize_t)array->columns };
+  hid_t from = H5Dget_space(array->id), to = H5Screate_simple(array->rank, count, NULL);
+  H5Sselect_hyperslab(from, H5S_SELECT_SET, start, NULL, count, NULL);
+  bool done = H5Dread(array->id, H5T_NATIVE_FLOAT, to, from, H5P_DEFAULT, out) >= 0;
+  Reason why = done ? (Reason){ "" } : reason();
+  H5Sclose(from);
+  H5Sclose(to);
+  if (done) return true;
+  return error_set(error, FAIL_INPUT,
+                   "rows %lld to %lld cannot be read (%s); damaged: copy or download the file "
+                   "again",
+                   (long long)first, (long long)(first + rows - 1), why.text);
+}
+
+static bool check_finite(const float *x, int64_t first, int64_t rows, int64_t n, Error *error) {
+  for (int64_t i = 0; i < rows * n; i++)
+    if (!isfinite(x[i]))
+      return error_set(error, FAIL_INPUT,
+                       "row %lld, entry %lld is %s; expected finite float32 numbers; remove that "
+                       "episode from the file",
+                       (long long)(first + i / n), (long long)(i % n),
+                       isnan(x[i]) ? "not a number" : "infinite");
+  return true;
+}
+
+static bool flags_copy(const float *x, int64_t first, int64_t rows, uint8_t *out, Error *error) {
+  for (int64_t i = 0; i < rows; i++) {
+    if (x[i] != 0 && x[i] != 1)
+      return error_set(error, FAIL_INPUT, "row %lld is %g; expected 0 or 1", (long long)(first + i),
+                       (double)x[i]);
+    out[i] = x[i] != 0;
+  }
+  return true;
+}
+
+static bool array_copy(const Array *array, bool flag, char *out, Error *error) {
+  float *buffer = flag ? malloc(SLAB_ROWS * sizeof *buffer) : NULL;
+  bool ok = buffer || !flag || error_set(error, FAIL_RUNNING, "out of memory");
+  for (int64_t first = 0; ok && first < array->rows; first += SLAB_ROWS) {
+    int64_t rows = array->rows - first < SLAB_ROWS ? array->rows - first : SLAB_ROWS;
+    float *to = flag ? buffer : (float *)out + first * array->columns;
+    ok = array_read(array, first, rows, to, error) &&
+         (flag ? flags_copy(to, first, rows, (uint8_t *)out + first, error)
+               : check_finite(to, first, rows, array->columns, error));
+  }
+  free(buffer);
+  return ok;
+}
+
+static bool arrays_copy(Import *in, Error *error) {
+  CacheHeader *h = &in->header;
+  for (int c = 0; c < CACHE_ARRAYS; c++)
+    if (in->array[c].id) cache_place(h, c, cache_column_bytes(h, c));
+  if (!output_grow(in, error)) return false;
+  for (int c = 0; c < CACHE_ARRAYS; c++)
+    if (in->array[c].id &&
+        !array_copy(&in->array[c], array_kinds[c].flag, in->map + h->column[c].offset, error))
+      return error_prefix(error, "%s", array_kinds[c].name);
+  return true;
+}
+
+/* One member of metadata/ if it is a fixed-length string or a number; anything else is skipped. */
+static void metadata_put(JsonText *out, const char *key, hid_t id) {
+  hid_t type = H5Dget_type(id);
+  H5T_class_t class = H5Tget_class(type);
+  size_t size = H5Tget_size(type);
+  Error why;
+  if (!array_check_storage(id, &why)) return;
+  if (H5Sget_simple_extent_type(H5Dget_space(id)) != H5S_SCALAR) return;
+  double number;
+  char text[MAX_TEXT + 1] = { 0 };
+  if (class == H5T_STRING && H5Tis_variable_str(type) == 0 && size <= MAX_TEXT) {
+    if (H5Dread(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) >= 0) json_put_text(out, key, text);
+  } else if ((class == H5T_INTEGER || class == H5T_FLOAT) && size <= 8) {
+    if (H5Dread(id, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, &number) >= 0)
+      json_put_number(out, key, number);
+  }
+}
+
+/* The file's metadata/ group as a JSON object, keys in order; "{}" if there is none. */
+static void metadata_read(hid_t file, JsonText *out) {
+  json_open(out, NULL, '{');
+  H5G_info_t group = { .nlinks = 0 };
+  H5L_info_t link;
+  if (H5Lexists(file, "metadata", H5P_DEFAULT) > 0 &&
+      H5Lget_info(file, "metadata", &link, H5P_DEFAULT) >= 0 && link.type == H5L_TYPE_HARD)
+    H5Gget_info_by_name(file, "metadata", &group, H5P_DEFAULT);
+  for (hsize_t i = 0; i < group.nlinks && i < MAX_METADATA; i++) {
+    char path[256] = "metadata/", *key = path + strlen(path);
+    size_t room = sizeof path - strlen(path);
+    ssize_t length =
+        H5Lget_name_by_idx(file, "metadata", H5_INDEX_NAME, H5_ITER_INC, i, key, room, H5P_DEFAULT);
+    if (length <= 0 || (size_t)length >= room) continue;
+    if (H5Lget_info(file, path, &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD) continue;
+    hid_t object = H5Oopen(file, path, H5P_DEFAULT);
+    if (H5Iget_type(object) == H5I_DATASET) metadata_put(out, key, object);
+    if (object >= 0) H5Oclose(object);
+  }
+  json_close(out, '}');
+}
+
+static bool index_write(Import *in, Error *error) {
+  CacheHeader *h = &in->header;
+  memcpy(in->map, h, sizeof *h); /* cache_flags reads the columns by it */
+  EpisodeFlags flags = cache_flags((const CacheHeader *)in->map);
+  EpisodeCounts count = episodes_find(&flags, NULL, NULL);
+  if (count.transitions == 0)
+    return bad(error, "no transitions: every row is a time-out or the last one, so none has a "
+                      "successor; check the timeouts array and the horizon");
+  h->transitions = count.transitions, h->episodes = count.episodes;
+  JsonText metadata = { 0 };
+  metadata_read(in->file, &metadata);
+  cache_place(h, CACHE_TRANSITION, cache_column_bytes(h, CACHE_TRANSITION));
+  cache_place(h, CACHE_EPISODE_START, cache_column_bytes(h, CACHE_EPISODE_START));
+  cache_place(h, CACHE_METADATA, metadata.length + 1);
+  bool grown = output_grow(in, error);
+  if (grown) {
+    flags = cache_flags((const CacheHeader *)in->map);
+    episodes_find(&flags, (int64_t *)(in->map + h->column[CACHE_TRANSITION].offset),
+                  (int64_t *)(in->map + h->column[CACHE_EPISODE_START].offset));
+    memcpy(in->map + h->column[CACHE_METADATA].offset, metadata.text, metadata.length + 1);
+  }
+  json_text_free(&metadata);
+  return grown;
+}
+
+static bool source_hash(const char *path, char text[MURMUR_TEXT], Error *error) {
+  static char buffer[1 << 16];
+  Murmur murmur = { 0 };
+  ssize_t n = -1;
+  int fd = open(path, O_RDONLY);
+  while (fd >= 0 && (n = read(fd, buffer, sizeof buffer)) > 0)
+    murmur_add(&murmur, buffer, (size_t)n);
+  if (n < 0) return error_set(error, FAIL_INPUT, "cannot be read: %s", strerror(errno));
+  murmur_text(murmur_sum(&murmur), text);
+  close(fd);
+  return true;
+}
+
+static bool import(const char *source, const char *output, int64_t horizon, Error *error) {
+  Import in = { 0 };
+  cache_init(&in.header);
+  in.header.horizon = horizon;
+  in.output = open(output, O_RDWR | O_CREAT, 0600);
+  if (in.output < 0 || ftruncate(in.output, 0) != 0)
+    return error_set(error, FAIL_RUNNING, "%s: %s", output, strerror(errno));
+  if (!file_open(&in, source, error) || !arrays_open(&in, error) || !arrays_copy(&in, error) ||
+      !index_write(&in, error) || !source_hash(source, in.header.source_hash, error))
+    return false;
+  cache_seal(&in.header, in.map);
+  if (munmap(in.map, in.map_bytes) == 0 && fsync(in.output) == 0) return true;
+  return error_set(error, FAIL_RUNNING, "%s: %s", output, strerror(errno));
+}
+
+/* ---- export: rows to columns ----------------------------------------------------------------- */
+
+typedef struct {
+  hid_t file;
+  const RowsHeader *header;
+  const char *records; /* [rows], stride apart */
+  size_t stride;
+  hid_t boolean; /* as h5py writes it: an enum over int8 */
+} Export;
+
+static bool disk_failed(Error *error, const char *name) {
+  return error_set(error, FAIL_RUNNING, "%s: cannot be written (%s); is the disk full?", name,
+                   reason().text);
+}
+
+static hid_t boolean_type(void) {
+  hid_t type = H5Tenum_create(H5T_STD_I8LE);
+  H5Tenum_insert(type, "FALSE", &(int8_t){ 0 });
+  H5Tenum_insert(type, "TRUE", &(int8_t){ 1 });
+  return type;
+}
+
+static hid_t array_create(const Export *out, const char *name, hid_t type, int rank,
+                          const hsize_t size[2]) {
+  hid_t plan = H5Pcreate(H5P_DATASET_CREATE), links = H5Pcreate(H5P_LINK_CREATE);
+  hsize_t row = size[1] * H5Tget_size(type), chunk[2] = { CHUNK_BYTES / row + 1, size[1] };
+  if (chunk[0] > size[0]) chunk[0] = size[0];
+  H5Pset_chunk(plan, rank, chunk);
+  H5Pset_shuffle(plan);
+  H5Pset_deflate(plan, 4);
+  H5Pset_obj_track_times(plan, false); /* equal data, equal file */
+  H5Pset_create_intermediate_group(links, 1);
+  hid_t space = H5Screate_simple(rank, size, NULL);
+  return H5Dcreate2(out->file, name, type, space, links, plan, H5P_DEFAULT);
+}
+
+/* One field of all records as an array; columns 0: the rows have a single value. */
+static bool export_array(const Export *out, const char *name, size_t offset, int columns,
+                         hid_t type, Error *error) {
+  int rank = columns ? 2 : 1;
+  hsize_t size[2] = { (hsize_t)out->header->rows, columns ? (hsize_t)columns : 1 };
+  size_t row = size[1] * H5Tget_size(type);
+  hid_t id = array_create(out, name, type, rank, size);
+  char *buffer = malloc(SLAB_ROWS * row);
+  bool ok = id >= 0 && buffer;
+  for (hsize_t first = 0; ok && first < size[0]; first += SLAB_ROWS) {
+    hsize_t start[2] = { first, 0 };
+    hsize_t count[2] = { size[0] - first < SLAB_ROWS ? size[0] - first : SLAB_ROWS, size[1] };
+    const char *record = out->records + first * out->stride + offset;
+    for (hsize_t i = 0; i < count[0]; i++) memcpy(buffer + i * row, record + i * out->stride, row);
+    hid_t to = H5Dget_space(id), from = H5Screate_simple(rank, count, NULL);
+    H5Sselect_hyperslab(to, H5S_SELECT_SET, start, NULL, count, NULL);
+    ok = H5Dwrite(id, type, from, to, H5P_DEFAULT, buffer) >= 0;
+    H5Sclose(from);
+  }
+  ok = ok || disk_failed(error, name);
+  free(buffer);
+  if (id >= 0 && H5Dclose(id) < 0 && ok) ok = disk_failed(error, name);
+  return ok;
+}
+
+static bool export_arrays(const Export *out, Error *error) {
+  const RowsHeader *h = out->header;
+  RowsLayout at = rows_layout(h);
+  hid_t f32 = H5T_IEEE_F32LE, f64 = H5T_IEEE_F64LE;
+  return export_array(out, "observations", at.obs, h->obs_dim, f32, error) &&
+         export_array(out, "actions", at.act, h->act_dim, f32, error) &&
+         export_array(out, "rewards", at.reward, 0, f32, error) &&
+         export_array(out, "terminals", at.terminal, 0, out->boolean, error) &&
+         export_array(out, "timeouts", at.timeout, 0, out->boolean, error) &&
+         export_array(out, "next_observations", at.next, h->obs_dim, f32, error) &&
+         (!h->nq || export_array(out, "infos/qpos", at.qpos, h->nq, f64, error)) &&
+         (!h->nv || export_array(out, "infos/qvel", at.qvel, h->nv, f64, error)) &&
+         (!h->has_log_prob ||
+          export_array(out, "infos/action_log_probs", at.log_prob, 0, f32, error));
+}
+
+static bool scalar_write(hid_t group, const char *key, hid_t type, const void *value) {
+  hid_t plan = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_obj_track_times(plan, false);
+  hid_t space = H5Screate(H5S_SCALAR);
+  hid_t id = H5Dcreate2(group, key, type, space, H5P_DEFAULT, plan, H5P_DEFAULT);
+  return id >= 0 && H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) >= 0 &&
+         H5Dclose(id) >= 0;
+}
+
+static bool export_member(hid_t group, const Json *member, Error *error) {
+  const char *key = json_key(member), *text = json_text(member);
+  double number = json_number(member, NAN);
+  bool written = false;
+  if (!*key || strchr(key, '/') || !strcmp(key, "."))
+    return error_set(error, FAIL_INPUT, "metadata: the key \"%s\" cannot name an entry", key);
+  if (text) {
+    hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, *text ? strlen(text) : 1);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    written = scalar_write(group, key, type, text);
+  } else if (json_is_number(member) && number == rint(number) && fabs(number) < 0x1p53) {
+    written = scalar_write(group, key, H5T_NATIVE_INT64, &(int64_t){ (int64_t)number });
+  } else if (json_is_number(member)) {
+    written = scalar_write(group, key, H5T_NATIVE_DOUBLE, &number);
+  } else {
+    return error_set(error, FAIL_INPUT, "metadata/%s: expected a string or a number", key);
+  }
+  return written || disk_failed(error, key);
+}
+
+static bool export_metadata(const Export *out, const char *text, Error *error) {
+  Json *root = json_parse(text, out->header->metadata_bytes, error);
+  if (!root) return error_prefix(error, "metadata");
+  hid_t group = H5Gcreate2(out->file, "metadata", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  bool ok = group >= 0 || disk_failed(error, "metadata");
+  for (const Json *m = json_first(root); ok && m; m = json_next(m))
+    ok = export_member(group, m, error);
+  json_free(root);
+  return (!ok || H5Gclose(group) >= 0) && ok;
+}
+
+static const RowsHeader *rows_map(const char *path, Error *error) {
+  struct stat info = { 0 };
+  int fd = open(path, O_RDONLY);
+  if (fd >= 0 && fstat(fd, &info) == 0 && (size_t)info.st_size >= sizeof(RowsHeader)) {
+    limit_work((uint64_t)info.st_size);
+    const RowsHeader *h = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (h != MAP_FAILED && !memcmp(h->magic, ROWS_MAGIC, sizeof h->magic) &&
+        h->version == ROWS_VERSION && h->rows > 0 &&
+        sizeof *h + (uint64_t)h->rows * rows_layout(h).stride + h->metadata_bytes ==
+            (uint64_t)info.st_size)
+      return h;
+  }
+  error_set(error, FAIL_RUNNING, "%s: not a whole file of rows", path);
+  return NULL;
+}
+
+static bool export(const char *rows, const char *path, Error *error) {
+  Export out = { .header = rows_map(rows, error), .boolean = boolean_type() };
+  if (!out.header) return false;
+  out.records = (const char *)(out.header + 1);
+  out.stride = rows_layout(out.header).stride;
+  out.file = H5Fcreate(path, H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT);
+  if (out.file < 0) return disk_failed(error, path);
+  const char *metadata = out.records + (size_t)out.header->rows * out.stride;
+  if (!export_arrays(&out, error) || !export_metadata(&out, metadata, error)) return false;
+  return H5Fclose(out.file) >= 0 || disk_failed(error, path);
+}
+
+int main(int count, char **argument) {
+  Error error = { 0 };
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  start_library();
+  bool done;
+  if (count == 5 && !strcmp(argument[1], "import"))
+    done = import(argument[2], argument[3], strtoll(argument[4], NULL, 10), &error);
+  else if (count == 4 && !strcmp(argument[1], "export"))
+    done = export(argument[2], argument[3], &error);
+  else
+    done = error_set(&error, FAIL_USAGE,
+                     "usage: diffrl-hdf5 import IN.hdf5 OUT.cache HORIZON | export ROWS OUT.hdf5");
+  if (!done) fprintf(stderr, "%s\n", error.text);
+  fflush(stderr);
+  _exit(error.kind); /* what HDF5 would do at exit to a damaged file is not wanted */
+}

@@ -1,0 +1,15 @@
+/* hdf5_process.h -- running the program diffrl-hdf5, which alone reads and writes HDF5. */
+#ifndef DATASETS_HDF5_PROCESS_H
+#define DATASETS_HDF5_PROCESS_H
+#include "core/error.h"
+#include <stdbool.h>
+
+enum { HDF5_MAX_ARGUMENTS = 6 };
+
+/* Run `diffrl-hdf5 argument...` (NULL-terminated, at most HDF5_MAX_ARGUMENTS) and wait for it.
+ * input: descriptor that becomes its standard input, or -1.  After `seconds` it is killed; if we
+ * die, it dies.  False with its message and kind of failure, FAIL_INPUT if it crashed on the file,
+ * FAIL_RUNNING if it could not be found or started. */
+bool hdf5_process_run(const char *const argument[], int input, double seconds, Error *error);
+
+#endif

@@ -1,0 +1,219 @@
+/* policy.c -- building networks from a shape, and recording how they act. */
+#include "policy/policy.h"
+#include "core/check.h"
+#include "policy/denoiser_mlp.h"
+#include <stdio.h>
+#include <string.h>
+
+#define CONFIG_STRUCT PolicySpec
+const ConfigField policy_fields[] = { CONFIG_ROWS(POLICY_FIELDS) };
+#undef CONFIG_STRUCT
+#define CONFIG_STRUCT ActRecord
+const ConfigField act_fields[] = { CONFIG_ROWS(ACT_FIELDS) };
+#undef CONFIG_STRUCT
+const size_t policy_field_count = sizeof policy_fields / sizeof *policy_fields;
+const size_t act_field_count = sizeof act_fields / sizeof *act_fields;
+
+/* ---- networks -------------------------------------------------------------------------------- */
+
+static bool build_diffusion(Policy *p, Error *error) {
+  const PolicySpec *s = &p->spec;
+  p->schedule = schedule_new(p->arena, s->schedule.s, (int)s->diffusion_steps, error);
+  if (!p->schedule) return false;
+  p->denoiser =
+      mlp_denoiser_new(p->arena, p->actor, p->schedule, denoiser_prediction(s->predicts.s),
+                       (int)s->act_dim, (int)s->obs_dim, (int)s->hidden);
+  return true;
+}
+
+static void build_gaussian(Policy *p) {
+  const PolicySpec *s = &p->spec;
+  p->gaussian = mlp_new(p->actor, &(MlpSpec){ "trunk", 1, (int)s->obs_dim, (int)s->hidden, 2,
+                                              2 * (int)s->act_dim, MAP_relu });
+}
+
+/* Diffusion-QL's critics have three hidden layers of Mish, SAC's two of ReLU. */
+static void build_critics(Policy *p, bool diffusion) {
+  const PolicySpec *s = &p->spec;
+  p->critic = params_new(p->arena, "critic");
+  p->critics = mlp_new(p->critic, &(MlpSpec){ "q", (int)s->critics, (int)(s->obs_dim + s->act_dim),
+                                              (int)s->hidden, diffusion ? 3 : 2, 1,
+                                              diffusion ? MAP_mish : MAP_relu });
+  params_allocate(p->critic);
+  p->critic_target = params_clone(p->critic, "critic_target");
+}
+
+Policy *policy_new(Arena *arena, const PolicySpec *spec, Error *error) {
+  Policy *p = arena_alloc(arena, sizeof *p);
+  p->spec = *spec, p->arena = arena;
+  CHECK(spec->act_dim <= POLICY_MAX_ACT, "policy: %d actions", (int)spec->act_dim);
+  Config act;
+  config_init(&act, act_fields, act_field_count, &p->act);
+  for (int i = 0; i < spec->act_dim; i++) p->low[i] = -1, p->high[i] = 1;
+  p->actor = params_new(arena, "actor");
+  bool diffusion = !strcmp(spec->kind.s, "diffusion");
+  if (!diffusion)
+    build_gaussian(p);
+  else if (!build_diffusion(p, error))
+    return NULL;
+  params_allocate(p->actor);
+  p->actor_ema = params_clone(p->actor, "actor_ema");
+  if (spec->critics) build_critics(p, diffusion);
+  return p;
+}
+
+Tensor *policy_critics(const Policy *p, Graph *g, const Params *critic, Tensor *obs, Tensor *act) {
+  return t_fold(mlp(&p->critics, g, critic, IN(obs, act)));
+}
+
+/* log pi(a) = sum log N(u; mean, std) - log(1 - tanh(u)^2 + 1e-6) */
+static Tensor *squashed_log_prob(Tensor *noise, Tensor *log_std, Tensor *act) {
+  const double half_log_2pi = 0.91893853320467274178;
+  Tensor *normal = t_mix(-0.5, t_map(MAP_square, noise), -1, log_std);
+  Tensor *volume = t_map(MAP_log, t_shift(t_scale(-1, t_map(MAP_square, act)), 1 + 1e-6));
+  return t_sum_last(t_shift(t_sub(normal, volume), -half_log_2pi));
+}
+
+Tensor *policy_gaussian(const Policy *p, Graph *g, const Params *actor, Tensor *obs, Tensor *noise,
+                        Tensor **log_prob) {
+  int n = (int)p->spec.act_dim;
+  Tensor *out = mlp(&p->gaussian, g, actor, IN(obs)), *mean = t_slice(out, 0, n);
+  if (log_prob) *log_prob = NULL;
+  if (!noise) return t_map(MAP_tanh, mean);
+  Tensor *log_std = t_shift(t_scale(3.5, t_map(MAP_tanh, t_slice(out, n, n))), -1.5);
+  Tensor *u = t_add(mean, t_mul(t_map(MAP_exp, log_std), noise)), *act = t_map(MAP_tanh, u);
+  if (log_prob) *log_prob = squashed_log_prob(noise, log_std, act);
+  return act;
+}
+
+/* ---- acting ---------------------------------------------------------------------------------- */
+
+static Tensor *record_diffusion(const Policy *p, Graph *g, const Params *actor, Tensor *obs,
+                                Error *error) {
+  const ActRecord *a = &p->act;
+  SamplerSpec spec = { .method = a->sampler.s,
+                       .steps = (int)a->steps,
+                       .eta = a->eta,
+                       .clip = true,
+                       .low = -1,
+                       .high = 1 };
+  Sampler *sampler = sampler_new(graph_arena(g), &spec, p->schedule, p->denoiser->predicts, error);
+  if (!sampler) return NULL;
+  int k = (int)a->candidates;
+  Tensor *x = sampler_record(g, sampler, p->denoiser, actor, "act", obs, k);
+  if (k == 1) return x;
+  Tensor *q = t_min_last(policy_critics(p, g, p->critic_target, obs, x));
+  return t_pick(x, q, "act choice", strcmp(a->choice.s, "argmax") ? a->temperature : 0);
+}
+
+static bool check_record(const Policy *p, Error *error) {
+  const ActRecord *a = &p->act;
+  bool diffusion = p->denoiser, chooses = strstr("softmax argmax", a->choice.s) != NULL;
+  if (a->candidates > 1 && !diffusion)
+    return error_set(error, FAIL_USAGE, "candidates=%d: a %s policy draws one action",
+                     (int)a->candidates, p->spec.kind.s);
+  if (a->candidates > 1 && !p->critic)
+    return error_set(error, FAIL_USAGE,
+                     "candidates=%d needs critics to choose by, and this "
+                     "policy was trained without; use candidates=1",
+                     (int)a->candidates);
+  if (a->candidates > 1 && !chooses)
+    return error_set(error, FAIL_USAGE, "candidates=%d needs choice=softmax or choice=argmax",
+                     (int)a->candidates);
+  if (diffusion && !strcmp(a->choice.s, "mean"))
+    return error_set(error, FAIL_USAGE,
+                     "choice=mean: a diffusion policy has no mean action; "
+                     "use choice=sample");
+  return true;
+}
+
+Tensor *policy_record(const Policy *p, Graph *g, Tensor *obs, Tensor **log_prob, Error *error) {
+  if (log_prob) *log_prob = NULL;
+  if (!check_record(p, error)) return NULL;
+  const Params *actor = strcmp(p->act.weights.s, "ema") ? p->actor : p->actor_ema;
+  if (p->denoiser) return record_diffusion(p, g, actor, obs, error);
+  bool mean = !strcmp(p->act.choice.s, "mean");
+  Tensor *noise = mean ? NULL : t_normal(g, "act", 1, (int)p->spec.act_dim);
+  return policy_gaussian(p, g, actor, obs, noise, log_prob);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static void save_fields(Checkpoint *c, const char *key, const ConfigField *fields, size_t count,
+                        const void *values) {
+  JsonText text = { 0 };
+  Config config = { .fields = fields, .count = count, .values = (void *)(uintptr_t)values };
+  json_open(&text, NULL, '{');
+  config_write(&config, &text);
+  json_close(&text, '}');
+  checkpoint_add_text(c, key, text.text);
+  json_text_free(&text);
+}
+
+static void save_vector(Checkpoint *c, const char *name, const float *values, int64_t n) {
+  float *copy = arena_array(c->arena, float, n);
+  memcpy(copy, values, (size_t)n * sizeof *copy);
+  checkpoint_add(c, name, CHECKPOINT_F32, 1, &n, copy);
+}
+
+void policy_save(const Policy *p, Checkpoint *c) {
+  save_fields(c, "policy", policy_fields, policy_field_count, &p->spec);
+  save_fields(c, "act", act_fields, act_field_count, &p->act);
+  save_vector(c, "action_low", p->low, p->spec.act_dim);
+  save_vector(c, "action_high", p->high, p->spec.act_dim);
+  if (!p->normalizer) return;
+  save_vector(c, "normalizer/mean", p->normalizer->mean, p->spec.obs_dim);
+  save_vector(c, "normalizer/std", p->normalizer->std, p->spec.obs_dim);
+}
+
+static bool load_fields(const Checkpoint *c, const char *key, const ConfigField *fields,
+                        size_t count, void *values, Error *error) {
+  Config config;
+  config_init(&config, fields, count, values);
+  const char *text = checkpoint_text(c, key);
+  if (!text)
+    return error_set(error, FAIL_INPUT, "no \"%s\" in the metadata: not a policy of diffrl", key);
+  Json *json = json_parse(text, strlen(text), error);
+  bool done = json && config_read(&config, json, "checkpoint", error);
+  json_free(json);
+  if (!done) error->kind = FAIL_INPUT;
+  return done;
+}
+
+static bool load_vector(const Checkpoint *c, const char *name, float *values, int64_t n,
+                        Error *error) {
+  const CheckpointTensor *t = checkpoint_tensor(c, name);
+  if (!t || t->type != CHECKPOINT_F32 || t->rank != 1 || t->shape[0] != n)
+    return error_set(error, FAIL_INPUT, "tensor %s: expected F32 [%d]", name, (int)n);
+  memcpy(values, t->data, (size_t)n * sizeof *values);
+  return true;
+}
+
+/* blocks that are there; the actor must be */
+static bool load_params(Policy *p, const Checkpoint *c, Error *error) {
+  Params *blocks[] = { p->actor, p->actor_ema, p->critic, p->critic_target };
+  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+    if (!blocks[i]) continue;
+    char first[192];
+    snprintf(first, sizeof first, "%s/%s", blocks[i]->block, blocks[i]->layout->slot[0].name);
+    if (i && !checkpoint_tensor(c, first)) continue;
+    if (!params_load(blocks[i], c, error)) return false;
+  }
+  return true;
+}
+
+Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
+  PolicySpec spec;
+  if (!load_fields(c, "policy", policy_fields, policy_field_count, &spec, error)) return NULL;
+  Policy *p = policy_new(arena, &spec, error);
+  if (!p || !load_fields(c, "act", act_fields, act_field_count, &p->act, error)) return NULL;
+  if (!load_vector(c, "action_low", p->low, spec.act_dim, error)) return NULL;
+  if (!load_vector(c, "action_high", p->high, spec.act_dim, error)) return NULL;
+  if (checkpoint_tensor(c, "normalizer/mean")) {
+    p->normalizer = arena_alloc(arena, sizeof *p->normalizer);
+    *p->normalizer = normalizer_new(arena, (int)spec.obs_dim);
+    if (!load_vector(c, "normalizer/mean", p->normalizer->mean, spec.obs_dim, error)) return NULL;
+    if (!load_vector(c, "normalizer/std", p->normalizer->std, spec.obs_dim, error)) return NULL;
+  }
+  return load_params(p, c, error) ? p : NULL;
+}

@@ -1,0 +1,43 @@
+/* algo.c -- the list of algorithms. */
+#include "rl/algo.h"
+#include <string.h>
+
+extern const AlgoDef algo_diffusion_bc, algo_diffusion_ql, algo_sac;
+static const AlgoDef *const algos[] = { &algo_diffusion_bc, &algo_diffusion_ql, &algo_sac };
+enum { ALGOS = sizeof algos / sizeof *algos };
+
+const AlgoDef *const *algo_list(size_t *count) {
+  *count = ALGOS;
+  return algos;
+}
+
+const AlgoDef *algo_find(const char *name, Error *error) {
+  const char *names[ALGOS];
+  for (int i = 0; i < ALGOS; i++) {
+    names[i] = algos[i]->name;
+    if (!strcmp(name, names[i])) return algos[i];
+  }
+  const char *nearest = config_nearest(name, names, ALGOS);
+  error_set(error, FAIL_USAGE, "unknown algorithm \"%s\"; %s%s", name,
+            nearest ? "did you mean " : "see `diffrl list algos`", nearest ? nearest : "");
+  return NULL;
+}
+
+OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {
+  OptimSpec spec = optim_adam(rate);
+  spec.clip = clip;
+  spec.schedule = strcmp(config->schedule_rate.s, "cosine") ? RATE_CONSTANT : RATE_COSINE;
+  spec.period = config->rate_steps ? config->rate_steps : config->steps;
+  return spec;
+}
+
+Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
+  const TrainConfig *config = setup->config;
+  return graph_new(setup->arena, &(GraphSpec){ .trained = trained,
+                                               .seed = setup->seed,
+                                               .pool = setup->pool,
+                                               .kernels = setup->kernels,
+                                               .max_rows = (int)config->batch,
+                                               .group = (int)config->group,
+                                               .lane = (int)config->lane });
+}

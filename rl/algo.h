@@ -1,0 +1,85 @@
+/* algo.h -- what a training recipe is.
+ *
+ * An algorithm is one file: a list of settings, `create` (which records its objectives as tapes),
+ * `update` (one gradient step, the paper's inner loop) and what a checkpoint holds.  Batches,
+ * evaluation, logs, checkpoints and resuming are the same for all: train.h. */
+#ifndef RL_ALGO_H
+#define RL_ALGO_H
+#include "core/config.h"
+#include "core/log.h"
+#include "core/optim.h"
+#include "datasets/batch.h"
+#include "envs/env.h"
+#include "policy/policy.h"
+
+/* settings every algorithm has; the first members of every algorithm's struct */
+#define TRAIN_FIELDS(F)                                                                            \
+  F(INT, steps, 200000, 1, NULL, "gradient steps")                                                 \
+  F(INT, batch, 256, 1, 65536, "transitions a gradient step draws")                                \
+  F(INT, group, 64, 1, 65536, "rows whose sums are one block; changes bits")                       \
+  F(INT, lane, 64, 1, 65536, "rows that pass through the cache together; changes bits")            \
+  F(TEXT, kernels, "own", "own|avx512|avx2|plain|openblas", NULL, "who computes products")         \
+  F(TEXT, schedule_rate, "constant", "constant|cosine", NULL, "learning rates over training")      \
+  F(INT, rate_steps, 0, 0, NULL, "length of a cosine rate; 0: the first --steps")                  \
+  F(INT, eval_every, 5000, 0, NULL, "steps between evaluations; 0: only at the end")               \
+  F(INT, eval_episodes, 10, 1, 100000, "episodes of an evaluation during training")                \
+  F(INT, log_every, 1000, 1, NULL, "steps between lines of metrics.jsonl")                         \
+  F(INT, save_every, 5000, 1, NULL, "steps between writes of last.safetensors")                    \
+  F(INT, keep_every, 0, 0, NULL, "steps between kept step-N.safetensors; 0: none")                 \
+  F(BOOL, normalize_obs, false, NULL, NULL, "observations to mean 0 and deviation 1")              \
+  F(TEXT, reward, "raw", "raw|antmaze|standard|return-range", NULL,                                \
+    "raw; antmaze: 4 (r - 0.5); standard: (r - mean) / std; return-range: 1000 r / (max - min)")
+typedef struct {
+  CONFIG_MEMBERS(TRAIN_FIELDS)
+} TrainConfig;
+
+typedef enum { ALGO_OFFLINE, ALGO_ONLINE } AlgoData;
+
+/* what `create` gets; everything outlives the agent */
+typedef struct {
+  Arena *arena;
+  Pool *pool;
+  const Kernels *kernels;
+  uint64_t seed;
+  int obs_dim, act_dim;
+  const float *act_low, *act_high; /* [act_dim] */
+  const Drawer *drawer;            /* offline: where batches come from */
+  const EnvModel *env;             /* online: what to act in; else NULL */
+  const char *run;                 /* the run's folder */
+  const void *config;              /* the algorithm's settings; a TrainConfig first */
+} AlgoSetup;
+
+typedef struct AlgoDef AlgoDef;
+typedef struct {
+  const AlgoDef *def;
+  Policy *policy; /* what it yields */
+} Agent;          /* first member of every algorithm's state */
+
+struct AlgoDef {
+  const char *name, *paper, *about;
+  AlgoData data;
+  bool needs_rewards;
+  const ConfigField *fields;
+  size_t field_count, config_size;
+  Agent *(*create)(const AlgoSetup *setup, Error *error);
+  /* online: one step in the environment before update number `step` */
+  bool (*collect)(Agent *agent, int64_t step, Error *error);
+  /* one gradient step; false if the numbers are no longer finite */
+  bool (*update)(Agent *agent, int64_t step, Log *log);
+  /* offline, nullable: the loss on rows kept apart */
+  double (*held_out)(Agent *agent, const Drawer *drawer);
+  /* all state beyond the step: Params, moments, simulator */
+  bool (*save)(const Agent *agent, Checkpoint *checkpoint, Error *error);
+  bool (*load)(Agent *agent, const Checkpoint *checkpoint, Error *error);
+};
+
+const AlgoDef *const *algo_list(size_t *count);
+const AlgoDef *algo_find(const char *name, Error *error); /* suggests the nearest */
+
+/* Adam at this rate under the shared settings (schedule, its length). */
+OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
+
+/* a tape of this run that trains `trained` */
+Graph *algo_graph(const AlgoSetup *setup, Params *trained);
+
+#endif

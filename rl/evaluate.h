@@ -1,0 +1,44 @@
+/* evaluate.h -- the return of a policy: episodes in lock step, on all cores.
+ *
+ * Episode i of an evaluation seed starts the same for every checkpoint and worker count, and its
+ * random numbers are its own, so neither threads nor the order in which episodes end matter. */
+#ifndef RL_EVALUATE_H
+#define RL_EVALUATE_H
+#include "core/json.h"
+#include "envs/env.h"
+#include "policy/policy.h"
+
+typedef enum {
+  SEEDS_SELECTION, /* while training, to choose `best` */
+  SEEDS_REPORT,    /* for figures that are told: other episodes */
+} EvalSeeds;
+
+typedef struct {
+  int episodes;
+  EvalSeeds seeds;
+  uint64_t seed;
+  Pool *pool;
+  const Kernels *kernels;
+  bool (*stop)(void); /* nullable: asked every step; true ends the evaluation early */
+} EvalSpec;
+
+typedef struct {
+  int episodes, failures; /* failures: the simulator gave up; they count with the return reached */
+  bool stopped;           /* early: nothing below means anything */
+  double return_mean, return_std; /* over episodes, n - 1 */
+  double length_mean;
+  double *returns; /* [episodes], in the arena */
+  int *lengths;    /* [episodes] */
+} EvalResult;
+
+/* Arena: for envs' buffers and the result; may be reset afterwards.  Fails if the simulator cannot
+ * be set up or the act record asks for what the policy has not. */
+bool evaluate(Arena *arena, const EnvModel *env, const Policy *policy, const EvalSpec *spec,
+              EvalResult *result, Error *error);
+
+/* The members of a result in eval.jsonl and of `eval --json`, without braces.  `which` and
+ * `step` say which checkpoint; reference: use the task's reference scores. */
+void eval_write(const EvalResult *result, const EnvDef *env, const Policy *policy,
+                const char *which, int64_t step, bool reference, bool with_returns, JsonText *out);
+
+#endif

@@ -1,0 +1,29 @@
+/* replay.h -- the transitions an online method has seen, in memory and in an append-only file.
+ *
+ * The file makes resuming exact: a checkpoint says how many transitions it knew, and the file is
+ * cut back to them. */
+#ifndef RL_REPLAY_H
+#define RL_REPLAY_H
+#include "core/error.h"
+#include "datasets/batch.h"
+
+typedef struct Replay Replay;
+
+/* Room for `capacity` transitions; the file is RUN/replay.bin, created empty, or cut back to
+ * `count` transitions and read if count > 0. */
+Replay *replay_open(Arena *arena, const char *run, int64_t capacity, int obs_dim, int act_dim,
+                    int64_t count, Error *error);
+void replay_close(Replay *replay); /* may be NULL */
+
+/* Append one transition; CHECKs the capacity. */
+void replay_add(Replay *replay, const float *obs, const float *act, float reward, const float *next,
+                bool live);
+
+/* Write what was added since the last flush; false if the disk is full. */
+bool replay_flush(Replay *replay, Error *error);
+int64_t replay_count(const Replay *replay);
+
+/* Row r of step n depends on (rng, n, r) and the count alone. */
+void replay_draw(const Replay *replay, Rng rng, uint64_t step, Batch *batch);
+
+#endif

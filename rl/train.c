@@ -1,0 +1,248 @@
+/* train.c -- the loop: update, log, evaluate, save; and the state that makes resuming exact. */
+#include "rl/train.h"
+#include "core/check.h"
+#include "rl/evaluate.h"
+#include "rl/version.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* what the loop carries from step to step, all of it in the checkpoint */
+typedef struct {
+  Trainer *t;
+  int64_t step;      /* gradient steps done */
+  int64_t evaluated; /* step of the last complete evaluation; -1: none */
+  double best;       /* best selection score so far; -inf: none */
+  double last;       /* last selection score, for the progress line */
+  Log log;
+  double start, mark; /* seconds: of the loop, of the last metrics line */
+  int64_t start_step, mark_step;
+} Loop;
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+static void save_log(const Log *log, Checkpoint *c) {
+  for (int i = 0; i < log->scalars; i++) {
+    double *pair = arena_array(c->arena, double, 2);
+    pair[0] = log->sum[i], pair[1] = (double)log->count[i];
+    checkpoint_add(c, arena_text(c->arena, "log/%s", log->name[i]), CHECKPOINT_F64, 1,
+                   &(int64_t){ 2 }, pair);
+  }
+}
+
+static void add_number(Checkpoint *c, const char *key, double value) {
+  checkpoint_add_text(c, key, arena_text(c->arena, "%.17g", value));
+}
+
+bool trainer_save(const Trainer *t, const char *path, int64_t step, int64_t evaluated, double best,
+                  const Log *log, Error *error) {
+  Arena *arena = arena_new();
+  Checkpoint c;
+  checkpoint_init(&c, arena);
+  checkpoint_add_text(&c, "algo", t->algo->name);
+  checkpoint_add_text(&c, "env", t->env_def ? t->env_def->name : "none");
+  checkpoint_add_text(&c, "data_hash", t->data ? t->data->hash : "none");
+  add_number(&c, "seed", (double)t->seed), add_number(&c, "step", (double)step);
+  add_number(&c, "evaluated", (double)evaluated), add_number(&c, "best", best);
+  policy_save(t->agent->policy, &c);
+  save_log(log, &c);
+  bool done = t->algo->save(t->agent, &c, error) && checkpoint_save(&c, path, error);
+  arena_free(arena);
+  return done;
+}
+
+static bool save_last(Loop *l, Error *error) {
+  Trainer *t = l->t;
+  if (!trainer_save(t, t->run.last, l->step, l->evaluated, l->best, &l->log, error)) return false;
+  int64_t every = t->shared->keep_every;
+  if (!every || l->step % every) return true;
+  const char *path =
+      arena_text(t->arena, "%s/step-%lld.safetensors", t->run.folder, (long long)l->step);
+  return trainer_save(t, path, l->step, l->evaluated, l->best, &l->log, error);
+}
+
+static double number_of(const Checkpoint *c, const char *key) {
+  const char *text = checkpoint_text(c, key);
+  double value = NAN;
+  if (text) sscanf(text, "%lf", &value);
+  return value;
+}
+
+static const char *log_name(const Trainer *t, const char *name) {
+  return arena_text(t->arena, "%s", name);
+}
+
+static void load_log(Loop *l, const Checkpoint *c) {
+  for (size_t i = 0; i < c->tensors; i++) {
+    const CheckpointTensor *tensor = &c->tensor[i];
+    if (strncmp(tensor->name, "log/", 4) || tensor->type != CHECKPOINT_F64) continue;
+    const double *pair = tensor->data;
+    int at = l->log.scalars;
+    log_scalar(&l->log, log_name(l->t, tensor->name + 4), 0);
+    l->log.sum[at] = pair[0], l->log.count[at] = (int64_t)pair[1];
+  }
+}
+
+static bool load_last(Loop *l, Error *error) {
+  Trainer *t = l->t;
+  Arena *arena = arena_new();
+  Checkpoint c;
+  checkpoint_init(&c, arena);
+  bool done =
+      checkpoint_load(&c, t->run.last, NULL, error) || error_prefix(error, "%s", t->run.last);
+  const char *hash = done ? checkpoint_text(&c, "data_hash") : NULL;
+  if (done && t->data && (!hash || strcmp(hash, t->data->hash)))
+    done = error_set(error, FAIL_INPUT,
+                     "%s is not the file this run was started on (its content "
+                     "differs); give the right one with --data",
+                     t->data->source);
+  if (done && !t->algo->load(t->agent, &c, error)) done = error_prefix(error, "%s", t->run.last);
+  if (done) {
+    l->step = (int64_t)number_of(&c, "step"), l->evaluated = (int64_t)number_of(&c, "evaluated");
+    l->best = number_of(&c, "best");
+    load_log(l, &c);
+  }
+  arena_free(arena);
+  return done && log_rewind(t->run.metrics, l->step, error) &&
+         log_rewind(t->run.eval, l->evaluated, error);
+}
+
+/* ---- what is written while training ---------------------------------------------------------- */
+
+static bool append(const char *path, JsonText *line, Error *error) {
+  json_close(line, '}');
+  bool done = log_append(path, line->text, error);
+  json_text_free(line);
+  return done;
+}
+
+static void show(Loop *l, double rate) {
+  double left = rate > 0 ? (double)(l->t->shared->steps - l->step) / rate : 0;
+  char score[48] = "";
+  if (isfinite(l->last)) snprintf(score, sizeof score, "  score %.1f", l->last);
+  char losses[160] = "";
+  for (int i = 0, n = 0; i < l->log.scalars && n < 3; i++)
+    if (!strncmp(l->log.name[i], "loss/", 5) || !strcmp(l->log.name[i], "q/mean"))
+      snprintf(losses + strlen(losses), sizeof losses - strlen(losses), "  %s %.4g", l->log.name[i],
+               log_mean(&l->log, l->log.name[i])),
+          n++;
+  log_progress(false, "step %lld/%lld  %.1f steps/s%s%s  %d:%02d left", (long long)l->step,
+               (long long)l->t->shared->steps, rate, losses, score, (int)(left / 60),
+               (int)fmod(left, 60));
+}
+
+static bool report_metrics(Loop *l, Error *error) {
+  double time = now(), rate = (double)(l->step - l->mark_step) / (time - l->mark);
+  JsonText line = { 0 };
+  json_open(&line, NULL, '{');
+  json_put_integer(&line, "step", l->step);
+  json_put_number(&line, "time_s", time - l->start);
+  json_put_number(&line, "steps_per_s", rate);
+  log_write(&l->log, &line);
+  show(l, rate);
+  log_clear(&l->log);
+  l->mark = time, l->mark_step = l->step;
+  return append(l->t->run.metrics, &line, error);
+}
+
+/* the number that `best` is chosen by: the normalised score where there is one */
+static double selection_score(const Trainer *t, double mean) {
+  bool scored = t->env_def->score_expert > t->env_def->score_random && t->reference;
+  return scored ? env_normalized(t->env_def, mean) : mean;
+}
+
+static bool evaluate_policy(Loop *l, Error *error) {
+  Trainer *t = l->t;
+  Arena *arena = arena_new();
+  EvalSpec spec = { .episodes = (int)t->shared->eval_episodes,
+                    .seeds = SEEDS_SELECTION,
+                    .pool = t->pool,
+                    .kernels = t->kernels,
+                    .stop = run_stopped };
+  EvalResult result;
+  bool done = evaluate(arena, t->env, t->agent->policy, &spec, &result, error);
+  if (done && !result.stopped) {
+    JsonText line = { 0 };
+    json_open(&line, NULL, '{');
+    eval_write(&result, t->env_def, t->agent->policy, "last", l->step, t->reference, true, &line);
+    l->evaluated = l->step, l->last = selection_score(t, result.return_mean);
+    done = append(t->run.eval, &line, error);
+    if (done && l->last > l->best) {
+      l->best = l->last;
+      done = trainer_save(t, t->run.best, l->step, l->evaluated, l->best, &l->log, error);
+    }
+  }
+  arena_free(arena);
+  return done;
+}
+
+/* without an environment: the loss on episodes that were kept apart */
+static bool evaluate_held_out(Loop *l, Error *error) {
+  Trainer *t = l->t;
+  if (!t->algo->held_out || !t->held.pool_count) return true;
+  JsonText line = { 0 };
+  json_open(&line, NULL, '{');
+  json_put_integer(&line, "step", l->step);
+  json_put_number(&line, "held_out_loss", t->algo->held_out(t->agent, &t->held));
+  l->evaluated = l->step;
+  return append(t->run.eval, &line, error);
+}
+
+static bool evaluate_now(Loop *l, Error *error) {
+  if (l->evaluated == l->step) return true;
+  double began = now();
+  bool done = l->t->env ? evaluate_policy(l, error) : evaluate_held_out(l, error);
+  l->mark += now() - began; /* steps/s are of training alone */
+  return done;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static bool one_step(Loop *l, Error *error) {
+  Trainer *t = l->t;
+  if (t->algo->collect && !t->algo->collect(t->agent, l->step, error)) return false;
+  if (!t->algo->update(t->agent, l->step, &l->log))
+    return error_set(error, FAIL_DIVERGED,
+                     "the gradient is no longer finite at step %lld; the "
+                     "last good state is %s (try a smaller learning rate, or clip)",
+                     (long long)l->step, t->run.last);
+  l->step++;
+  return true;
+}
+
+static bool due(int64_t step, int64_t every) { return every && step % every == 0; }
+
+static bool train_loop(Loop *l, Error *error) {
+  const TrainConfig *c = l->t->shared;
+  if (l->step && due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
+  while (l->step < c->steps && !run_stopped()) {
+    if (!one_step(l, error)) return false;
+    if (due(l->step, c->log_every) && !report_metrics(l, error)) return false;
+    if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
+    bool save = due(l->step, c->save_every) || due(l->step, c->keep_every);
+    if (save && !save_last(l, error)) return false;
+  }
+  if (!run_stopped() && !evaluate_now(l, error)) return false;
+  return save_last(l, error);
+}
+
+bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
+  Loop *l = arena_alloc(t->arena, sizeof *l);
+  *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY, .last = NAN };
+  if (t->request->resume && !load_last(l, error)) return false;
+  unsigned denormals = denormals_off();
+  l->start = l->mark = now(), l->start_step = l->mark_step = l->step;
+  bool done = train_loop(l, error);
+  denormals_restore(denormals);
+  double seconds = now() - l->start;
+  *outcome =
+      (TrainOutcome){ l->step, seconds, (double)(l->step - l->start_step) / seconds, run_signal() };
+  return done;
+}

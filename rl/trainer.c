@@ -1,0 +1,314 @@
+/* trainer.c -- from a request to a run that is set up. */
+#include "core/check.h"
+#include "rl/preset.h"
+#include "rl/task.h"
+#include "rl/train.h"
+#include "rl/version.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- settings: defaults < preset < --config < flags and --set -------------------------------- */
+
+static bool apply_file(Trainer *t, const char *path, Error *error) {
+  Json *json = json_parse_file(path, error);
+  if (!json) return false;
+  const Json *settings = json_get(json, "settings"); /* a run's own config.json */
+  bool done = config_read(&t->settings, settings ? settings : json, "--config", error);
+  json_free(json);
+  return done || error_prefix(error, "%s", path);
+}
+
+static bool apply_sets(Trainer *t, Error *error) {
+  const TrainRequest *r = t->request;
+  char number[32];
+  snprintf(number, sizeof number, "%lld", (long long)r->steps);
+  if (r->steps && !config_set(&t->settings, "steps", number, "--set", error)) return false;
+  for (int i = 0; i < r->sets; i++) {
+    const char *equals = strchr(r->set[i], '=');
+    if (!equals) return error_set(error, FAIL_USAGE, "--set %s: expected key=value", r->set[i]);
+    const char *key = arena_text(t->arena, "%.*s", (int)(equals - r->set[i]), r->set[i]);
+    if (!config_set(&t->settings, key, equals + 1, "--set", error)) return false;
+  }
+  return true;
+}
+
+static bool apply_settings(Trainer *t, Error *error) {
+  const TrainRequest *r = t->request;
+  const Preset *preset = NULL;
+  if (r->preset) {
+    if (!(preset = preset_find(t->algo->name, r->preset, error))) return false;
+  } else if (t->data_name)
+    preset = preset_for(t->algo->name, t->data_name);
+  if (preset && !config_set_all(&t->settings, preset->settings, "preset", error)) return false;
+  t->preset = preset ? preset->name : NULL;
+  return (!r->config_file || apply_file(t, r->config_file, error)) && apply_sets(t, error);
+}
+
+/* ---- data and environment -------------------------------------------------------------------- */
+
+static bool open_env(Trainer *t, Error *error) {
+  if (!t->env_def) return true;
+  t->env = env_load(t->env_def, error);
+  return t->env != NULL;
+}
+
+static bool check_dims(const Trainer *t, Error *error) {
+  const Dataset *d = t->data;
+  const EnvDef *e = t->env_def;
+  if (!e || (d->obs_dim == e->obs_dim && d->act_dim == e->act_dim)) return true;
+  return error_set(error, FAIL_INPUT,
+                   "%s: observations have %d and actions %d numbers a row, but "
+                   "%s has %d and %d; give the --env the file was made for",
+                   d->source, d->obs_dim, d->act_dim, e->name, e->obs_dim, e->act_dim);
+}
+
+static bool check_file_env(const Trainer *t, Error *error) {
+  Json *meta = json_parse(t->data->metadata, strlen(t->data->metadata), error);
+  const char *made = meta ? json_text(json_get(meta, "env")) : NULL;
+  bool same = !made || !t->env_def || !strcmp(made, t->env_def->name);
+  if (!same && !t->request->allow_env_mismatch)
+    error_set(error, FAIL_INPUT,
+              "%s was made in %s, not %s; use --env %s, or "
+              "--allow-env-mismatch if you mean it",
+              t->data->source, made, t->env_def->name, made);
+  json_free(meta);
+  return same || t->request->allow_env_mismatch;
+}
+
+static bool open_data(Trainer *t, Error *error) {
+  const char *path = task_data_path(t->arena, t->data_name, error);
+  if (!path) return false;
+  t->data = dataset_open(path, t->env_def ? t->env_def->horizon : 0, error);
+  if (!t->data) return false;
+  dataset_summary(t->data, &t->summary);
+  if (t->algo->needs_rewards && (!t->data->rewards || !t->data->terminals))
+    return error_set(error, FAIL_INPUT,
+                     "%s has no array %s, which %s learns from; add it, or use "
+                     "diffusion-bc",
+                     path, t->data->rewards ? "terminals" : "rewards", t->algo->name);
+  return check_dims(t, error) && check_file_env(t, error);
+}
+
+/* reward' = scale r + shift, by the conventions of the task families */
+static void reward_transform(const Trainer *t, double *scale, double *shift) {
+  const char *kind = t->shared->reward.s;
+  const DatasetSummary *s = &t->summary;
+  *scale = 1, *shift = 0;
+  if (!strcmp(kind, "antmaze")) *scale = 4, *shift = -2;
+  if (!strcmp(kind, "standard"))
+    *scale = 1 / s->reward_std, *shift = -s->reward_mean / s->reward_std;
+  if (!strcmp(kind, "return-range") && s->return_max > s->return_min)
+    *scale = 1000 / (s->return_max - s->return_min);
+}
+
+/* bounds: the environment's, else the range of the data */
+static void action_bounds(Trainer *t, float *low, float *high, float *mid, float *half) {
+  int n = t->data ? t->data->act_dim : t->env_def->act_dim;
+  for (int j = 0; j < n; j++) {
+    low[j] = (float)(t->env_def ? t->env_def->act_low : -1);
+    high[j] = (float)(t->env_def ? t->env_def->act_high : 1);
+    if (!t->env_def) {
+      low[j] = high[j] = t->data->actions[j];
+      for (int64_t i = 1; i < t->data->rows; i++) {
+        float a = t->data->actions[i * n + j];
+        low[j] = a < low[j] ? a : low[j], high[j] = a > high[j] ? a : high[j];
+      }
+      if (!(high[j] > low[j])) high[j] = low[j] + 1;
+    }
+    mid[j] = 0.5f * (low[j] + high[j]), half[j] = 0.5f * (high[j] - low[j]);
+  }
+  if (!t->env_def)
+    log_progress(true, "note: no --env, so the actions' range in the file bounds the policy");
+}
+
+static void prepare_drawers(Trainer *t, float *mid, float *half) {
+  Drawer *d = &t->drawer;
+  *d = (Drawer){
+    .data = t->data, .rng = rng_stream(t->seed, "batch"), .act_mid = mid, .act_half = half
+  };
+  reward_transform(t, &d->reward_scale, &d->reward_shift);
+  if (!t->env_def) {
+    DataSplit split =
+        data_split(t->arena, t->data, rng_stream(t->seed, "held out"), DATA_HELD_SHARE);
+    t->held = *d;
+    d->pool = split.train, d->pool_count = split.train_count;
+    t->held.pool = split.held, t->held.pool_count = split.held_count;
+    t->held.rng = rng_stream(t->seed, "held-out batch");
+  }
+  if (!t->shared->normalize_obs) return;
+  Normalizer *n = arena_alloc(t->arena, sizeof *n);
+  *n = normalizer_new(t->arena, t->data->obs_dim);
+  normalizer_fit(n, t->data->observations, t->data->transition, t->data->transitions);
+  d->obs_norm = t->held.obs_norm = n;
+}
+
+static void prepare_setup(Trainer *t) {
+  float *bounds = arena_array(t->arena, float, 4 * POLICY_MAX_ACT);
+  float *low = bounds, *high = low + POLICY_MAX_ACT, *mid = high + POLICY_MAX_ACT,
+        *half = mid + POLICY_MAX_ACT;
+  action_bounds(t, low, high, mid, half);
+  if (t->data) prepare_drawers(t, mid, half);
+  t->setup = (AlgoSetup){ .arena = t->arena,
+                          .pool = t->pool,
+                          .kernels = t->kernels,
+                          .seed = t->seed,
+                          .obs_dim = t->data ? t->data->obs_dim : t->env_def->obs_dim,
+                          .act_dim = t->data ? t->data->act_dim : t->env_def->act_dim,
+                          .act_low = low,
+                          .act_high = high,
+                          .drawer = t->data ? &t->drawer : NULL,
+                          .env = t->env,
+                          .run = t->run.folder,
+                          .config = t->config };
+}
+
+/* ---- the run's folder ------------------------------------------------------------------------ */
+
+static const char *folder_of(const Trainer *t) {
+  const char *name = t->data_name ? task_short_name(t->arena, t->data_name) : t->env_def->name;
+  return arena_text(t->arena, "runs/%s-%s-s%llu", t->algo->name, name, (unsigned long long)t->seed);
+}
+
+static void write_dataset(const Trainer *t, JsonText *out) {
+  const DatasetSummary *s = &t->summary;
+  json_open(out, "dataset", '{');
+  json_put_integer(out, "transitions", s->transitions);
+  json_put_integer(out, "episodes", s->episodes);
+  if (s->has_rewards) {
+    json_put_number(out, "return_mean", s->return_mean);
+    json_put_number(out, "return_std", s->return_std);
+    json_put_number(out, "return_min", s->return_min);
+    json_put_number(out, "return_max", s->return_max);
+    bool scored = t->reference && t->env_def && t->env_def->score_expert > t->env_def->score_random;
+    json_put_number(out, "normalized_mean",
+                    scored ? env_normalized(t->env_def, s->return_mean) : NAN);
+  }
+  json_close(out, '}');
+}
+
+static void write_versions(const Trainer *t, JsonText *out) {
+  json_open(out, "versions", '{');
+  json_put_text(out, "diffrl", DIFFRL_VERSION);
+  json_put_text(out, "simulator", env_simulator());
+  json_put_text(out, "kernels", t->kernels->name);
+  json_close(out, '}');
+}
+
+static bool write_config(const Trainer *t, Error *error) {
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  json_put_text(&out, "diffrl", DIFFRL_VERSION);
+  json_put_text(&out, "algo", t->algo->name);
+  json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
+  json_put_text(&out, "data", t->data ? t->data->source : NULL);
+  json_put_text(&out, "data_hash", t->data ? t->data->hash : NULL);
+  json_put_integer(&out, "seed", (int64_t)t->seed);
+  json_put_integer(&out, "steps", t->shared->steps);
+  json_put_text(&out, "preset", t->preset);
+  json_put_bool(&out, "d4rl_reference", t->reference);
+  json_open(&out, "settings", '{');
+  config_write(&t->settings, &out);
+  json_close(&out, '}');
+  json_open(&out, "changed", '[');
+  for (size_t i = 0; i < t->settings.count; i++)
+    if (t->settings.origin[i]) json_put_text(&out, NULL, t->settings.fields[i].key);
+  json_close(&out, ']');
+  write_versions(t, &out);
+  if (t->data) write_dataset(t, &out);
+  json_close(&out, '}');
+  bool done = task_write_file(t->run.config, out.text, out.length, error);
+  json_text_free(&out);
+  return done;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* a resumed run takes everything from its config.json */
+typedef struct {
+  Json *config;
+  const char *algo, *env, *data;
+} Resumed;
+
+static bool read_resumed(Trainer *t, Resumed *old, Error *error) {
+  const char *path = arena_text(t->arena, "%s/config.json", t->request->resume);
+  if (!(old->config = json_parse_file(path, error)))
+    return error_prefix(error, "cannot resume %s", t->request->resume);
+  old->algo = json_text(json_get(old->config, "algo"));
+  old->env = json_text(json_get(old->config, "env"));
+  old->data = json_text(json_get(old->config, "data"));
+  t->seed = (uint64_t)json_number(json_get(old->config, "seed"), 0);
+  if (old->algo) return true;
+  return error_set(error, FAIL_INPUT, "%s: no \"algo\"; not written by diffrl", path);
+}
+
+static bool choose_env(Trainer *t, const char *name, Error *error) {
+  if (!name && t->data_name) name = task_env_of(t->data_name);
+  if (!name)
+    return t->algo->data == ALGO_OFFLINE || error_set(error, FAIL_USAGE,
+                                                      "%s acts in an environment: give --env (see "
+                                                      "`diffrl list envs`)",
+                                                      t->algo->name);
+  if (!strcmp(name, "none")) return true;
+  t->env_def = task_env(name, error);
+  if (t->env_def) t->reference = t->env_def->d4rl_reference || t->request->d4rl_reference;
+  return t->env_def != NULL;
+}
+
+static bool choose(Trainer *t, const Resumed *old, Error *error) {
+  const TrainRequest *r = t->request;
+  t->algo = algo_find(r->resume ? old->algo : r->algo, error);
+  if (!t->algo) return false;
+  t->data_name = r->data ? r->data : r->resume ? old->data : NULL;
+  if (t->algo->data == ALGO_OFFLINE && !t->data_name)
+    return error_set(error, FAIL_USAGE,
+                     "%s learns from a file: give --data FILE or a name from "
+                     "`diffrl list datasets`",
+                     t->algo->name);
+  if (t->algo->data == ALGO_ONLINE) t->data_name = NULL;
+  if (!choose_env(t, r->resume ? old->env ? old->env : "none" : r->env, error)) return false;
+  t->config = arena_alloc(t->arena, t->algo->config_size);
+  t->shared = t->config;
+  config_init(&t->settings, t->algo->fields, t->algo->field_count, t->config);
+  if (!r->resume) return apply_settings(t, error);
+  return config_read(&t->settings, json_get(old->config, "settings"), "run", error) &&
+         apply_sets(t, error);
+}
+
+static bool open_all(Trainer *t, Error *error) {
+  const TrainRequest *r = t->request;
+  Resumed old = { 0 };
+  t->seed = r->seed;
+  if (r->resume && !read_resumed(t, &old, error)) return false;
+  bool chosen = choose(t, &old, error);
+  if (chosen && old.data && !r->data) t->data_name = arena_text(t->arena, "%s", old.data);
+  json_free(old.config);
+  if (!chosen) return false;
+  t->kernels = kernels_find(t->shared->kernels.s, error);
+  if (!t->kernels || !open_env(t, error)) return false;
+  if (t->data_name && !open_data(t, error)) return false;
+  const char *folder = r->resume ? r->resume : r->out ? r->out : folder_of(t);
+  if (!r->dry_run && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
+  t->pool = pool_new(r->threads ? r->threads : pool_cpus());
+  prepare_setup(t);
+  t->agent = t->algo->create(&t->setup, error);
+  if (!t->agent) return false;
+  t->agent->def = t->algo;
+  return r->dry_run || r->resume || write_config(t, error);
+}
+
+bool trainer_open(Trainer *t, const TrainRequest *request, Error *error) {
+  *t = (Trainer){ .request = request, .arena = arena_new(), .run.lock = -1 };
+  if (open_all(t, error)) return true;
+  trainer_close(t);
+  return false;
+}
+
+void trainer_close(Trainer *t) {
+  if (t->run.folder) run_close(&t->run);
+  pool_free(t->pool);
+  env_unload(t->env);
+  dataset_close(t->data);
+  arena_free(t->arena);
+  *t = (Trainer){ .run.lock = -1 };
+}

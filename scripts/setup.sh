@@ -1,0 +1,107 @@
+#!/bin/sh
+# setup.sh [lint] -- see that what building, testing (and lint) need is installed, on Debian 12.
+#
+# Silent when all is there.  Otherwise prints the apt line and runs it, through sudo when not root.
+# With SETUP=no, or with neither root nor sudo, the line is printed and the status is 2.
+# A dependency given as <NAME>_DIR=folder (with include/ and lib/) is not asked of apt.
+set -eu
+
+# package, the variable that replaces it, a header or program that shows it on other systems
+needs() {
+  cat <<'TABLE'
+gcc                    -             gcc
+make                   -             make
+pkg-config             -             pkg-config
+libc6-dev              -             stdio.h
+libmujoco-dev          MUJOCO_DIR    mujoco/mujoco.h
+libopenblas-serial-dev OPENBLAS_DIR  cblas.h
+libcjson-dev           CJSON_DIR     cjson/cJSON.h
+libhdf5-dev            HDF5_DIR      hdf5.h
+librandom123-dev       RANDOM123_DIR Random123/philox.h
+libcmocka-dev          -             cmocka.h
+TABLE
+  [ "$1" != lint ] || cat <<'TABLE'
+clang-format           -             clang-format
+universal-ctags        -             ctags
+TABLE
+}
+
+stop() { # message
+  echo "setup: $1" >&2
+  exit 2
+}
+
+is_debian() { command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; }
+
+installed() { # package sign
+  if is_debian; then
+    case $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) in installed) return 0 ;; esac
+    return 1
+  fi
+  case $2 in
+  *.h) # shellcheck disable=SC2046  # lists of flags
+    printf '#include <%s>\n' stdarg.h stddef.h setjmp.h "$2" |
+      "${CC:-cc}" -E $(pkg-config --cflags hdf5 2>/dev/null) \
+        $(pkg-config --cflags openblas 2>/dev/null) -o /dev/null - 2>/dev/null ;;
+  *) command -v "$2" >/dev/null ;;
+  esac
+}
+
+missing() { # what -> the packages not there, one line
+  needs "$1" | while read -r package variable sign; do
+    if [ "$variable" != - ]; then
+      eval "given=\${$variable:-}"
+      if [ -n "$given" ]; then
+        [ -d "$given" ] || stop "$variable=$given is not a folder"
+        continue
+      fi
+    fi
+    installed "$package" "$sign" || printf '%s ' "$package"
+  done
+}
+
+without_candidate() { # packages -> those that apt's lists do not offer
+  for package; do
+    case $(apt-cache policy "$package" 2>/dev/null | sed -n 's/^ *Candidate: *//p') in
+    '' | '(none)') printf '%s ' "$package" ;;
+    esac
+  done
+}
+
+what=${1:-build}
+case $what in build | lint) ;; *) stop "usage: scripts/setup.sh [lint]" ;; esac
+
+packages=$(missing "$what")
+packages=${packages% }
+[ -n "$packages" ] || exit 0
+
+if ! is_debian; then
+  stop "needed, by Debian's names: $packages
+setup: install what your system calls these; MUJOCO_DIR=, OPENBLAS_DIR=, CJSON_DIR=, HDF5_DIR= and
+setup: RANDOM123_DIR= may name folders with include/ and lib/ instead"
+fi
+
+as_root=
+if [ "$(id -u)" != 0 ]; then as_root='sudo '; fi
+install="${as_root}apt-get install -y --no-install-recommends $packages"
+# shellcheck disable=SC2086  # a list of names
+if [ -n "$(without_candidate $packages)" ]; then install="${as_root}apt-get update && $install"; fi
+echo "$install"
+
+[ "${SETUP:-yes}" != no ] || stop "SETUP=no: run the line above, then again"
+if [ -n "$as_root" ] && ! command -v sudo >/dev/null; then
+  stop "not root, and no sudo: have the line above run, then again"
+fi
+
+# shellcheck disable=SC2086
+apt() { ${as_root}env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@"; }
+
+case $install in *'apt-get update'*) apt update || echo "setup: apt-get update failed" >&2 ;; esac
+# shellcheck disable=SC2086
+unknown=$(without_candidate $packages)
+[ -z "$unknown" ] || stop "this system's archive does not offer: ${unknown% }
+setup: Debian 12 does; elsewhere give <NAME>_DIR= (MUJOCO_DIR= for libmujoco-dev, and so on)"
+# shellcheck disable=SC2086
+apt install -y --no-install-recommends $packages ||
+  { apt update && apt install -y --no-install-recommends $packages; } || # the lists were old
+  stop "apt-get could not install: $packages"

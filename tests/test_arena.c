@@ -1,0 +1,111 @@
+/* test_arena.c -- blocks are zeroed, aligned, apart from each other, and reused after a reset. */
+#include "core/arena.h"
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdint.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool all_zero(const unsigned char *bytes, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (bytes[i]) return false;
+  }
+  return true;
+}
+
+static void blocks_are_zeroed_aligned_and_disjoint(void **state) {
+  (void)state;
+  enum { BLOCKS = 200 };
+  Arena *arena = arena_new();
+  unsigned char *block[BLOCKS];
+  size_t total = 0;
+  for (size_t i = 0; i < BLOCKS; i++) { /* up to 80 kB each: many chunks */
+    size_t bytes = i * i * 2;
+    block[i] = arena_alloc(arena, bytes);
+    assert_int_equal((uintptr_t)block[i] % 64, 0);
+    assert_true(all_zero(block[i], bytes));
+    memset(block[i], (int)i, bytes);
+    total += bytes;
+  }
+  for (size_t i = 0; i < BLOCKS; i++) {
+    for (size_t at = 0; at < i * i * 2; at++) assert_int_equal(block[i][at], i);
+  }
+  assert_int_equal(arena_bytes(arena), total);
+  arena_free(arena);
+}
+
+static void a_reset_gives_back_what_came_after_the_mark(void **state) {
+  (void)state;
+  Arena *arena = arena_new();
+  char *kept = arena_text(arena, "kept");
+  ArenaMark mark = arena_mark(arena);
+  unsigned char *first = arena_alloc(arena, 100);
+  memset(first, 7, 100);
+  memset(arena_alloc(arena, 10 << 20), 7, 10 << 20); /* a chunk of its own */
+  arena_reset(arena, mark);
+  unsigned char *again = arena_alloc(arena, 100);
+  assert_ptr_equal(again, first);
+  assert_true(all_zero(again, 100));
+  assert_true(all_zero(arena_alloc(arena, 10 << 20), 10 << 20));
+  assert_string_equal(kept, "kept");
+  arena_free(arena);
+}
+
+static void a_cycle_of_mark_and_reset_needs_no_more_memory(void **state) {
+  (void)state;
+  Arena *arena = arena_new();
+  ArenaMark mark = arena_mark(arena);
+  void *place[3] = { 0 };
+  for (int cycle = 0; cycle < 1000; cycle++) {
+    for (int i = 0; i < 3; i++) {
+      void *block = arena_alloc(arena, 300000);
+      assert_true(cycle == 0 || block == place[i]);
+      place[i] = block;
+    }
+    arena_reset(arena, mark);
+  }
+  arena_free(arena);
+}
+
+static void text_is_formatted(void **state) {
+  (void)state;
+  Arena *arena = arena_new();
+  assert_string_equal(arena_text(arena, "%s/%d", "online", 3), "online/3");
+  assert_string_equal(arena_text(arena, "%s", ""), "");
+  assert_int_equal(strlen(arena_text(arena, "%0500000d", 1)), 500000);
+  double *numbers = arena_array(arena, double, 3);
+  assert_true(numbers[0] == 0 && numbers[2] == 0);
+  arena_free(arena);
+  arena_free(NULL);
+}
+
+static void more_memory_than_there_is_stops_the_program(void **state) {
+  (void)state;
+  fflush(stderr);
+  pid_t child = fork();
+  if (child == 0) {
+    if (!freopen("/dev/null", "w", stderr)) _exit(1);
+    arena_alloc(arena_new(), SIZE_MAX / 2);
+    _exit(0);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(blocks_are_zeroed_aligned_and_disjoint),
+    cmocka_unit_test(a_reset_gives_back_what_came_after_the_mark),
+    cmocka_unit_test(a_cycle_of_mark_and_reset_needs_no_more_memory),
+    cmocka_unit_test(text_is_formatted),
+    cmocka_unit_test(more_memory_than_there_is_stops_the_program),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

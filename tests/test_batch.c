@@ -1,0 +1,202 @@
+/* test_batch.c -- a drawn row is a transition of the file in the network's units, and depends on
+ * (seed, step, row) alone. */
+#include "datasets/batch.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS = 2000, OBS = 3, ACT = 2, LENGTH = 20, BATCH = 64, EPISODES = ROWS / LENGTH };
+
+typedef struct {
+  float observations[ROWS * OBS], actions[ROWS * ACT], rewards[ROWS];
+  uint8_t terminals[ROWS];
+  int64_t transition[ROWS], episode_start[EPISODES + 1];
+  Dataset data;
+  Arena *arena;
+} Fixture;
+
+/* Row i: observation (i, i + .25, i + .5), action (i, -i), reward i; every 7th row is terminal;
+ * episodes of 20 rows end in a time-out. */
+static int setup(void **state) {
+  Fixture *f = *state = calloc(1, sizeof *f);
+  int64_t n = 0;
+  for (int i = 0; i < ROWS; i++) {
+    for (int j = 0; j < OBS; j++) f->observations[OBS * i + j] = (float)i + 0.25f * (float)j;
+    f->actions[ACT * i] = (float)i, f->actions[ACT * i + 1] = (float)-i;
+    f->rewards[i] = (float)i;
+    f->terminals[i] = i % 7 == 0;
+    if (i % LENGTH == 0) f->episode_start[i / LENGTH] = i;
+    if (i % LENGTH != LENGTH - 1) f->transition[n++] = i;
+  }
+  f->episode_start[EPISODES] = ROWS;
+  f->data = (Dataset){ .rows = ROWS,
+                       .transitions = n,
+                       .episodes = EPISODES,
+                       .obs_dim = OBS,
+                       .act_dim = ACT,
+                       .observations = f->observations,
+                       .actions = f->actions,
+                       .rewards = f->rewards,
+                       .terminals = f->terminals,
+                       .transition = f->transition,
+                       .episode_start = f->episode_start };
+  f->arena = arena_new();
+  return 0;
+}
+
+static int teardown(void **state) {
+  Fixture *f = *state;
+  arena_free(f->arena);
+  free(f);
+  return 0;
+}
+
+static Drawer drawer(const Fixture *f) {
+  return (Drawer){ .data = &f->data, .rng = rng_stream(1, "batch"), .reward_scale = 1 };
+}
+
+static void test_rows_are_transitions_of_the_file(void **state) {
+  Fixture *f = *state;
+  Drawer d = drawer(f);
+  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  for (uint64_t step = 0; step < 20; step++) {
+    data_draw(&d, step, b);
+    for (int r = 0; r < BATCH; r++) {
+      real i = b->obs[r * b->obs_ld];
+      assert_true((int)i % LENGTH != LENGTH - 1);
+      assert_true(b->obs[r * b->obs_ld + 2] == i + (real)0.5);
+      assert_true(b->next[r * b->obs_ld] == i + 1 && b->next[r * b->obs_ld + 2] == i + (real)1.5);
+      assert_true(b->act[r * b->act_ld] == i && b->act[r * b->act_ld + 1] == -i);
+      assert_true(b->reward[r * row_stride(1)] == i);
+      assert_true(b->live[r * row_stride(1)] == ((int)i % 7 != 0));
+    }
+  }
+}
+
+static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
+  Fixture *f = *state;
+  Drawer d = drawer(f), other = drawer(f);
+  Batch *b = batch_new(f->arena, BATCH, OBS, ACT), *small = batch_new(f->arena, 5, OBS, ACT);
+  data_draw(&d, 41, b);
+  data_draw(&d, 42, b);
+  data_draw(&d, 42, small); /* another size, after other draws: the same first rows */
+  assert_memory_equal(small->obs, b->obs, sizeof(real) * 5 * (size_t)b->obs_ld);
+  int same_step = 0, same_seed = 0;
+  Batch *c = batch_new(f->arena, BATCH, OBS, ACT);
+  data_draw(&d, 43, c);
+  for (int r = 0; r < BATCH; r++) same_step += c->obs[r * c->obs_ld] == b->obs[r * b->obs_ld];
+  other.rng = rng_stream(2, "batch");
+  data_draw(&other, 42, c);
+  for (int r = 0; r < BATCH; r++) same_seed += c->obs[r * c->obs_ld] == b->obs[r * b->obs_ld];
+  assert_true(same_step < 5 && same_seed < 5);
+}
+
+/* 1900 transitions, 1.2 million draws: each count has mean 640 and deviation 25. */
+static void test_draws_are_uniform(void **state) {
+  Fixture *f = *state;
+  Drawer d = drawer(f);
+  Batch *b = batch_new(f->arena, 4096, OBS, ACT);
+  int count[ROWS] = { 0 };
+  double n = 0, chi = 0, mean;
+  for (uint64_t step = 0; step < 300; step++, n += 4096) {
+    data_draw(&d, step, b);
+    for (int r = 0; r < 4096; r++) count[(int)b->obs[r * b->obs_ld]]++;
+  }
+  mean = n / (double)f->data.transitions;
+  for (int64_t t = 0; t < f->data.transitions; t++)
+    chi += pow(count[f->transition[t]] - mean, 2) / mean;
+  assert_true(fabs(chi - 1899) < 5 * sqrt(2 * 1899.0)); /* chi-squared, 1899 degrees */
+}
+
+static void test_units_of_the_network(void **state) {
+  Fixture *f = *state;
+  Drawer d = drawer(f);
+  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  Normalizer norm = normalizer_new(f->arena, OBS);
+  normalizer_fit(&norm, f->observations, NULL, ROWS);
+  float mid[ACT] = { 1000, -1000 }, half[ACT] = { 1000, 1000 };
+  d.obs_norm = &norm, d.act_mid = mid, d.act_half = half;
+  d.reward_scale = 4, d.reward_shift = -2;
+  data_draw(&d, 7, b);
+  for (int r = 0; r < BATCH; r++) {
+    double row = ((double)b->reward[r * row_stride(1)] + 2) / 4;
+    assert_true(row == rint(row) && row >= 0 && row < ROWS);
+    double z = (row - (double)norm.mean[0]) / (double)norm.std[0];
+    assert_true(fabs((double)b->obs[r * b->obs_ld] - z) < 1e-5);
+    assert_true(fabs((double)b->next[r * b->obs_ld] - z - 1 / (double)norm.std[0]) < 1e-5);
+    assert_true(fabs((double)b->act[r * b->act_ld] - (row - 1000) / 1000) < 1e-6);
+    assert_true(fabs((double)b->act[r * b->act_ld + 1] - (1000 - row) / 1000) < 1e-6);
+  }
+}
+
+static void test_padding_stays_zero_and_missing_columns_have_defaults(void **state) {
+  Fixture *f = *state;
+  Drawer d = drawer(f);
+  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  f->data.rewards = NULL, f->data.terminals = NULL;
+  d.reward_shift = -1;
+  data_draw(&d, 3, b);
+  for (int r = 0; r < BATCH; r++) {
+    for (int j = OBS; j < b->obs_ld; j++)
+      assert_true(b->obs[r * b->obs_ld + j] == 0 && b->next[r * b->obs_ld + j] == 0);
+    for (int j = ACT; j < b->act_ld; j++) assert_true(b->act[r * b->act_ld + j] == 0);
+    for (int j = 1; j < row_stride(1); j++) assert_true(b->live[r * row_stride(1) + j] == 0);
+    assert_true(b->reward[r * row_stride(1)] == -1 && b->live[r * row_stride(1)] == 1);
+  }
+}
+
+static void test_held_out_episodes_are_whole_and_apart(void **state) {
+  Fixture *f = *state;
+  DataSplit s = data_split(f->arena, &f->data, rng_stream(1, "split"), DATA_HELD_SHARE);
+  assert_int_equal(s.held_count, 5 * (LENGTH - 1)); /* 5 % of 100 episodes */
+  assert_int_equal(s.train_count + s.held_count, f->data.transitions);
+  int seen[ROWS] = { 0 }, held[EPISODES] = { 0 };
+  for (int64_t i = 0; i < s.train_count; i++) seen[s.train[i]]++;
+  for (int64_t i = 0; i < s.held_count; i++) seen[s.held[i]]++, held[s.held[i] / LENGTH]++;
+  for (int64_t t = 0; t < f->data.transitions; t++) assert_int_equal(seen[f->transition[t]], 1);
+  for (int e = 0; e < EPISODES; e++) assert_true(held[e] == 0 || held[e] == LENGTH - 1);
+  DataSplit other = data_split(f->arena, &f->data, rng_stream(2, "split"), DATA_HELD_SHARE);
+  assert_memory_not_equal(s.held, other.held, sizeof *s.held * (size_t)s.held_count);
+}
+
+static void test_a_single_episode_is_all_for_training(void **state) {
+  Fixture *f = *state;
+  f->data.episodes = 1, f->episode_start[1] = ROWS;
+  DataSplit s = data_split(f->arena, &f->data, rng_stream(1, "split"), DATA_HELD_SHARE);
+  assert_int_equal(s.held_count, 0);
+  assert_int_equal(s.train_count, f->data.transitions);
+}
+
+static void test_the_pool_limits_what_is_drawn(void **state) {
+  Fixture *f = *state;
+  DataSplit s = data_split(f->arena, &f->data, rng_stream(1, "split"), DATA_HELD_SHARE);
+  Drawer d = drawer(f);
+  d.pool = s.held, d.pool_count = s.held_count;
+  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  data_draw(&d, 0, b);
+  for (int r = 0; r < BATCH; r++) {
+    int64_t row = (int64_t)b->obs[r * b->obs_ld], i = 0;
+    while (i < s.held_count && s.held[i] != row) i++;
+    assert_true(i < s.held_count);
+  }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    TEST(test_rows_are_transitions_of_the_file),
+    TEST(test_a_row_depends_on_seed_step_and_row_alone),
+    TEST(test_draws_are_uniform),
+    TEST(test_units_of_the_network),
+    TEST(test_padding_stays_zero_and_missing_columns_have_defaults),
+    TEST(test_held_out_episodes_are_whole_and_apart),
+    TEST(test_a_single_episode_is_all_for_training),
+    TEST(test_the_pool_limits_what_is_drawn),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
