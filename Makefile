@@ -27,6 +27,7 @@ MUJOCO_SO := $(if $(MUJOCO_DIR),$(firstword $(wildcard $(MUJOCO_DIR)/lib/libmujo
 MUJOCO_LIBS := $(if $(MUJOCO_SO),$(MUJOCO_SO) -Wl$(comma)-rpath$(comma)$(abspath $(dir $(MUJOCO_SO))),-lmujoco)
 RANDOM123_CFLAGS := $(if $(RANDOM123_DIR),-I$(RANDOM123_DIR)/include)
 comma := ,
+PREFIX ?= /usr/local
 
 FLOORS := core datasets envs diffusion policy rl
 HELPER_SRC := datasets/hdf5.c
@@ -45,6 +46,7 @@ $(B)/core/json.o: ALL_CFLAGS += $(CJSON_CFLAGS)
 $(B)/core/rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
 $(B)/datasets/hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
 $(B)/envs/models.o: $(wildcard envs/models/*.xml)
+$(B)/rl/behaviour.o: $(wildcard rl/behaviour/*.safetensors)
 $(B)/envs/mujoco.o: ALL_CFLAGS += $(MUJOCO_CFLAGS)
 
 $(B)/%.o: %.c
@@ -81,8 +83,18 @@ run-tests: all $(TESTS)
 	  if out=$$(./$$t 2>&1); then \
 	    echo "$${t##*/}: $$(echo "$$out" | sed -n 's/^.*PASSED.*] *\([0-9]* test\).*/\1s passed/p')"; \
 	  else echo "$$out"; echo "$${t##*/}: failed"; exit 1; fi; done
+demo: setup
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@DIFFRL=$(B)/diffrl scripts/demo.sh
+bench: all
+	@$(B)/diffrl bench --threads 1
+	@$(B)/diffrl bench
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/diffrl
+	install -m 755 $(B)/diffrl $(DESTDIR)$(PREFIX)/bin/diffrl
+	install -m 755 $(B)/diffrl-hdf5 $(DESTDIR)$(PREFIX)/libexec/diffrl/diffrl-hdf5
 clean:
 	rm -rf build
-.PHONY: all setup lint format test run-tests clean
+.PHONY: all setup lint format test run-tests demo bench install clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

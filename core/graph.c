@@ -31,8 +31,8 @@ static unsigned hash_recipe(const Op *op, const Recipe *recipe) {
 
 static bool same(const Tensor *t, const Op *op, const Recipe *recipe, Shape shape) {
   return t->op == op && !memcmp(t->in, recipe->in, sizeof t->in) &&
-         !memcmp(&t->attr, &recipe->attr, sizeof t->attr) && t->k == shape.k && t->e == shape.e &&
-         t->n == shape.n;
+         !memcmp(&t->attr, &recipe->attr, sizeof t->attr) && t->rows == recipe->rows &&
+         t->k == shape.k && t->e == shape.e && t->n == shape.n;
 }
 
 /* kind, phase and what the node depends on, from its inputs */
@@ -72,7 +72,7 @@ Tensor *record(Graph *g, const Op *op, Shape shape, const Recipe *recipe) {
       if (same(t, op, recipe, shape)) return t;
   Tensor *t = new_node(g, op, shape);
   memcpy(t->in, recipe->in, sizeof t->in);
-  t->attr = recipe->attr;
+  t->attr = recipe->attr, t->rows = recipe->rows;
   infer(t, recipe);
   CHECK(t->phase < TAPE_MAX_PHASES, "graph: more than %d phases", TAPE_MAX_PHASES);
   t->next = g->bucket[bucket];
@@ -165,7 +165,7 @@ Tensor *t_grad(Tensor *y, Tensor *x) {
   if (!g->wanted[y->id]) return NULL;
   Tensor *one = t_number(g, 1);
   walk_back(y, y->kind == ROW ? t_spread(one, y, 1) : one);
-  return g->adjoint[x->id];
+  return t_detach(g->adjoint[x->id]);
 }
 
 void graph_minimise(Tensor *loss) {

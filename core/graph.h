@@ -50,7 +50,8 @@ Tensor *t_param(Graph *g, const Params *params, int slot);     /* ONCE: a bias o
 
 /* ---- recording: gradients and the end -------------------------------------------------------- */
 
-/* d y / d x summed over y's entries; x must be a ROW node.  NULL if y does not depend on x. */
+/* d y / d x summed over y's entries, constant for later gradients; x must be a ROW node.  NULL if
+ * y does not depend on x. */
 Tensor *t_grad(Tensor *y, Tensor *x);
 
 /* Record the gradient of a scalar loss with respect to every slot of the trained Params. */

@@ -32,8 +32,8 @@ typedef void MapKernel(const real *x, real *y, real *slope, int n);
 /* name, and whether f(0) = 0 (else padding must be cleared) */
 #define KERNEL_MAPS(M)                                                                             \
   M(mish, 1)                                                                                       \
-  M(relu, 1) M(tanh, 1) M(silu, 1) M(gelu, 1) M(exp, 0) M(square, 1) M(abs, 1) M(softplus, 0)      \
-      M(log, 0)
+  M(relu, 1)                                                                                       \
+  M(tanh, 1) M(silu, 1) M(gelu, 1) M(exp, 0) M(square, 1) M(abs, 1) M(softplus, 0) M(log, 0)
 typedef enum {
 #define MAP_ENUM(name, zero) MAP_##name,
   KERNEL_MAPS(MAP_ENUM)
@@ -56,6 +56,10 @@ typedef struct {
   void (*mul)(const real *a, const real *b, real *y, int n);
   void (*add)(const real *a, const real *b, real *y, int n);
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
+  /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
+   * number that depends on all of them; fma_flops is the arithmetic of a round. */
+  real (*fma_probe)(int rounds);
+  int fma_flops;
 } Kernels;
 
 extern const Kernels kernels_plain;

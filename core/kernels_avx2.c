@@ -9,7 +9,7 @@
 #define vset(x)       _mm256_set1_ps(x)
 #define vfma(a, b, c) _mm256_fmadd_ps(a, b, c)
 #include "core/kernels_body.h"
-const Kernels kernels_avx2 = KERNEL_TABLE("avx2", 1);
+const Kernels kernels_avx2 = KERNEL_TABLE("avx2", 1, gemm);
 #else
 typedef int kernels_avx2_is_float_only;
 #endif

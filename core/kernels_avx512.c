@@ -9,7 +9,7 @@
 #define vset(x)       _mm512_set1_ps(x)
 #define vfma(a, b, c) _mm512_fmadd_ps(a, b, c)
 #include "core/kernels_body.h"
-const Kernels kernels_avx512 = KERNEL_TABLE("avx512", 1);
+const Kernels kernels_avx512 = KERNEL_TABLE("avx512", 1, gemm);
 #else
 typedef int kernels_avx512_is_float_only;
 #endif

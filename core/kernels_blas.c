@@ -24,13 +24,7 @@ static void blas_gemm(const Gemm *p) {
     gemm(p);
 }
 
-const Kernels kernels_blas = { .name = "openblas",
-                               .packs = 0,
-                               .gemm = blas_gemm,
-                               .map = { KERNEL_MAPS(MAP_ENTRY) },
-                               .mul = mul,
-                               .add = add,
-                               .adam = adam };
+const Kernels kernels_blas = KERNEL_TABLE("openblas", 0, blas_gemm);
 #else
 typedef int kernels_blas_is_float_only;
 #endif

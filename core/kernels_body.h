@@ -45,6 +45,22 @@ INLINE void strip(const Gemm *p, int j0, const int NV) {
   if (i < p->m) tile(p, i, j0, 1, NV);
 }
 
+enum { PROBE = 2 * TILE };
+static real fma_probe(int rounds) {
+  V acc[PROBE], a = vset(0.999f), b = vset(1e-3f);
+#pragma GCC unroll 24
+  for (int i = 0; i < PROBE; i++) acc[i] = vset((real)i);
+  for (int r = 0; r < rounds; r++)
+#pragma GCC unroll 24
+    for (int i = 0; i < PROBE; i++) acc[i] = vfma(acc[i], a, b);
+  real out[VW], sum = 0;
+  for (int i = 0; i < PROBE; i++) {
+    vstore(out, acc[i]);
+    for (int l = 0; l < VW; l++) sum += out[l];
+  }
+  return sum;
+}
+
 static void gemm(const Gemm *p) {
   int j = 0;
   for (; j + 2 * VW <= p->n; j += 2 * VW) strip(p, j, 2);
@@ -52,6 +68,15 @@ static void gemm(const Gemm *p) {
 }
 
 #else
+
+enum { VW = 1, PROBE = 8 };
+static real fma_probe(int rounds) {
+  real acc[PROBE] = { 0 }, sum = 0;
+  for (int r = 0; r < rounds; r++)
+    for (int i = 0; i < PROBE; i++) acc[i] = vecmath_fma(acc[i], (real)0.999, (real)1e-3);
+  for (int i = 0; i < PROBE; i++) sum += acc[i];
+  return sum;
+}
 
 static void gemm(const Gemm *p) {
   for (int i = 0; i < p->m; i++)
@@ -104,8 +129,8 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
 }
 
 #define MAP_ENTRY(name, zero) map_##name##_kernel,
-#define KERNEL_TABLE(title, packed)                                                                \
+#define KERNEL_TABLE(title, packed, product)                                                       \
   {                                                                                                \
-    .name = title, .packs = packed, .gemm = gemm, .map = { KERNEL_MAPS(MAP_ENTRY) }, .mul = mul,   \
-    .add = add, .adam = adam                                                                       \
+    .name = title, .packs = packed, .gemm = product, .map = { KERNEL_MAPS(MAP_ENTRY) },            \
+    .mul = mul, .add = add, .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE      \
   }

@@ -55,6 +55,7 @@ struct Tensor {
   bool live, kept, dirty;
   Tensor *aux;  /* second output, filled by this node's run (slopes) */
   Tensor *twin; /* an aux: the node that fills it */
+  bool rows;    /* recorded as a ROW whatever its inputs are */
   bool in_lane; /* runs in lanes; else once, or after its phase */
   Place place;
   size_t offset; /* in the lane scratch or the block of sums */

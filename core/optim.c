@@ -89,16 +89,20 @@ static AdamStep adam_step(const Optim *o) {
 bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool *pool) {
   Update u = { .optim = optim, .gradient = gradient, .kernels = kernels };
   int chunks = (int)((optim->params->layout->size + CHUNK - 1) / CHUNK);
+  unsigned state = denormals_off(); /* as in the workers */
   run_pieces(pool, add_squares, &u, chunks);
   double squares = 0;
   for (int i = 0; i < chunks; i++) squares += u.squares[i];
   optim->grad_norm = sqrt(squares);
-  if (!isfinite(optim->grad_norm)) return false;
-  u.adam = adam_step(optim);
-  run_pieces(pool, update_chunk, &u, chunks);
-  optim->step++;
-  params_touch(optim->params);
-  return true;
+  bool finite = isfinite(optim->grad_norm);
+  if (finite) {
+    u.adam = adam_step(optim);
+    run_pieces(pool, update_chunk, &u, chunks);
+    optim->step++;
+    params_touch(optim->params);
+  }
+  denormals_restore(state);
+  return finite;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -105,6 +105,7 @@ void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids) {
   CHECK(g->sealed && rows > 0 && rows <= g->spec.max_rows, "graph_run: %d rows of %d", rows,
         g->spec.max_rows);
   g->rows = rows, g->step = step, g->row_ids = row_ids;
+  unsigned state = denormals_off(); /* as in the workers: any thread gives the same bits */
   int groups = (rows + g->spec.group - 1) / g->spec.group;
   run_once(g);
   for (g->phase = 0; g->phase < g->phases; g->phase++) {
@@ -114,6 +115,7 @@ void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids) {
   }
   add_up(g, 0, g->gradient_size, groups);
   run_after(g, g->phases, true);
+  denormals_restore(state);
 }
 
 double graph_scalar(const Tensor *t) {

@@ -8,7 +8,7 @@ enum {
   TAPE_MAX_NODES = 1 << 14,
   TAPE_MAX_PHASES = 8,
   TAPE_MAX_PARAMS = 31,
-  TAPE_MAX_NAMES = 64,
+  TAPE_MAX_NAMES = 4096, /* a stage of a chain has one */
 };
 
 struct Graph {

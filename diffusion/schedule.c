@@ -15,14 +15,12 @@ static void fill_linear(Schedule *s) {
     s->beta[n] = 1e-4 + (2e-2 - 1e-4) * (s->steps > 1 ? (double)n / (s->steps - 1) : 0);
 }
 
-static double cosine_abar(double u) {
-  double c = cos((u + 0.008) / 1.008 * PI / 2);
-  return c * c;
-}
+/* 1 - cos^2 y / cos^2 x = sin(y - x) sin(y + x) / cos^2 x keeps the digits of the small betas */
 static void fill_cosine(Schedule *s) {
+  double step = PI / 2 / 1.008 / s->steps, offset = PI / 2 * 0.008 / 1.008;
   for (int n = 0; n < s->steps; n++) {
-    double ratio = cosine_abar((n + 1.0) / s->steps) / cosine_abar((double)n / s->steps);
-    s->beta[n] = fmin(1 - ratio, 0.999);
+    double x = offset + n * step, c = cos(x);
+    s->beta[n] = fmin(sin(step) * sin(2 * x + step) / (c * c), 0.999);
   }
 }
 

@@ -210,10 +210,11 @@ Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   if (!load_vector(c, "action_low", p->low, spec.act_dim, error)) return NULL;
   if (!load_vector(c, "action_high", p->high, spec.act_dim, error)) return NULL;
   if (checkpoint_tensor(c, "normalizer/mean")) {
-    p->normalizer = arena_alloc(arena, sizeof *p->normalizer);
-    *p->normalizer = normalizer_new(arena, (int)spec.obs_dim);
-    if (!load_vector(c, "normalizer/mean", p->normalizer->mean, spec.obs_dim, error)) return NULL;
-    if (!load_vector(c, "normalizer/std", p->normalizer->std, spec.obs_dim, error)) return NULL;
+    Normalizer *n = arena_alloc(arena, sizeof *n);
+    *n = normalizer_new(arena, (int)spec.obs_dim);
+    if (!load_vector(c, "normalizer/mean", n->mean, spec.obs_dim, error)) return NULL;
+    if (!load_vector(c, "normalizer/std", n->std, spec.obs_dim, error)) return NULL;
+    p->normalizer = n;
   }
   return load_params(p, c, error) ? p : NULL;
 }

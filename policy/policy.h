@@ -51,7 +51,7 @@ typedef struct {
   PolicySpec spec;
   ActRecord act;
   float low[POLICY_MAX_ACT], high[POLICY_MAX_ACT]; /* action bounds in the data's units */
-  Normalizer *normalizer;                          /* of observations; NULL: none */
+  const Normalizer *normalizer;                    /* of observations; NULL: none */
   Arena *arena;
   /* diffusion */
   Schedule *schedule;

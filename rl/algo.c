@@ -31,6 +31,15 @@ OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {
   return spec;
 }
 
+void algo_policy(const AlgoSetup *setup, Policy *policy) {
+  params_init(policy->actor, setup->seed);
+  params_copy(policy->actor_ema, policy->actor);
+  size_t bytes = (size_t)setup->act_dim * sizeof(float);
+  memcpy(policy->low, setup->act_low, bytes);
+  memcpy(policy->high, setup->act_high, bytes);
+  if (setup->drawer) policy->normalizer = setup->drawer->obs_norm;
+}
+
 Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
   const TrainConfig *config = setup->config;
   return graph_new(setup->arena, &(GraphSpec){ .trained = trained,

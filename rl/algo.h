@@ -79,6 +79,9 @@ const AlgoDef *algo_find(const char *name, Error *error); /* suggests the neares
 /* Adam at this rate under the shared settings (schedule, its length). */
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 
+/* Initial weights of the actor and its average, action bounds and normaliser of a new policy. */
+void algo_policy(const AlgoSetup *setup, Policy *policy);
+
 /* a tape of this run that trains `trained` */
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 

@@ -1,4 +1,4 @@
-/* evaluate.h -- the return of a policy: episodes in lock step, on all cores.
+/* evaluate.h -- the return of a policy over many episodes.
  *
  * Episode i of an evaluation seed starts the same for every checkpoint and worker count, and its
  * random numbers are its own, so neither threads nor the order in which episodes end matter. */
@@ -35,6 +35,9 @@ typedef struct {
  * be set up or the act record asks for what the policy has not. */
 bool evaluate(Arena *arena, const EnvModel *env, const Policy *policy, const EvalSpec *spec,
               EvalResult *result, Error *error);
+
+/* The seed of episodes and of the policy's noise; the two kinds have nothing in common. */
+uint64_t eval_episode_seed(EvalSeeds seeds, uint64_t seed);
 
 /* The members of a result in eval.jsonl and of `eval --json`, without braces.  `which` and
  * `step` say which checkpoint; reference: use the task's reference scores. */

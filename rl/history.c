@@ -78,22 +78,20 @@ static void take_metrics(History *history, Arena *arena, const Json *line, size_
 }
 
 size_t history_thin(const double *x, const double *y, size_t count, double *thin_x, double *thin_y,
-                    size_t most, double *bucket) {
+                    size_t most, size_t *bucket) {
   CHECK(most > 0, "history_thin: no room");
-  size_t pairs = 0, points = 0, taken = 0;
+  size_t pairs = 0, points = 0, held = 0;
   for (size_t i = 0; i < count; i++) pairs += !isnan(y[i]) && isfinite(x[i]);
-  size_t wanted = pairs < most ? pairs : most;
-  double sum_x = 0, sum_y = 0, held = 0;
+  *bucket = pairs <= most ? 1 : (pairs + most - 1) / most;
+  double sum_x = 0, sum_y = 0;
   for (size_t i = 0; i < count; i++) {
     if (isnan(y[i]) || !isfinite(x[i])) continue;
-    sum_x += x[i], sum_y += y[i], held++, taken++;
-    /* bucket p ends after pair (p + 1) * pairs / wanted */
-    if (taken * wanted < (points + 1) * pairs) continue;
-    thin_x[points] = sum_x / held;
-    thin_y[points++] = sum_y / held;
-    sum_x = sum_y = held = 0;
+    sum_x += x[i], sum_y += y[i], held++, pairs--;
+    if (held < *bucket && pairs) continue;
+    thin_x[points] = sum_x / (double)held;
+    thin_y[points++] = sum_y / (double)held;
+    sum_x = sum_y = 0, held = 0;
   }
-  *bucket = wanted ? (double)pairs / (double)wanted : 1;
   return points;
 }
 

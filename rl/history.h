@@ -52,10 +52,10 @@ double *history_metric(const History *history, const char *name);
 /* A JSON value as a person would write it: hopper-v2, 0.001, [256 256], eta=1 clip=9. */
 const char *history_text(Arena *arena, const Json *value);
 
-/* A curve of at most `most` points: the pairs where y is not NAN, averaged in `most` buckets of
- * equal count if there are more.  x, y: [count] to thin_x, thin_y: [most]; returns the points, and
- * in *bucket how many pairs make one (1: none were averaged). */
+/* A curve of at most `most` points: the pairs where y is not NAN and, if there are more of them,
+ * the means of every *bucket that follow one another (the last may have fewer).  x, y: [count] to
+ * thin_x, thin_y: [most]; returns the number of points. */
 size_t history_thin(const double *x, const double *y, size_t count, double *thin_x, double *thin_y,
-                    size_t most, double *bucket);
+                    size_t most, size_t *bucket);
 
 #endif

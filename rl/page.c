@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char page_style[] =
+const char page_style[] =
     ":root{color-scheme:light dark;--ink:#1d1e20;--soft:#62646a;--rule:#dcdcd8}\n"
     "@media screen and (prefers-color-scheme:dark){:root{--ink:#e4e5e7;--soft:#9a9ea4;"
     "--rule:#33363a}}\n"
@@ -16,7 +16,9 @@ static const char page_style[] =
     "h1{font-size:1.9rem;line-height:1.2;font-weight:600;letter-spacing:-.015em;margin:0}\n"
     "h2{font-size:1.15rem;font-weight:600;margin:3.2rem 0 .9rem;padding-top:.9rem;"
     "border-top:1px solid var(--rule)}\n"
-    "h3{font-size:.95rem;font-weight:600;margin:0 0 .5rem}\n"
+    "h3{font-size:.95rem;font-weight:600;margin:0}\n"
+    ".head{display:flex;flex-wrap:wrap;justify-content:space-between;align-items:baseline;"
+    "gap:0 1.4rem;margin:0 0 .35rem}\n"
     "p{margin:.6rem 0}.lead,figcaption,.note,footer{color:var(--soft)}\n"
     ".lead{margin:.5rem 0 2.4rem;font-size:1rem}figcaption,.note,footer{font-size:.85rem}\n"
     "figcaption,.note{max-width:48rem}figcaption{margin-top:.4rem}\n"
@@ -25,19 +27,22 @@ static const char page_style[] =
     ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;"
     "font-variant-numeric:tabular-nums}\n"
     "th{font-size:.8rem;font-weight:500;color:var(--soft);text-align:right;vertical-align:bottom}\n"
-    "th,td{padding:.45rem 0 .45rem 1.4rem;border-bottom:1px solid var(--rule)}\n"
+    "th,td{padding:.45rem 0 .45rem 1.2rem;border-bottom:1px solid var(--rule)}\n"
     "td{text-align:right;white-space:nowrap;vertical-align:baseline}\n"
     "th:first-child,td:first-child{text-align:left;padding-left:0}tbody tr:last-child td{"
     "border-bottom:0}\n"
     "td:first-child{font-weight:500}td.act,th.act{text-align:left}td.act{white-space:normal;"
-    "min-width:15rem;color:var(--soft);font-size:.78rem;line-height:1.4}\n"
-    "td b{font-weight:600}td.same{text-align:left}.spread{color:var(--soft)}\n"
+    "min-width:13rem;color:var(--soft);font-size:.78rem;line-height:1.4}\n"
+    ".value{text-align:left}td.value{white-space:normal;overflow-wrap:anywhere}.differs{font-"
+    "weight:600}"
+    ".spread{color:var(--soft)}\n"
     "figure{margin:0;break-inside:avoid}\n"
-    ".grid2{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr));"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr));"
     "gap:2.6rem 2.4rem}\n"
-    ".legend{display:flex;flex-wrap:wrap;gap:.15rem 1.4rem;list-style:none;margin:0 0 .7rem;"
+    ".legend{display:flex;flex-wrap:wrap;gap:.15rem 1.4rem;list-style:none;margin:0 0 1rem;"
     "padding:0;font-size:.85rem;color:var(--soft)}\n"
-    ".legend li{display:flex;align-items:center;gap:.5rem}.legend svg{width:24px;flex:none}\n"
+    ".legend li{display:flex;align-items:center;gap:.5rem}.legend svg{width:24px;flex:none}.head "
+    ".legend{margin:0}\n"
     "dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,18.5rem),1fr));"
     "gap:0 2.4rem;margin:0}\n"
     "dl div{display:flex;justify-content:space-between;gap:1rem;padding:.3rem 0;"
@@ -48,19 +53,22 @@ static const char page_style[] =
     ".changed dt:after{content:'\\2009\\2022';color:var(--c1)}\n"
     "footer{margin-top:3.5rem;padding-top:.9rem;border-top:1px solid var(--rule)}\n"
     "@media print{@page{margin:16mm}body{padding:0;max-width:none;font-size:10pt}"
+    ".figures{grid-template-columns:1fr 1fr;gap:8mm}h2{margin-top:9mm}svg text{font-size:13px}"
     "h2,h3{break-after:avoid}.scroll{overflow:visible}table,tr{break-inside:avoid}}\n";
 
 /* ---- numbers for people ---------------------------------------------------------------------- */
 
-static void put(const Page *page, const char *html) { fputs(html, page->out); }
+void page_put(const Page *page, const char *html) { fputs(html, page->out); }
+
+void page_put_text(const Page *page, const char *text) { svg_text(page->out, text ? text : "–"); }
 
 static int decimals(double value) {
   double size = fabs(value);
   return size >= 100 ? 1 : size >= 1 ? 2 : 4;
 }
 
-/* Three to six digits that matter, a true minus; a dash if the number is not there. */
-static void page_number_like(const Page *page, double value, double like) {
+/* `value` with as many decimals as `like` has. */
+static void put_number_like(const Page *page, double value, double like) {
   char text[64];
   if (!isfinite(value)) {
     page_put(page, "–");
@@ -73,21 +81,20 @@ static void page_number_like(const Page *page, double value, double like) {
   page_put(page, text);
 }
 
-static void page_number(const Page *page, double value) { page_number_like(page, value, value); }
+void page_put_number(const Page *page, double value) { put_number_like(page, value, value); }
 
-static void page_spread(const Page *page, double mean, double spread) {
-  page_number(page, mean);
+void page_put_spread(const Page *page, double mean, double spread) {
+  page_put_number(page, mean);
   if (!isfinite(mean) || !isfinite(spread)) return;
   page_put(page, " <span class=\"spread\">± ");
-  page_number_like(page, spread, mean);
+  put_number_like(page, spread, mean);
   page_put(page, "</span>");
 }
 
-/* 1,000,000 */
-static void page_count(const Page *page, double value) {
+void page_put_count(const Page *page, double value) {
   char digits[32];
   if (!(fabs(value) < 1e15) || value != floor(value)) {
-    page_number(page, value);
+    page_put_number(page, value);
     return;
   }
   int length = snprintf(digits, sizeof digits, "%.0f", fabs(value));
@@ -98,45 +105,35 @@ static void page_count(const Page *page, double value) {
   }
 }
 
-/* ---- what a run says ------------------------------------------------------------------------- */
+/* ---- what the runs say ----------------------------------------------------------------------- */
 
-static const Json *history_config(const History *run, const char *key) {
-  return json_get(run->config, key);
+const Json *page_config(const History *run, const char *key) {
+  const Json *value = json_get(run->config, key);
+  return json_is_null(value) ? NULL : value;
 }
 
-static const char *page_config_text(const Page *page, const History *run, const char *key) {
-  const Json *value = history_config(run, key);
-  return value && !json_is_null(value) ? history_text(page->arena, value) : NULL;
+const char *page_config_text(const Page *page, const History *run, const char *key) {
+  const Json *value = page_config(run, key);
+  return value ? history_text(page->arena, value) : NULL;
 }
 
-static double dataset_number(const History *run, const char *key) {
-  return json_number(json_get(history_config(run, "dataset"), key), NAN);
-}
+bool page_same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
 
-static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
-
-/* Do all runs say the same under this key of config.json? */
-static bool page_all_same(const Page *page, const char *key) {
+bool page_all_same(const Page *page, const char *key) {
   const char *first = page_config_text(page, &page->run[0], key);
   for (size_t i = 1; i < page->count; i++) {
-    if (!same_text(first, page_config_text(page, &page->run[i], key))) return false;
+    if (!page_same_text(first, page_config_text(page, &page->run[i], key))) return false;
   }
   return true;
 }
 
-/* Names of generated data sets end in -v1 (or say diffrl/); D4RL's own end in -v0 or -v2. */
-static bool is_generated(const History *run) {
-  const char *data = json_text(history_config(run, "data"));
-  return data && (strstr(data, "diffrl/") || strstr(data, "-v1"));
+void page_put_legend_entry(const Page *page, int colour, const char *name) {
+  bool dashed;
+  const char *class = svg_colour(colour, &dashed);
+  fprintf(page->out,
+          "<li><svg viewBox=\"0 0 24 6\" aria-hidden=\"true\"><path class=\"%s line%s\" "
+          "d=\"M1 3H23\"/></svg>",
+          class, dashed ? " dashed" : "");
+  svg_text(page->out, name);
+  page_put(page, "</li>\n");
 }
-
-static bool any_generated(const Page *page) {
-  bool any = false;
-  for (size_t i = 0; i < page->count; i++) any |= is_generated(&page->run[i]);
-  return any;
-}
-
-/* What a run is measured by: the return, or the held-out loss where there is no environment. */
-typedef struct {
-  size_t count;                       /* evaluations during training */
-  bool held_out;                      /* no returns: `value` is a loss, less is better */

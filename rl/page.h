@@ -26,7 +26,7 @@ void page_put_record(const Page *page);  /* settings, data, versions */
 
 extern const char page_style[];
 
-void page_put(const Page *page, const char *html); /* as it is */
+void page_put(const Page *page, const char *html);      /* as it is */
 void page_put_text(const Page *page, const char *text); /* escaped; NULL: a dash */
 
 /* Three to six digits that matter, a true minus; a dash if not finite. */

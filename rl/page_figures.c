@@ -7,104 +7,92 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- curves ---------------------------------------------------------------------------------- */
+enum { CURVE_POINTS = 400, CROWDED_POINTS = 120, DOTTED_POINTS = 60, BANDED_RUNS = 3 };
+
+/* ---- a figure -------------------------------------------------------------------------------- */
 
 typedef struct {
   SvgPlot plot;
-  SvgCurve *curve; /* [plot.curves], room for as many as there are runs or metrics */
-  double bucket;   /* the most reports that make one point */
+  SvgCurve *curve; /* what plot.curve points to, with room for one a run or metric */
+  size_t points;   /* the most that a curve keeps */
+  size_t bucket;   /* the most reports that make one point */
 } Figure;
 
 static Figure new_figure(const Page *page, const char *title, double width, double height) {
   size_t room = page->count > HISTORY_MAX_METRICS ? page->count : HISTORY_MAX_METRICS;
   SvgCurve *curve = arena_array(page->arena, SvgCurve, room);
   return (Figure){ .curve = curve,
+                   .points = CURVE_POINTS,
                    .plot = { .title = title,
                              .x_label = "gradient steps",
-                             .y_label = "",
+                             .y_label = title,
                              .curve = curve,
                              .width = width,
                              .height = height,
                              .reference = NAN } };
 }
 
-/* The curve that was added, NULL if it has no points. */
+static double *new_points(const Page *page, const Figure *figure) {
+  return arena_array(page->arena, double, figure->points);
+}
+
+/* The curve that was added; NULL if it has no points, or x or y is NULL. */
 static SvgCurve *add_curve(const Page *page, Figure *figure, const char *name, const double *x,
                            const double *y, size_t count) {
   if (!x || !y || !count) return NULL;
-  double *thin_x = arena_array(page->arena, double, CURVE_POINTS), bucket;
-  double *thin_y = arena_array(page->arena, double, CURVE_POINTS);
-  size_t points = history_thin(x, y, count, thin_x, thin_y, CURVE_POINTS, &bucket);
+  double *thin_x = new_points(page, figure), *thin_y = new_points(page, figure);
+  size_t bucket;
+  size_t points = history_thin(x, y, count, thin_x, thin_y, figure->points, &bucket);
   if (!points) return NULL;
-  figure->bucket = fmax(figure->bucket, bucket);
+  if (bucket > figure->bucket) figure->bucket = bucket;
   SvgCurve *curve = &figure->curve[figure->plot.curves];
   *curve = (SvgCurve){ .name = name,
                        .x = thin_x,
                        .y = thin_y,
                        .count = points,
                        .colour = (int)figure->plot.curves++,
-                       .ringed = -1,
-                       .with_dots = false };
+                       .ringed = -1 };
   return curve;
 }
 
 static void put_figure(const Page *page, const Figure *figure, bool legend, const char *caption) {
   if (!figure->plot.curves) return;
-  fputs("<figure><h3>", page->out);
+  page_put(page, "<figure><div class=\"head\"><h3>");
   svg_text(page->out, figure->plot.title);
   page_put(page, "</h3>\n");
   if (legend && figure->plot.curves > 1) {
-    page_put(page, "<ul class=\"legend\">");
+    page_put(page, "<ul class=\"legend\">\n");
     for (size_t i = 0; i < figure->plot.curves; i++)
-      page_legend_entry(page, figure->curve[i].colour, figure->curve[i].name);
+      page_put_legend_entry(page, figure->curve[i].colour, figure->curve[i].name);
     page_put(page, "</ul>\n");
   }
+  page_put(page, "</div>\n");
   svg_plot(page->out, &figure->plot);
   fprintf(page->out, "<figcaption>%s", caption);
-  if (figure->bucket > 1)
-    fprintf(page->out, " Each point is the mean of %s%.0f reports.",
-            figure->bucket == floor(figure->bucket) ? "" : "about ", figure->bucket);
+  if (figure->bucket > 1) fprintf(page->out, " Each point averages %zu reports.", figure->bucket);
   page_put(page, "</figcaption></figure>\n");
+}
+
+static void put_run_legend(const Page *page) {
+  if (page->count < 2) return;
+  page_put(page, "<ul class=\"legend\">\n");
+  for (size_t i = 0; i < page->count; i++) page_put_legend_entry(page, (int)i, page->run[i].folder);
+  page_put(page, "</ul>\n");
 }
 
 /* ---- the learning curve ---------------------------------------------------------------------- */
 
-enum { LOSS, RETURN, NORMALIZED }; /* what the learning curve shows */
+enum { LOSS, RETURN, NORMALIZED }; /* what it shows */
 
-/* The evaluations of a run as a curve with a band of one standard deviation. */
-static void add_learning_curve(const Page *page, Figure *figure, size_t index, int shown) {
-  const History *run = &page->run[index];
-  size_t room = run->evaluations + 1, count = 0;
-  double *x = arena_array(page->arena, double, room), *y = arena_array(page->arena, double, room);
-  double *low = arena_array(page->arena, double, room), *high = arena_array(page->arena, double, room);
-  for (size_t i = 0; i < run->evaluations; i++) {
-    const HistoryEvaluation *e = &run->evaluation[i];
-    if (!e->training) continue;
-    bool normalized = shown == NORMALIZED;
-    double mean = normalized      ? e->normalized_mean
-                  : shown == LOSS ? e->held_out_loss
-                                  : e->return_mean;
-    double std = normalized ? e->normalized_std : shown == LOSS ? NAN : e->return_std;
-    x[count] = e->step, y[count] = mean, low[count] = mean - std, high[count++] = mean + std;
-  }
-  SvgCurve *curve = add_curve(page, figure, run->folder, x, y, count);
-  if (!curve) return;
-  curve->colour = (int)index;
-  curve->with_dots = curve->count <= DOTTED_POINTS && page->count <= BANDED_RUNS;
-  if (page->count <= BANDED_RUNS && shown != LOSS) {
-    double *thin_x = arena_array(page->arena, double, CURVE_POINTS), bucket;
-    double *thin_low = arena_array(page->arena, double, CURVE_POINTS);
-    double *thin_high = arena_array(page->arena, double, CURVE_POINTS);
-    size_t lows = history_thin(x, low, count, thin_x, thin_low, CURVE_POINTS, &bucket);
-    size_t highs = history_thin(x, high, count, thin_x, thin_high, CURVE_POINTS, &bucket);
-    if (lows == curve->count && highs == lows) curve->low = thin_low, curve->high = thin_high;
-  }
-  for (size_t i = 0; i < curve->count && page->count == 1; i++) {
-    bool better = shown == LOSS ? curve->y[i] < curve->y[curve->ringed < 0 ? 0 : curve->ringed]
-                                : curve->y[i] > curve->y[curve->ringed < 0 ? 0 : curve->ringed];
-    if (curve->ringed < 0 || better) curve->ringed = (int)i;
-  }
-}
+static const struct {
+  const char *title, *axis, *caption, *reference;
+} learning[] = {
+  [LOSS] = { "Held-out loss", "loss", "Loss on the episodes held out of training.", NULL },
+  [RETURN] = { "Return", "return per episode", "Mean return of the evaluation episodes.",
+               "return_mean" },
+  [NORMALIZED] = { "Normalised score", "normalised score, 0 random, 100 expert",
+                   "Mean normalised score of the evaluation episodes.", "normalized_mean" },
+};
 
 static int learning_shows(const Page *page) {
   bool normalized = true, held_out = true;
@@ -117,56 +105,91 @@ static int learning_shows(const Page *page) {
   return held_out ? LOSS : normalized ? NORMALIZED : RETURN;
 }
 
+/* The evaluations of a run as columns: step, mean, mean - std, mean + std, each [evaluations]. */
+static size_t evaluation_columns(const Page *page, const History *run, int shows,
+                                 double *column[4]) {
+  size_t count = 0;
+  for (int c = 0; c < 4; c++) column[c] = arena_array(page->arena, double, run->evaluations + 1);
+  for (size_t i = 0; i < run->evaluations; i++) {
+    const HistoryEvaluation *e = &run->evaluation[i];
+    if (!e->training) continue;
+    Scores s = { .normalized = shows == NORMALIZED, .held_out = shows == LOSS };
+    double mean = scores_value(&s, e), std = scores_std(&s, e);
+    column[0][count] = e->step, column[1][count] = mean;
+    column[2][count] = mean - std, column[3][count++] = mean + std;
+  }
+  return count;
+}
+
+static int best_point(const SvgCurve *curve, bool less_is_better) {
+  int best = 0;
+  for (int i = 1; i < (int)curve->count; i++) {
+    if (less_is_better ? curve->y[i] < curve->y[best] : curve->y[i] > curve->y[best]) best = i;
+  }
+  return best;
+}
+
+static void add_learning_curve(const Page *page, Figure *figure, size_t index, int shows) {
+  double *column[4], *low = new_points(page, figure), *high = new_points(page, figure);
+  const History *run = &page->run[index];
+  size_t count = evaluation_columns(page, run, shows, column);
+  SvgCurve *curve = add_curve(page, figure, run->folder, column[0], column[1], count);
+  if (!curve) return;
+  curve->colour = (int)index;
+  if (page->count == 1 && figure->bucket == 1) curve->ringed = best_point(curve, shows == LOSS);
+  if (page->count > BANDED_RUNS) return;
+  curve->with_dots = curve->count <= DOTTED_POINTS;
+  double *ignored = new_points(page, figure);
+  size_t bucket;
+  size_t lows = history_thin(column[0], column[2], count, ignored, low, figure->points, &bucket);
+  size_t highs = history_thin(column[0], column[3], count, ignored, high, figure->points, &bucket);
+  if (lows == curve->count && highs == lows) curve->low = low, curve->high = high;
+}
+
 static void put_learning(const Page *page) {
-  static const struct {
-    const char *title, *axis, *caption, *reference;
-  } text[] = {
-    [LOSS] = { "Held-out loss", "loss on held-out episodes", "Loss on episodes never trained on.",
-               NULL },
-    [RETURN] = { "Return", "return per episode", "Mean return of the evaluation episodes.",
-                 "return_mean" },
-    [NORMALIZED] = { "Normalised score", "normalised score",
-                     "Mean normalised score of the evaluation episodes.", "normalized_mean" },
-  };
-  int shown = learning_shows(page);
-  Figure figure = new_figure(page, text[shown].title, 928, 380);
-  for (size_t i = 0; i < page->count; i++) add_learning_curve(page, &figure, i, shown);
+  int shows = learning_shows(page);
+  Figure figure = new_figure(page, learning[shows].title, 928, 380);
+  bool banded = false;
+  for (size_t i = 0; i < page->count; i++) add_learning_curve(page, &figure, i, shows);
   if (!figure.plot.curves) return;
-  figure.plot.y_label = text[shown].axis;
-  figure.plot.from_zero = shown != LOSS;
-  figure.plot.log_scale = shown == LOSS;
-  if (text[shown].reference && page_all_same(page, "data"))
-    figure.plot.reference = dataset_number(&page->run[0], text[shown].reference);
+  for (size_t i = 0; i < figure.plot.curves; i++) banded |= figure.curve[i].low != NULL;
+  figure.plot.y_label = learning[shows].axis;
+  figure.plot.from_zero = shows != LOSS;
+  figure.plot.log_scale = shows == LOSS;
+  const Json *data = page_config(&page->run[0], "dataset");
+  if (shows != LOSS && page_all_same(page, "data"))
+    figure.plot.reference = json_number(json_get(data, learning[shows].reference), NAN);
   figure.plot.reference_label = "mean of the data set";
-  bool banded = figure.curve[0].low, ringed = page->count == 1;
-  const char *caption =
-      arena_text(page->arena, "%s%s%s%s", text[shown].caption,
-                 banded ? " Band: one standard deviation over episodes to either side." : "",
-                 isfinite(figure.plot.reference) ? " Dashed: the data set's own episodes." : "",
-                 ringed ? " Ring: the best." : "");
   page_put(page, "<h2>Learning</h2>\n");
-  page_run_legend(page);
-  put_figure(page, &figure, false, caption);
+  put_run_legend(page);
+  put_figure(
+      page, &figure, false,
+      arena_text(page->arena, "%s%s%s%s", learning[shows].caption,
+                 banded ? " Band: one standard deviation over episodes." : "",
+                 isfinite(figure.plot.reference) ? " Dashed: mean of the data set's episodes." : "",
+                 figure.curve[0].ringed >= 0 ? " Ring: the best." : ""));
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */
 
-/* Metrics that begin with `prefix`; those that fit no row get plots of their own. */
+/* Metrics belong to the first family whose prefix they begin with. */
 typedef struct {
-  const char *prefix, *title, *axis, *caption;
-  bool together; /* one plot for all, if there is one run */
-  bool log_scale;
+  const char *prefix;
+  const char *title; /* of the one plot for all of them if there is one run; NULL: one for each */
+  const char *axis;  /* NULL: the metric's name */
+  const char *caption;
+  bool log_scale, from_zero;
 } Family;
 
 static const Family families[] = {
-  { "loss/", NULL, "loss", "Mean over the steps of each report.", false, true },
-  { "q/", "Q values", "Q", "Mean Q of the batch, and of its targets.", true, false },
-  { "grad_norm/", "Gradient norms", "norm", "Global norm of the gradient before clipping.", true,
-    true },
-  { "lr/", "Learning rates", "learning rate", "As set by the schedule.", true, false },
-  { "steps_per_s", "Speed", "steps per second", "Gradient steps per second of training time.", true,
+  { "loss/", NULL, "loss", "Training loss, averaged over the steps of a report.", true, false },
+  { "q/", "Q values", "Q", "Q of the batch and of the targets it learns from.", false, false },
+  { "grad_norm/", "Gradient norms", "global norm", "Norm of the gradient before clipping.", true,
     false },
-  { "", NULL, "", "Mean over the steps of each report.", false, false },
+  { "lr/", "Learning rates", "learning rate", "Step sizes as scheduled.", false, true },
+  { "steps_per_s", "Speed", "steps per second", "Gradient steps per second of wall time.", false,
+    true },
+  { "", NULL, NULL, "Averaged over the steps of a report.", false, false },
 };
 
 static const Family *family_of(const char *name) {
@@ -177,74 +200,90 @@ static const Family *family_of(const char *name) {
 
 static bool is_axis(const char *name) { return !strcmp(name, "step") || !strcmp(name, "time_s"); }
 
-/* Seconds to the unit in which a person would give them. */
-static const double *readable_time(const Page *page, const History *run, const char **label) {
-  static const struct {
-    double seconds;
-    const char *label;
-  } unit[] = { { 3600, "hours of training" },
-               { 60, "minutes of training" },
-               { 1, "seconds of training" } };
+/* time_s in seconds, minutes or hours, going on where a resumed run began again; NULL if absent. */
+static const double *training_time(const Page *page, const History *run, const char **label) {
   const double *time = history_metric(run, "time_s");
-  double end = 0;
-  for (size_t i = 0; time && i < run->rows; i++) end = isfinite(time[i]) ? time[i] : end;
   if (!time) return NULL;
-  int chosen = end >= 2 * 3600 ? 0 : end >= 2 * 60 ? 1 : 2;
-  double *scaled = arena_array(page->arena, double, run->rows);
-  for (size_t i = 0; i < run->rows; i++) scaled[i] = time[i] / unit[chosen].seconds;
-  *label = unit[chosen].label;
-  return scaled;
+  double *total = arena_array(page->arena, double, run->rows), before = 0, last = 0;
+  for (size_t i = 0; i < run->rows; i++) {
+    if (time[i] < last) before += last;
+    if (isfinite(time[i])) last = time[i];
+    total[i] = before + time[i];
+  }
+  double end = before + last, unit = end >= 7200 ? 3600 : end >= 120 ? 60 : 1;
+  *label = unit == 3600 ? "hours" : unit == 60 ? "minutes" : "seconds";
+  for (size_t i = 0; i < run->rows; i++) total[i] /= unit;
+  return total;
 }
 
-static void add_metric_curve(const Page *page, Figure *figure, size_t index, const char *metric,
-                             const char *name) {
+static void add_metric(const Page *page, Figure *figure, size_t index, const char *metric,
+                       const char *name) {
   const History *run = &page->run[index];
   const double *x = history_metric(run, "step"), *time = NULL;
   if (page->count == 1 && !strcmp(metric, "steps_per_s"))
-    time = readable_time(page, run, &figure->plot.x_label);
+    time = training_time(page, run, &figure->plot.x_label);
   SvgCurve *curve =
       add_curve(page, figure, name, time ? time : x, history_metric(run, metric), run->rows);
   if (curve && page->count > 1) curve->colour = (int)index;
 }
 
-static Figure metric_figure(const Page *page, const Family *family, const char *title) {
-  Figure figure = new_figure(page, title, 448, 260);
-  figure.plot.y_label = *family->axis ? family->axis : title;
+static Figure family_figure(const Page *page, const Family *family, const char *title) {
+  Figure figure = new_figure(page, title, 448, 250);
+  figure.points = page->count > 1 ? CROWDED_POINTS : CURVE_POINTS;
+  figure.plot.y_label = family->axis ? family->axis : title;
   figure.plot.log_scale = family->log_scale;
-  figure.plot.from_zero = !family->log_scale && strcmp(family->prefix, "q/") && *family->prefix;
+  figure.plot.from_zero = family->from_zero;
   return figure;
 }
 
-static void put_family(const Page *page, const Family *family) {
-  bool together = family->together && page->count == 1;
-  Figure figure = metric_figure(page, family, family->title);
+/* One run: all metrics of the family in one plot. */
+static void put_together(const Page *page, const Family *family) {
+  const History *run = &page->run[0];
+  Figure figure = family_figure(page, family, family->title);
+  for (int m = 0; m < run->metrics; m++) {
+    const char *name = run->metric[m].name;
+    if (is_axis(name) || family_of(name) != family) continue;
+    add_metric(page, &figure, 0, name, name + strlen(family->prefix));
+  }
+  put_figure(page, &figure, true, family->caption);
+}
+
+/* A plot for each metric of the family, in the order in which the runs first name them. */
+static void put_apart(const Page *page, const Family *family) {
   for (size_t i = 0; i < page->count; i++) {
     for (int m = 0; m < page->run[i].metrics; m++) {
       const char *name = page->run[i].metric[m].name;
-      bool earlier = false; /* drawn with a run before this one */
-      for (size_t k = 0; k < i; k++) earlier |= history_metric(&page->run[k], name) != NULL;
-      if (is_axis(name) || family_of(name) != family || earlier) continue;
-      if (!together) figure = metric_figure(page, family, name);
-      if (together) add_metric_curve(page, &figure, i, name, name);
-      for (size_t k = 0; k < page->count && !together; k++)
-        add_metric_curve(page, &figure, k, name, page->run[k].folder);
-      if (!together) put_figure(page, &figure, false, family->caption);
+      bool done = is_axis(name) || family_of(name) != family;
+      for (size_t k = 0; k < i && !done; k++) done = history_metric(&page->run[k], name) != NULL;
+      if (done) continue;
+      Figure figure = family_figure(page, family, name);
+      for (size_t k = i; k < page->count; k++)
+        add_metric(page, &figure, k, name, page->run[k].folder);
+      put_figure(page, &figure, false, family->caption);
     }
   }
-  if (together) put_figure(page, &figure, true, family->caption);
 }
 
 static void put_metrics(const Page *page) {
+  page_put(page, "<h2>Training</h2>\n");
   size_t rows = 0;
   for (size_t i = 0; i < page->count; i++) rows += page->run[i].rows;
-  page_put(page, "<h2>Training</h2>\n");
   if (!rows) {
     page_put(page, "<p class=\"note\">No reports yet.</p>\n");
     return;
   }
-  page_run_legend(page);
-  page_put(page, "<div class=\"grid2\">\n");
-  for (size_t i = 0; i < sizeof families / sizeof *families; i++) put_family(page, &families[i]);
+  put_run_legend(page);
+  page_put(page, "<div class=\"figures\">\n");
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+    if (families[i].title && page->count == 1)
+      put_together(page, &families[i]);
+    else
+      put_apart(page, &families[i]);
+  }
   page_put(page, "</div>\n");
 }
 
+void page_put_figures(const Page *page) {
+  put_learning(page);
+  put_metrics(page);
+}

@@ -1,44 +1,97 @@
-/* page_scores.c -- the tables of scores: one run, several, and groups that differ in the seed. */
+/* page_scores.c -- the tables of scores: one run, several, and groups that differ in the seed.
+ *
+ * No score stands without the act record it belongs to: once below a table if all rows share it,
+ * else in a column. */
 #include "rl/page.h"
 #include "rl/scores.h"
+#include "rl/svg.h"
 #include <math.h>
 #include <string.h>
 
-/* ---- tables of scores ------------------------------------------------------------------------ */
+/* ---- cells ----------------------------------------------------------------------------------- */
 
-static void put_header(const Page *page, const char *const *heads) {
+/* `act`: the record that all rows share; NULL: they differ and a last column shows them. */
+static void open_table(const Page *page, const char *const *heads, const char *act) {
   page_put(page, "<div class=\"scroll\"><table><thead><tr>");
-  for (; *heads; heads++)
-    fprintf(page->out, "<th%s>%s</th>", strstr(*heads, "acting") ? " class=\"act\"" : "", *heads);
+  for (; *heads; heads++) fprintf(page->out, "<th>%s</th>", *heads);
+  page_put(page, act ? "" : "<th class=\"act\">acting with</th>");
   page_put(page, "</tr></thead><tbody>\n");
+}
+
+static void close_table(const Page *page, const char *act) {
+  page_put(page, "</tbody></table></div>\n");
+  if (!act || !*act) return;
+  page_put(page, "<p class=\"note\">Acting with <code>");
+  svg_text(page->out, act);
+  page_put(page, "</code></p>\n");
 }
 
 static void put_text_cell(const Page *page, const char *text) {
   page_put(page, "<td>");
-  svg_text(page->out, text ? text : "–");
-  page_put(page, "</td>");
-}
-
-static void put_act_cell(const Page *page, const char *act) {
-  page_put(page, "<td class=\"act\">");
-  svg_text(page->out, *act ? act : "–");
-  page_put(page, "</td>");
-}
-
-static void put_spread_cell(const Page *page, double mean, double spread) {
-  page_put(page, "<td>");
-  page_spread(page, mean, spread);
+  page_put_text(page, text);
   page_put(page, "</td>");
 }
 
 static void put_count_cell(const Page *page, double value) {
   page_put(page, "<td>");
-  page_count(page, value);
+  page_put_count(page, value);
   page_put(page, "</td>");
 }
 
+static void put_spread_cell(const Page *page, double mean, double spread) {
+  page_put(page, "<td>");
+  page_put_spread(page, mean, spread);
+  page_put(page, "</td>");
+}
+
+static void end_row(const Page *page, const char *shared_act, const char *act) {
+  if (!shared_act) {
+    page_put(page, "<td class=\"act\">");
+    page_put_text(page, *act ? act : NULL);
+    page_put(page, "</td>");
+  }
+  page_put(page, "</tr>\n");
+}
+
+/* The act record of every evaluation of every run, NULL if they differ. */
+static const char *shared_act(const Page *page) {
+  const char *act = NULL;
+  for (size_t i = 0; i < page->count; i++) {
+    for (size_t k = 0; k < page->run[i].evaluations; k++) {
+      const char *this = page->run[i].evaluation[k].act;
+      if (act && strcmp(act, this)) return NULL;
+      act = this;
+    }
+  }
+  return act ? act : "";
+}
+
+/* ---- what the numbers do not say ------------------------------------------------------------- */
+
+/* Generated data sets are called diffrl/NAME-v1; D4RL's own end in -v0 or -v2. */
+static bool is_generated(const History *run) {
+  const char *data = json_text(page_config(run, "data"));
+  const char *slash = data ? strrchr(data, '/') : NULL, *name = slash ? slash + 1 : data;
+  return data && (strstr(data, "diffrl/") || strstr(name, "-v1"));
+}
+
+static void put_caveats(const Page *page) {
+  bool normalized = false, generated = false;
+  for (size_t i = 0; i < page->count; i++) {
+    normalized |= scores_of(&page->run[i]).normalized;
+    generated |= is_generated(&page->run[i]);
+  }
+  page_put(page, " The best is chosen by these same evaluations, so it is optimistic.");
+  if (normalized)
+    page_put(page, " Normalised: 0 is the random and 100 the expert policy of the reference.");
+  if (normalized && generated)
+    page_put(page, " The data are generated: no comparison with published D4RL scores.");
+}
+
+/* ---- one run --------------------------------------------------------------------------------- */
+
 static void put_evaluation(const Page *page, const char *name, const HistoryEvaluation *e,
-                           const Scores *s) {
+                           const Scores *s, const char *act) {
   page_put(page, "<tr>");
   put_text_cell(page, name);
   put_count_cell(page, e->step);
@@ -48,186 +101,152 @@ static void put_evaluation(const Page *page, const char *name, const HistoryEval
     put_spread_cell(page, e->return_mean, e->return_std);
     if (s->normalized) put_spread_cell(page, e->normalized_mean, e->normalized_std);
     page_put(page, "<td>");
-    page_count(page, e->episodes);
+    page_put_count(page, e->episodes);
     if (e->simulator_failures > 0) fprintf(page->out, " (%.0f failed)", e->simulator_failures);
     page_put(page, "</td>");
     put_spread_cell(page, e->length_mean, NAN);
-    put_act_cell(page, e->act);
   }
-  page_put(page, "</tr>\n");
+  end_row(page, act, e == &s->mean && s->acts_differ ? "several, see eval.jsonl" : e->act);
 }
 
-static void put_caveats(const Page *page, bool normalized) {
-  if (normalized)
-    page_put(page, " Normalised: 0 is a random policy, 100 the expert of the environment's reference.");
-  if (normalized && any_generated(page))
-    page_put(page, " The data set is generated: these scores do not compare with published D4RL scores.");
-}
-
-static void put_headline(const Page *page) {
-  static const char *const held_out[] = { "evaluation", "step", "held-out loss", NULL };
-  static const char *const plain[] = { "evaluation", "step",   "return", "episodes",
-                                       "length",     "acting", NULL };
+static void put_run(const Page *page, const History *run) {
+  static const char *const loss[] = { "evaluation", "step", "held-out loss", NULL };
+  static const char *const plain[] = { "evaluation", "step", "return", "episodes", "length", NULL };
   static const char *const full[] = { "evaluation", "step",   "return", "normalised",
-                                      "episodes",   "length", "acting", NULL };
-  const History *run = &page->run[0];
+                                      "episodes",   "length", NULL };
   Scores s = scores_of(run);
+  const char *act = shared_act(page);
   if (!s.count) {
-    page_put(page, "<p class=\"note\">This run has not been evaluated yet.</p>\n");
+    page_put(page, "<p class=\"note\">Not evaluated yet.</p>\n");
     return;
   }
-  put_header(page, s.held_out ? held_out : s.normalized ? full : plain);
-  put_evaluation(page, "last", &s.last, &s);
-  put_evaluation(page, "best", &s.best, &s);
-  put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean, &s);
+  open_table(page, s.held_out ? loss : s.normalized ? full : plain, act);
+  put_evaluation(page, "last", &s.last, &s, act);
+  put_evaluation(page, "best", &s.best, &s, act);
+  put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean, &s,
+                 act);
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];
-    if (!e->training) put_evaluation(page, arena_text(page->arena, "weights of %s", e->which), e, &s);
+    if (!e->training)
+      put_evaluation(page, arena_text(page->arena, "weights of %s", e->which), e, &s, act);
   }
-  page_put(page, "</tbody></table></div>\n<p class=\"note\">");
+  close_table(page, act);
+  page_put(page, "<p class=\"note\">");
   page_put(page, s.held_out ? "Loss on the episodes held out of training; less is better."
-                    : "± is the standard deviation over episodes, in the last row over all the "
-                      "episodes of its evaluations.");
-  page_put(page, " The best is chosen among the evaluations of this run, so it flatters.");
-  put_caveats(page, s.normalized);
+                            : "± is the standard deviation over episodes; for the mean, over the "
+                              "episodes of all its evaluations.");
+  put_caveats(page);
   page_put(page, "</p>\n");
 }
 
 /* ---- several runs ---------------------------------------------------------------------------- */
 
-static void page_swatch(const Page *page, int colour) {
-  bool dashed;
-  const char *name = svg_colour(colour, &dashed);
-  fprintf(page->out,
-          "<svg viewBox=\"0 0 24 6\" aria-hidden=\"true\"><path class=\"%s line%s\" "
-          "d=\"M1 3L23 3\"/></svg>",
-          name, dashed ? " dashed" : "");
-}
-
-static void page_legend_entry(const Page *page, int colour, const char *name) {
-  page_put(page, "<li>");
-  page_swatch(page, colour);
-  svg_text(page->out, name);
-  page_put(page, "</li>");
-}
-
-static void page_run_legend(const Page *page) {
-  if (page->count < 2) return;
-  page_put(page, "<ul class=\"legend\">");
-  for (size_t i = 0; i < page->count; i++) page_legend_entry(page, (int)i, page->run[i].folder);
-  page_put(page, "</ul>\n");
-}
-
-static void put_run_row(const Page *page, const History *run) {
-  Scores s = scores_of(run);
-  page_put(page, "<tr>");
-  put_text_cell(page, run->folder);
-  put_text_cell(page, page_config_text(page, run, "seed"));
-  put_count_cell(page, s.count ? s.last.step : NAN);
-  if (!s.count) s.last = s.best = s.mean = (HistoryEvaluation){ .return_mean = NAN, .act = "" };
-  const HistoryEvaluation *shown[] = { &s.last, &s.best, &s.mean };
-  for (int i = 0; i < 3; i++) {
-    const HistoryEvaluation *e = shown[i];
-    if (s.normalized)
-      put_spread_cell(page, e->normalized_mean, e->normalized_std);
-    else
-      put_spread_cell(page, score(e, s.held_out && s.count), e->return_std);
-  }
-  put_count_cell(page, s.count ? s.last.episodes : NAN);
-  put_act_cell(page, s.last.act);
-  page_put(page, "</tr>\n");
-}
-
-static bool any_normalized(const Page *page) {
-  bool any = false;
-  for (size_t i = 0; i < page->count; i++) any |= scores_of(&page->run[i]).normalized;
-  return any;
-}
-
 static void put_runs(const Page *page) {
-  static const char *const heads[] = { "run",      "seed",   "step",
-                                       "last",     "best",   "mean of last 5",
-                                       "episodes", "acting", NULL };
-  put_header(page, heads);
-  for (size_t i = 0; i < page->count; i++) put_run_row(page, &page->run[i]);
-  page_put(page, "</tbody></table></div>\n<p class=\"note\">Normalised score where the environment has a "
-         "reference, else the return (or the held-out loss). ± is the standard deviation over "
-         "episodes. The best is chosen among the evaluations of each run, so it flatters.");
-  put_caveats(page, any_normalized(page));
+  static const char *const heads[] = { "run",  "seed",           "step",     "last",
+                                       "best", "mean of last 5", "episodes", NULL };
+  const char *act = shared_act(page);
+  open_table(page, heads, act);
+  for (size_t i = 0; i < page->count; i++) {
+    const History *run = &page->run[i];
+    Scores s = scores_of(run);
+    const HistoryEvaluation *const shown[] = { &s.last, &s.best, &s.mean };
+    page_put(page, "<tr>");
+    put_text_cell(page, run->folder);
+    put_text_cell(page, page_config_text(page, run, "seed"));
+    put_count_cell(page, s.last.step);
+    for (int k = 0; k < 3; k++)
+      put_spread_cell(page, scores_value(&s, shown[k]), scores_std(&s, shown[k]));
+    put_count_cell(page, s.last.episodes);
+    end_row(page, act, s.last.act);
+  }
+  close_table(page, act);
+  page_put(page, "<p class=\"note\">Normalised scores where the environment has a reference, else "
+                 "returns, or losses on held-out episodes (less is better). ± is the standard "
+                 "deviation over episodes.");
+  put_caveats(page);
   page_put(page, "</p>\n");
 }
 
-/* Two runs that differ in nothing but the seed. */
+/* ---- over seeds ------------------------------------------------------------------------------ */
+
+/* Trained alike, evaluated alike, from different seeds? */
 static bool differ_in_seed(const Page *page, const History *a, const History *b) {
   static const char *const keys[] = { "algo", "env", "data", "data_hash", "steps", "settings" };
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-    if (!same_text(page_config_text(page, a, keys[i]), page_config_text(page, b, keys[i]))) return false;
+    if (!page_same_text(page_config_text(page, a, keys[i]), page_config_text(page, b, keys[i])))
+      return false;
   }
   Scores sa = scores_of(a), sb = scores_of(b);
   return sa.count && sb.count && sa.held_out == sb.held_out && sa.normalized == sb.normalized &&
-         sa.last.step == sb.last.step && same_text(sa.last.act, sb.last.act) &&
-         !same_text(page_config_text(page, a, "seed"), page_config_text(page, b, "seed"));
+         sa.last.step == sb.last.step && !strcmp(sa.last.act, sb.last.act) &&
+         !page_same_text(page_config_text(page, a, "seed"), page_config_text(page, b, "seed"));
 }
 
 typedef struct {
-  double count, sum, squares;
+  double count, mean, squares; /* squares: summed about the mean */
 } Moments;
 
 static void add_moment(Moments *m, double value) {
-  double offset = m->count ? value - m->sum / m->count : 0;
-  m->squares += offset * offset * m->count / (m->count + 1); /* Welford */
-  m->count++, m->sum += value;
+  double offset = value - m->mean;
+  m->mean += offset / ++m->count;
+  m->squares += offset * (value - m->mean); /* Welford 1962 */
 }
 
-static double seed_std(const Moments *m) { return sqrt(m->squares / (m->count - 1)); }
-
-/* Row of the group that `first` leads: one run of every seed. */
-static void put_seed_row(const Page *page, size_t first, const size_t *member, size_t members) {
-  const History *lead = &page->run[first];
-  Moments moments[3] = { { 0 } };
-  Scores s = { 0 };
-  for (size_t i = 0; i < members; i++) {
-    s = scores_of(&page->run[member[i]]);
-    const HistoryEvaluation *shown[] = { &s.last, &s.best, &s.mean };
-    for (int k = 0; k < 3; k++)
-      add_moment(&moments[k],
-                 s.normalized ? shown[k]->normalized_mean : score(shown[k], s.held_out));
+static void put_seed_row(const Page *page, const History *const *run, size_t runs,
+                         const char *act) {
+  Moments last = { 0 }, best = { 0 }, mean = { 0 };
+  for (size_t i = 0; i < runs; i++) {
+    Scores s = scores_of(run[i]);
+    add_moment(&last, scores_value(&s, &s.last));
+    add_moment(&best, scores_value(&s, &s.best));
+    add_moment(&mean, scores_value(&s, &s.mean));
   }
-  const char *env = page_config_text(page, lead, "env"), *algo = page_config_text(page, lead, "algo");
+  const Moments *const shown[] = { &last, &best, &mean };
+  const char *env = page_config_text(page, run[0], "env");
+  const char *algo = page_config_text(page, run[0], "algo");
+  Scores first = scores_of(run[0]);
   page_put(page, "<tr>");
-  put_text_cell(
-      r, arena_text(page->arena, "%s%s%s", algo ? algo : "run", env ? " on " : "", env ? env : ""));
-  put_count_cell(page, (double)members);
-  put_count_cell(page, s.last.step);
+  put_text_cell(page, env ? arena_text(page->arena, "%s on %s", algo ? algo : "–", env) : algo);
+  put_count_cell(page, (double)runs);
+  put_count_cell(page, first.last.step);
   for (int k = 0; k < 3; k++)
-    put_spread_cell(page, moments[k].sum / moments[k].count, seed_std(&moments[k]));
-  put_act_cell(page, s.last.act);
-  page_put(page, "</tr>\n");
+    put_spread_cell(page, shown[k]->mean, sqrt(shown[k]->squares / (shown[k]->count - 1)));
+  end_row(page, act, first.last.act);
 }
 
+/* A run joins the first group whose every member differs from it in the seed alone. */
 static void put_seeds(const Page *page) {
-  static const char *const heads[] = { "same settings", "seeds",          "step",   "last",
-                                       "best",          "mean of last 5", "acting", NULL };
-  size_t *member = arena_array(page->arena, size_t, page->count), groups = 0;
+  static const char *const heads[] = { "trained alike", "seeds",          "step", "last",
+                                       "best",          "mean of last 5", NULL };
+  const History **member = arena_array(page->arena, const History *, page->count);
   bool *taken = arena_array(page->arena, bool, page->count);
+  const char *act = shared_act(page);
+  size_t groups = 0;
   for (size_t first = 0; first < page->count; first++) {
+    if (taken[first]) continue;
     size_t members = 1;
-    member[0] = first;
-    for (size_t i = first + 1; i < page->count && !taken[first]; i++) {
+    member[0] = &page->run[first];
+    for (size_t i = first + 1; i < page->count; i++) {
       bool fits = !taken[i];
       for (size_t k = 0; k < members && fits; k++)
-        fits = differ_in_seed(page, &page->run[member[k]], &page->run[i]);
-      if (fits) member[members++] = i, taken[i] = true;
+        fits = differ_in_seed(page, member[k], &page->run[i]);
+      if (fits) member[members++] = &page->run[i], taken[i] = true;
     }
     if (members < 2) continue;
-    if (!groups++) {
-      page_put(page, "<h2>Over seeds</h2>\n");
-      put_header(page, heads);
-    }
-    put_seed_row(page, first, member, members);
+    if (!groups++) page_put(page, "<h2>Over seeds</h2>\n"), open_table(page, heads, act);
+    put_seed_row(page, member, members, act);
   }
-  if (groups)
-    page_put(page, "</tbody></table></div>\n<p class=\"note\">Runs that differ in nothing but the seed. "
-           "± is seed_std, the standard deviation over training seeds.</p>\n");
+  if (!groups) return;
+  close_table(page, act);
+  page_put(page, "<p class=\"note\">Runs that differ in nothing but the seed. ± is seed_std, the "
+                 "standard deviation over training seeds.</p>\n");
 }
 
+void page_put_scores(const Page *page) {
+  if (page->count == 1) {
+    put_run(page, &page->run[0]);
+  } else {
+    put_runs(page);
+    put_seeds(page);
+  }
+}

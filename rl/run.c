@@ -25,7 +25,7 @@ void run_catch_signals(void) {
 bool run_stopped(void) { return caught != 0; }
 int run_signal(void) { return (int)caught; }
 
-static bool make_folders(char *path, Error *error) {
+bool run_make_folders(char *path, Error *error) {
   for (char *p = path + 1;; p++) {
     char end = *p;
     if (end && end != '/') continue;
@@ -62,7 +62,7 @@ bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *err
                      "%s holds no run (no config.json); expected a folder made "
                      "by `diffrl train`",
                      folder);
-  if (fresh && !make_folders(arena_text(arena, "%s", folder), error)) return false;
+  if (fresh && !run_make_folders(arena_text(arena, "%s", folder), error)) return false;
   if (!take_lock(run, arena_text(arena, "%s/lock", folder), error)) return false;
   if (!fresh || access(run->config, F_OK)) return true;
   run_close(run);

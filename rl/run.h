@@ -17,6 +17,9 @@ typedef struct {
 bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error);
 void run_close(Run *run);
 
+/* Make a folder and its parents; those that are there are fine.  path is changed meanwhile. */
+bool run_make_folders(char *path, Error *error);
+
 /* SIGINT and SIGTERM set a flag instead of ending the process; a second one ends it. */
 void run_catch_signals(void);
 bool run_stopped(void); /* has one come? */

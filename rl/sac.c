@@ -110,10 +110,9 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
                       .predicts = { "eps" } };
   Policy *p = m->agent.policy = policy_new(setup->arena, &spec, error);
   if (!p) return NULL;
-  params_init(p->actor, setup->seed), params_init(p->critic, setup->seed);
+  algo_policy(setup, p);
+  params_init(p->critic, setup->seed);
   params_copy(p->critic_target, p->critic);
-  memcpy(p->low, setup->act_low, (size_t)setup->act_dim * sizeof *p->low);
-  memcpy(p->high, setup->act_high, (size_t)setup->act_dim * sizeof *p->high);
   m->log_alpha = params_new(setup->arena, "temperature");
   params_slot(m->log_alpha, "log_alpha", 1, 1, 1, 0);
   params_allocate(m->log_alpha);

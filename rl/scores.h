@@ -9,9 +9,9 @@
 enum { SCORES_LAST = 5 };
 
 typedef struct {
-  size_t count;    /* evaluations with a score; 0: the three below are all NAN */
-  bool held_out;   /* there are losses, no returns */
-  bool normalized; /* some evaluation has a normalised score */
+  size_t count;                 /* evaluations with a score; 0: the three below are all NAN */
+  bool held_out;                /* there are losses, no returns */
+  bool normalized;              /* some evaluation has a normalised score */
   HistoryEvaluation last, best; /* best: the earliest of equals */
   HistoryEvaluation mean;       /* of the last SCORES_LAST or fewer; std and episodes of all their
                                    episodes together, step and act of the last */

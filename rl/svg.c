@@ -1,10 +1,10 @@
 /* svg.c -- scales, ticks and paths.
  *
- * An axis runs from its first to its last tick, so all that is drawn lies inside and nothing needs
- * clipping. */
+ * Every axis covers its data, so all that is drawn lies inside and nothing needs clipping. */
 #include "rl/svg.h"
 #include "core/check.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char svg_style[] =
@@ -15,6 +15,7 @@ const char svg_style[] =
     "--grid:#2a2c2f;--axis:#5b5f64;--tick:#9a9ea4;--page:#16181a}}\n"
     "svg{display:block;width:100%;height:auto;overflow:visible}\n"
     "svg text{font-size:12px;fill:var(--tick);font-variant-numeric:tabular-nums}\n"
+    "svg .on-top{paint-order:stroke;stroke:var(--page);stroke-width:4px;stroke-linejoin:round}\n"
     "svg .grid{stroke:var(--grid)}svg .axis{stroke:var(--axis)}\n"
     "svg .reference{stroke:var(--tick);stroke-dasharray:5 4}\n"
     "svg .line{fill:none;stroke-width:1.5;stroke-linejoin:round;stroke-linecap:round}\n"
@@ -87,12 +88,22 @@ static double ladder(int i) {
   return decimal(1, (const int[]){ 1, 2, 5 }[i - 3 * decade], decade);
 }
 
+/* The entry at or below, and the one at or above. */
+static int ladder_below(double value) {
+  int i = 3 * (int)floor(log10(value)) + 3;
+  while (ladder(i) > value) i--;
+  return i;
+}
+
+static int ladder_above(double value) {
+  int i = ladder_below(value);
+  return ladder(i) < value ? i + 1 : i;
+}
+
 SvgTicks svg_log_ticks(double low, double high) {
   CHECK(1e-200 <= low && low < high && high <= 1e200, "log ticks of [%g, %g]", low, high);
   SvgTicks ticks = { .count = 0 };
-  int first = 3 * (int)floor(log10(low)) + 3, last;
-  while (ladder(first) > low) first--;
-  for (last = first + 1; ladder(last) < high;) last++;
+  int first = ladder_below(low), last = ladder_above(high);
   if (last - first < SVG_MAX_TICKS) {
     for (int i = first; i <= last; i++) ticks.value[ticks.count++] = ladder(i);
     return ticks;
@@ -158,14 +169,15 @@ bool svg_is_log(const SvgPlot *plot) {
 
 typedef struct {
   SvgTicks ticks;
+  double low, high; /* the values at its ends */
+  double from, to;  /* their pixels */
   bool log;
-  double from, to; /* pixels of the first and the last tick */
+  int exponent, decimals; /* linear: labels are value / 10^exponent with so many decimals */
 } Axis;
 
 static double pixel(const Axis *axis, double value) {
-  double first = axis->ticks.value[0], last = axis->ticks.value[axis->ticks.count - 1];
-  double part =
-      axis->log ? log(value / first) / log(last / first) : (value - first) / (last - first);
+  double part = (value - axis->low) / (axis->high - axis->low);
+  if (axis->log) part = (log(value) - log(axis->low)) / (log(axis->high) - log(axis->low));
   return axis->from + part * (axis->to - axis->from);
 }
 
@@ -181,28 +193,50 @@ static void put_power(FILE *out, int exponent) {
 }
 
 /* 0.02, 4000, 20k, 1.5M, 5×10⁻⁶, 10¹²; returns its length in characters. */
-static int put_tick(FILE *out, double value) {
+static int put_value(FILE *out, double value, int decimals) {
   double size = fabs(value);
   char text[40];
-  if (value < 0) fputs("−", out);
   int sign = value < 0;
-  if (size == 0 || (size >= 1e-3 && size < 1e9)) {
-    const char *unit = size >= 1e6 ? "M" : size >= 1e4 ? "k" : "";
-    int length = snprintf(text, sizeof text, "%.9g%s",
-                          size >= 1e6   ? size / 1e6
-                          : size >= 1e4 ? size / 1e3
-                                        : size,
-                          unit);
-    fputs(text, out);
-    return length + sign;
+  if (sign) fputs("−", out);
+  if (size == 0) return fprintf(out, "0");
+  if (size >= 1e-3 && size < 1e4) {
+    int needed = snprintf(text, sizeof text, "%.9g", size);
+    if (decimals) needed = snprintf(text, sizeof text, "%.*f", decimals, size);
+    return fputs(text, out), needed + sign;
   }
+  if (size >= 1e4 && size < 1e9)
+    return sign + fprintf(out, "%.9g%c", size / (size < 1e6 ? 1e3 : 1e6), size < 1e6 ? 'k' : 'M');
   snprintf(text, sizeof text, "%.9e", size);
-  int exponent = 0;
-  double mantissa = 0;
-  sscanf(text, "%lfe%d", &mantissa, &exponent);
+  char *mark = strchr(text, 'e');
+  *mark = '\0';
+  double mantissa = strtod(text, NULL);
   int length = mantissa == 1 ? 0 : fprintf(out, "%.9g×", mantissa) - 1;
-  put_power(out, exponent);
+  put_power(out, atoi(mark + 1));
   return length + sign + 4;
+}
+
+static int put_tick(FILE *out, const Axis *axis, int i) {
+  return put_value(out, decimal(axis->ticks.value[i], 1, -axis->exponent), axis->decimals);
+}
+
+/* One power of ten for all labels if they are small or huge, and as many decimals for each as one
+ * of them needs. */
+static void fit_labels(Axis *axis) {
+  const double *value = axis->ticks.value;
+  double most = fmax(fabs(value[0]), fabs(value[axis->ticks.count - 1]));
+  if (most < 1e-2 || most >= 1e9) axis->exponent = (int)floor(log10(most) + 1e-9);
+  for (int i = 0; i < axis->ticks.count; i++) {
+    char text[40];
+    snprintf(text, sizeof text, "%.9g", fabs(decimal(value[i], 1, -axis->exponent)));
+    const char *point = strchr(text, '.');
+    int needed = point && !strchr(text, 'e') ? (int)strlen(point + 1) : 0;
+    axis->decimals = needed > axis->decimals ? needed : axis->decimals;
+  }
+}
+
+static bool is_visible(const Axis *axis, int i) {
+  double value = axis->ticks.value[i];
+  return axis->low <= value && value <= axis->high;
 }
 
 static double widest_tick(const Axis *axis) {
@@ -211,7 +245,7 @@ static double widest_tick(const Axis *axis) {
   for (int i = 0; i < axis->ticks.count; i++) {
     FILE *sink = fmemopen(text, sizeof text, "w");
     CHECK(sink, "out of memory");
-    int length = put_tick(sink, axis->ticks.value[i]);
+    int length = put_tick(sink, axis, i);
     fclose(sink);
     widest = length > widest ? length : widest;
   }
@@ -220,37 +254,49 @@ static double widest_tick(const Axis *axis) {
 
 /* ---- drawing --------------------------------------------------------------------------------- */
 
+static void put_rule(FILE *out, const char *class, const Axis *x, double y) {
+  fprintf(out, "<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>\n", class,
+          x->from, x->to, y, y);
+}
+
+static void put_axis_label(FILE *out, const char *label, const Axis *axis) {
+  svg_text(out, label);
+  if (axis->log) fputs(", log scale", out);
+  if (!axis->exponent) return;
+  fputs(" / ", out);
+  put_power(out, axis->exponent);
+}
+
 static void put_frame(FILE *out, const SvgPlot *plot, const Axis *x, const Axis *y) {
   for (int i = 0; i < y->ticks.count; i++) {
+    if (!is_visible(y, i)) continue;
     double at = pixel(y, y->ticks.value[i]);
-    fprintf(out, "<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
-            i ? "grid" : "axis", x->from, x->to, at, at);
+    put_rule(out, "grid", x, at);
     fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", x->from - 8, at + 4);
-    put_tick(out, y->ticks.value[i]);
+    put_tick(out, y, i);
     fputs("</text>\n", out);
   }
+  put_rule(out, "axis", x, y->from);
   for (int i = 0; i < x->ticks.count; i++) {
+    if (!is_visible(x, i)) continue;
     double at = pixel(x, x->ticks.value[i]);
-    fprintf(out, "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", at, at,
-            y->from, y->from + 4);
+    fprintf(out, "<path class=\"axis\" d=\"M%.1f %.1fv4\"/>", at, y->from);
     fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", at, y->from + 18);
-    put_tick(out, x->ticks.value[i]);
+    put_tick(out, x, i);
     fputs("</text>\n", out);
   }
   fprintf(out, "<text x=\"0\" y=\"%.1f\">", y->to - 14);
-  svg_text(out, plot->y_label);
-  fprintf(out, "%s</text><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">",
-          y->log ? " (log scale)" : "", x->to, y->from + 36);
-  svg_text(out, plot->x_label);
+  put_axis_label(out, plot->y_label, y);
+  fprintf(out, "</text><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", x->to, y->from + 36);
+  put_axis_label(out, plot->x_label, x);
   fputs("</text>\n", out);
 }
 
-static void put_reference(FILE *out, const SvgPlot *plot, const Axis *x, const Axis *y) {
+static void put_reference_label(FILE *out, const SvgPlot *plot, const Axis *x, const Axis *y) {
   if (!usable(plot->reference)) return;
   double at = pixel(y, plot->reference);
-  fprintf(out, "<line class=\"reference\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
-          x->from, x->to, at, at);
-  fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", x->to, at - 6);
+  fprintf(out, "<text class=\"on-top\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", x->to,
+          at + (at - y->to < 20 ? 15 : -6));
   svg_text(out, plot->reference_label);
   fputs("</text>\n", out);
 }
@@ -307,17 +353,41 @@ static void put_dots(FILE *out, const SvgCurve *curve, const Axis *x, const Axis
   }
 }
 
+static Axis linear_axis(Range range, double from, double to) {
+  Axis axis = { .ticks = svg_ticks(range.low, range.high), .from = from, .to = to };
+  axis.low = axis.ticks.value[0];
+  axis.high = axis.ticks.value[axis.ticks.count - 1];
+  fit_labels(&axis);
+  return axis;
+}
+
+/* The x axis: nothing comes after the last point, unless the next tick is a hair away. */
+static void end_with_data(Axis *axis, Range range) {
+  double end = range.high;
+  if (range.high <= range.low) return;
+  for (int i = 0; i < axis->ticks.count; i++) {
+    double beyond = axis->ticks.value[i] - range.high;
+    if (beyond > 0 && beyond < 0.02 * (range.high - range.low)) end = axis->ticks.value[i];
+  }
+  axis->high = end;
+}
+
+/* It ends at 1, 2 or 5 times a power of ten, even if its ticks are powers of ten only. */
+static Axis log_axis(Range range, double from, double to) {
+  return (Axis){ .ticks = svg_log_ticks(range.low, range.high),
+                 .low = ladder(ladder_below(range.low)),
+                 .high = ladder(ladder_above(range.high)),
+                 .from = from,
+                 .to = to,
+                 .log = true };
+}
+
 void svg_plot(FILE *out, const SvgPlot *plot) {
   enum { TOP = 34, BOTTOM = 42, RIGHT = 14 };
   Range across = range_of_x(plot), up = range_of_y(plot);
-  bool log_scale = svg_is_log(plot);
-  Axis y = { .ticks = log_scale ? svg_log_ticks(up.low, up.high) : svg_ticks(up.low, up.high),
-             .log = log_scale,
-             .from = plot->height - BOTTOM,
-             .to = TOP };
-  Axis x = { .ticks = svg_ticks(across.low, across.high),
-             .from = widest_tick(&y) + 12,
-             .to = plot->width - RIGHT };
+  Axis y = (svg_is_log(plot) ? log_axis : linear_axis)(up, plot->height - BOTTOM, TOP);
+  Axis x = linear_axis(across, widest_tick(&y) + 12, plot->width - RIGHT);
+  end_with_data(&x, across);
   fprintf(out, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"", plot->width,
           plot->height);
   svg_text(out, plot->title);
@@ -326,8 +396,9 @@ void svg_plot(FILE *out, const SvgPlot *plot) {
     if (plot->curve[c].low) put_band(out, &plot->curve[c], &x, &y);
   }
   put_frame(out, plot, &x, &y);
-  put_reference(out, plot, &x, &y);
+  if (usable(plot->reference)) put_rule(out, "reference", &x, pixel(&y, plot->reference));
   for (size_t c = 0; c < plot->curves; c++) put_line(out, &plot->curve[c], &x, &y);
   for (size_t c = 0; c < plot->curves; c++) put_dots(out, &plot->curve[c], &x, &y);
+  put_reference_label(out, plot, &x, &y);
   fputs("</svg>\n", out);
 }

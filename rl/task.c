@@ -21,8 +21,7 @@ const EnvDef *task_env(const char *name, Error *error) {
   return NULL;
 }
 
-/* "diffrl/hopper-medium-v1" -> "hopper-medium" */
-static const char *bare(Arena *arena, const char *name) {
+const char *task_set_name(Arena *arena, const char *name) {
   if (strncmp(name, "diffrl/", 7)) return name;
   size_t length = strlen(name += 7);
   bool version = length > 3 && !strcmp(name + length - 3, "-v1");
@@ -31,7 +30,7 @@ static const char *bare(Arena *arena, const char *name) {
 
 const char *task_made_path(Arena *arena, const char *name) {
   const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-  name = bare(arena, name);
+  name = task_set_name(arena, name);
   if (data && *data) return arena_text(arena, "%s/diffrl/%s-v1.hdf5", data, name);
   return arena_text(arena, "%s/.local/share/diffrl/%s-v1.hdf5", home ? home : ".", name);
 }
@@ -65,7 +64,7 @@ const char *task_data_path(Arena *arena, const char *name, Error *error) {
   if (path && !access(path, R_OK)) return path;
   if (generated && !strchr(name, '.'))
     error_set(error, FAIL_INPUT, "no file %s; make it with `diffrl data make %s --out %s`", path,
-              bare(arena, name), path);
+              task_set_name(arena, name), path);
   else if (generated)
     error_set(error, FAIL_INPUT, "no file %s", name);
   else

@@ -16,6 +16,9 @@ const char *task_data_path(Arena *arena, const char *name, Error *error);
 /* Where `data make NAME` puts a generated set: $XDG_DATA_HOME/diffrl (~/.local/share/diffrl). */
 const char *task_made_path(Arena *arena, const char *name);
 
+/* "diffrl/hopper-medium-v1" -> "hopper-medium"; other names as they are. */
+const char *task_set_name(Arena *arena, const char *name);
+
 /* The environment a data name speaks of ("hopper-medium" -> "hopper-v2"); NULL if none. */
 const char *task_env_of(const char *name);
 

@@ -28,13 +28,17 @@ static double now(void) {
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
+/* sums and counts as tensors, and the order of the names, which files do not keep */
 static void save_log(const Log *log, Checkpoint *c) {
+  const char *names = "";
   for (int i = 0; i < log->scalars; i++) {
     double *pair = arena_array(c->arena, double, 2);
     pair[0] = log->sum[i], pair[1] = (double)log->count[i];
+    names = arena_text(c->arena, "%s%s%s", names, i ? " " : "", log->name[i]);
     checkpoint_add(c, arena_text(c->arena, "log/%s", log->name[i]), CHECKPOINT_F64, 1,
                    &(int64_t){ 2 }, pair);
   }
+  checkpoint_add_text(c, "log", names);
 }
 
 static void add_number(Checkpoint *c, const char *key, double value) {
@@ -75,17 +79,15 @@ static double number_of(const Checkpoint *c, const char *key) {
   return value;
 }
 
-static const char *log_name(const Trainer *t, const char *name) {
-  return arena_text(t->arena, "%s", name);
-}
-
 static void load_log(Loop *l, const Checkpoint *c) {
-  for (size_t i = 0; i < c->tensors; i++) {
-    const CheckpointTensor *tensor = &c->tensor[i];
-    if (strncmp(tensor->name, "log/", 4) || tensor->type != CHECKPOINT_F64) continue;
+  const char *names = checkpoint_text(c, "log");
+  char *rest = names ? arena_text(l->t->arena, "%s", names) : NULL, *name;
+  while ((name = strsep(&rest, " "))) {
+    const CheckpointTensor *tensor = checkpoint_tensor(c, arena_text(c->arena, "log/%s", name));
+    if (!tensor || tensor->type != CHECKPOINT_F64) continue;
     const double *pair = tensor->data;
     int at = l->log.scalars;
-    log_scalar(&l->log, log_name(l->t, tensor->name + 4), 0);
+    log_scalar(&l->log, name, 0);
     l->log.sum[at] = pair[0], l->log.count[at] = (int64_t)pair[1];
   }
 }
@@ -97,12 +99,6 @@ static bool load_last(Loop *l, Error *error) {
   checkpoint_init(&c, arena);
   bool done =
       checkpoint_load(&c, t->run.last, NULL, error) || error_prefix(error, "%s", t->run.last);
-  const char *hash = done ? checkpoint_text(&c, "data_hash") : NULL;
-  if (done && t->data && (!hash || strcmp(hash, t->data->hash)))
-    done = error_set(error, FAIL_INPUT,
-                     "%s is not the file this run was started on (its content "
-                     "differs); give the right one with --data",
-                     t->data->source);
   if (done && !t->algo->load(t->agent, &c, error)) done = error_prefix(error, "%s", t->run.last);
   if (done) {
     l->step = (int64_t)number_of(&c, "step"), l->evaluated = (int64_t)number_of(&c, "evaluated");
@@ -236,7 +232,8 @@ static bool train_loop(Loop *l, Error *error) {
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   Loop *l = arena_alloc(t->arena, sizeof *l);
   *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY, .last = NAN };
-  if (t->request->resume && !load_last(l, error)) return false;
+  bool ready = t->request->resume ? load_last(l, error) : save_last(l, error);
+  if (!ready) return false;
   unsigned denormals = denormals_off();
   l->start = l->mark = now(), l->start_step = l->mark_step = l->step;
   bool done = train_loop(l, error);

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- settings: defaults < preset < --config < flags and --set -------------------------------- */
 
@@ -42,7 +43,12 @@ static bool apply_settings(Trainer *t, Error *error) {
     preset = preset_for(t->algo->name, t->data_name);
   if (preset && !config_set_all(&t->settings, preset->settings, "preset", error)) return false;
   t->preset = preset ? preset->name : NULL;
-  return (!r->config_file || apply_file(t, r->config_file, error)) && apply_sets(t, error);
+  if (r->config_file && !apply_file(t, r->config_file, error)) return false;
+  if (!apply_sets(t, error)) return false;
+  TrainConfig *shared = t->config; /* the length of a cosine is that of the first sitting */
+  if (!strcmp(shared->schedule_rate.s, "cosine") && !shared->rate_steps)
+    shared->rate_steps = shared->steps;
+  return true;
 }
 
 /* ---- data and environment -------------------------------------------------------------------- */
@@ -76,11 +82,19 @@ static bool check_file_env(const Trainer *t, Error *error) {
   return same || t->request->allow_env_mismatch;
 }
 
-static bool open_data(Trainer *t, Error *error) {
+/* hash: of the file a resumed run was started on; NULL: any file will do */
+static bool open_data(Trainer *t, const char *hash, Error *error) {
   const char *path = task_data_path(t->arena, t->data_name, error);
+  if (!path && t->request->resume)
+    return error_prefix(error, "the data of this run (give --data FILE if it was moved)");
   if (!path) return false;
   t->data = dataset_open(path, t->env_def ? t->env_def->horizon : 0, error);
   if (!t->data) return false;
+  if (hash && strcmp(hash, t->data->hash))
+    return error_set(error, FAIL_INPUT,
+                     "%s is not the file this run was started on (its content differs); give the "
+                     "right one with --data",
+                     path);
   dataset_summary(t->data, &t->summary);
   if (t->algo->needs_rewards && (!t->data->rewards || !t->data->terminals))
     return error_set(error, FAIL_INPUT,
@@ -118,8 +132,6 @@ static void action_bounds(Trainer *t, float *low, float *high, float *mid, float
     }
     mid[j] = 0.5f * (low[j] + high[j]), half[j] = 0.5f * (high[j] - low[j]);
   }
-  if (!t->env_def)
-    log_progress(true, "note: no --env, so the actions' range in the file bounds the policy");
 }
 
 static void prepare_drawers(Trainer *t, float *mid, float *half) {
@@ -217,8 +229,59 @@ static bool write_config(const Trainer *t, Error *error) {
   write_versions(t, &out);
   if (t->data) write_dataset(t, &out);
   json_close(&out, '}');
-  bool done = task_write_file(t->run.config, out.text, out.length, error);
+  bool done = (t->request->resume || task_write_file(t->run.metrics, "", 0, error)) &&
+              task_write_file(t->run.config, out.text, out.length, error);
   json_text_free(&out);
+  return done;
+}
+
+/* ---- old weights ----------------------------------------------------------------------------- */
+
+static bool same_shapes(const Layout *a, const Layout *b) {
+  if (a->slots != b->slots) return false;
+  for (int i = 0; i < a->slots; i++) {
+    const Slot *x = &a->slot[i], *y = &b->slot[i];
+    if (x->e != y->e || x->rows != y->rows || x->n != y->n || strcmp(x->name, y->name))
+      return false;
+  }
+  return true;
+}
+
+/* Blocks that both policies have; at least the actor and its average. */
+static bool copy_weights(const Policy *to, const Policy *from, Error *error) {
+  Params *pairs[][2] = { { to->actor, from->actor },
+                         { to->actor_ema, from->actor_ema },
+                         { to->critic, from->critic },
+                         { to->critic_target, from->critic_target } };
+  if (!to->normalizer != !from->normalizer)
+    return error_set(error, FAIL_USAGE, "its observations are %s; use --set normalize_obs=%s",
+                     from->normalizer ? "normalised" : "not normalised",
+                     from->normalizer ? "true" : "false");
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+    if (!pairs[i][0] || !pairs[i][1]) continue;
+    if (!same_shapes(pairs[i][0]->layout, pairs[i][1]->layout))
+      return error_set(error, FAIL_USAGE,
+                       "%s has other shapes than in the new run; expected the same algorithm, "
+                       "dimensions and hidden",
+                       pairs[i][1]->block);
+    params_copy(pairs[i][0], pairs[i][1]);
+  }
+  return true;
+}
+
+/* --init: a run's folder or a checkpoint */
+static bool init_weights(Trainer *t, const char *init, Error *error) {
+  const char *path = arena_text(t->arena, "%s/last.safetensors", init);
+  if (access(path, F_OK)) path = init;
+  Arena *arena = arena_new();
+  Checkpoint checkpoint;
+  checkpoint_init(&checkpoint, arena);
+  const Policy *old = checkpoint_load(&checkpoint, path, NULL, error)
+                          ? policy_load(arena, &checkpoint, error)
+                          : NULL;
+  bool done =
+      (old && copy_weights(t->agent->policy, old, error)) || error_prefix(error, "--init %s", path);
+  arena_free(arena);
   return done;
 }
 
@@ -240,6 +303,20 @@ static bool read_resumed(Trainer *t, Resumed *old, Error *error) {
   t->seed = (uint64_t)json_number(json_get(old->config, "seed"), 0);
   if (old->algo) return true;
   return error_set(error, FAIL_INPUT, "%s: no \"algo\"; not written by diffrl", path);
+}
+
+/* what config.json says beside the settings, so that writing it again loses nothing */
+static void restore_record(Trainer *t, const Json *config) {
+  const Json *changed = json_get(config, "changed");
+  for (size_t i = 0; i < t->settings.count; i++) {
+    const Json *key = json_first(changed);
+    while (key && strcmp(json_text(key) ? json_text(key) : "", t->settings.fields[i].key))
+      key = json_next(key);
+    if (!key) t->settings.origin[i] = NULL;
+  }
+  const char *preset = json_text(json_get(config, "preset"));
+  t->preset = preset ? arena_text(t->arena, "%s", preset) : NULL;
+  t->reference = json_bool(json_get(config, "d4rl_reference"), t->reference);
 }
 
 static bool choose_env(Trainer *t, const char *name, Error *error) {
@@ -271,8 +348,9 @@ static bool choose(Trainer *t, const Resumed *old, Error *error) {
   t->shared = t->config;
   config_init(&t->settings, t->algo->fields, t->algo->field_count, t->config);
   if (!r->resume) return apply_settings(t, error);
-  return config_read(&t->settings, json_get(old->config, "settings"), "run", error) &&
-         apply_sets(t, error);
+  if (!config_read(&t->settings, json_get(old->config, "settings"), "run", error)) return false;
+  restore_record(t, old->config);
+  return apply_sets(t, error);
 }
 
 static bool open_all(Trainer *t, Error *error) {
@@ -282,11 +360,13 @@ static bool open_all(Trainer *t, Error *error) {
   if (r->resume && !read_resumed(t, &old, error)) return false;
   bool chosen = choose(t, &old, error);
   if (chosen && old.data && !r->data) t->data_name = arena_text(t->arena, "%s", old.data);
+  const char *hash = json_text(json_get(old.config, "data_hash"));
+  if (hash) hash = arena_text(t->arena, "%s", hash);
   json_free(old.config);
   if (!chosen) return false;
   t->kernels = kernels_find(t->shared->kernels.s, error);
   if (!t->kernels || !open_env(t, error)) return false;
-  if (t->data_name && !open_data(t, error)) return false;
+  if (t->data_name && !open_data(t, hash, error)) return false;
   const char *folder = r->resume ? r->resume : r->out ? r->out : folder_of(t);
   if (!r->dry_run && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
   t->pool = pool_new(r->threads ? r->threads : pool_cpus());
@@ -294,7 +374,8 @@ static bool open_all(Trainer *t, Error *error) {
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
   t->agent->def = t->algo;
-  return r->dry_run || r->resume || write_config(t, error);
+  if (r->init && !init_weights(t, r->init, error)) return false;
+  return r->dry_run || write_config(t, error);
 }
 
 bool trainer_open(Trainer *t, const TrainRequest *request, Error *error) {

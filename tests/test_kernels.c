@@ -32,8 +32,7 @@ static int own_tables(const Kernels *table[3]) {
 
 static void fill(const char *stream, uint64_t step, real *x, size_t count) {
   Rng rng = rng_stream(7, stream);
-  for (size_t i = 0; i < count; i++)
-    x[i] = (real)(float)rng_normal(rng, step, (uint32_t)i, 0);
+  for (size_t i = 0; i < count; i++) x[i] = (real)(float)rng_normal(rng, step, (uint32_t)i, 0);
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
@@ -51,8 +50,12 @@ static int below(uint64_t trial, uint32_t draw, int n) {
 
 static void draw_product(Product *p, uint64_t trial) {
   Gemm *g = &p->gemm;
-  *g = (Gemm){ .m = 1 + (int)trial % MAX_M, .n = 16 * (1 + below(trial, 1, MAX_N / 16)),
-               .k = 1 + below(trial, 2, MAX_K), .a = p->a, .b = p->b, .c = p->c };
+  *g = (Gemm){ .m = 1 + (int)trial % MAX_M,
+               .n = 16 * (1 + below(trial, 1, MAX_N / 16)),
+               .k = 1 + below(trial, 2, MAX_K),
+               .a = p->a,
+               .b = p->b,
+               .c = p->c };
   bool transposed = below(trial, 3, 2), packed = below(trial, 4, 2);
   g->ai = transposed ? 1 : g->k + below(trial, 5, GAP);
   g->ak = transposed ? g->m + below(trial, 5, GAP) : 1;
@@ -163,9 +166,7 @@ static double normal_density(double x) { return exp(-x * x / 2) / sqrt(2 * acos(
 static double sech2(double x) { return 4 / (exp(2 * x) + 2 + exp(-2 * x)); }
 
 static double mish(double x) { return x * tanh(softplus(x)); }
-static double d_mish(double x) {
-  return tanh(softplus(x)) + x * sech2(softplus(x)) * sigmoid(x);
-}
+static double d_mish(double x) { return tanh(softplus(x)) + x * sech2(softplus(x)) * sigmoid(x); }
 static double relu(double x) { return x > 0 ? x : 0; }
 static double d_relu(double x) { return x > 0; }
 static double silu(double x) { return x * sigmoid(x); }

@@ -67,7 +67,8 @@ static Tensor *flat(Bench *b, int side) { return leaf(b, side, b->size.k, 1, b->
 /* ONCE [k, 1, n] likewise */
 static Tensor *once(Bench *b, int side, int k) {
   double *values = arena_array(b->arena, double, k * b->size.n);
-  for (int i = 0; i < k * b->size.n; i++) values[i] = normal("once", (uint64_t)side, 0, (uint32_t)i);
+  for (int i = 0; i < k * b->size.n; i++)
+    values[i] = normal("once", (uint64_t)side, 0, (uint32_t)i);
   return t_mul(t_table(b->g, values, k, b->size.n), slot(b, LEAF_N, side));
 }
 
@@ -78,7 +79,7 @@ static Tensor *positive(Tensor *x) { return t_shift(t_map(MAP_square, x), 1); }
 
 static void declare(Bench *b) {
   const int e = b->size.e, n = b->size.n;
-  const int shape[SLOTS / 2][3] = { { e, 1, n }, { 1, 1, n }, { e, 1, 1 },
+  const int shape[SLOTS / 2][3] = { { e, 1, n }, { 1, 1, n },        { e, 1, 1 },
                                     { 1, 1, 1 }, { e, 2 * n, WIDE }, { e, 1, WIDE } };
   b->params = params_new(b->arena, "trained"), b->fixed = params_new(b->arena, "fixed");
   for (int i = 0; i < SLOTS; i++)
@@ -101,9 +102,12 @@ static Tensor *bench_open(Bench *b, Size size, Build *build, bool keep_all) {
   *b = (Bench){ .size = size, .arena = arena_new() };
   declare(b);
   Error error;
-  b->g = graph_new(b->arena, &(GraphSpec){ .trained = b->params, .seed = 5, .max_rows = ROWS,
+  b->g = graph_new(b->arena, &(GraphSpec){ .trained = b->params,
+                                           .seed = 5,
+                                           .max_rows = ROWS,
                                            .kernels = kernels_find("own", &error),
-                                           .group = GROUP, .lane = LANE });
+                                           .group = GROUP,
+                                           .lane = LANE });
   b->y = build(b);
   Tensor *loss = loss_of(b, b->y);
   graph_minimise(loss);
@@ -166,7 +170,8 @@ static void padding_is_zero(const Bench *b) {
   for (int s = 0; s < layout->slots; s++)
     for (int r = 0; r < layout->slot[s].e * layout->slot[s].rows; r++)
       for (int j = layout->slot[s].n; j < layout->slot[s].ld; j++)
-        if (graph_gradient(b->g)[layout->slot[s].offset + (size_t)(r * layout->slot[s].ld + j)] != 0)
+        if (graph_gradient(b->g)[layout->slot[s].offset + (size_t)(r * layout->slot[s].ld + j)] !=
+            0)
           fail_msg("padding of the gradient of slot %d", s);
 }
 
@@ -183,15 +188,16 @@ static bool derivative_at(const Op *op, Build *build, Size size) {
   run(&apart, bench_open(&apart, size, build, true));
   if (memcmp(graph_gradient(shared.g), graph_gradient(apart.g),
              shared.params->layout->size * sizeof(real)))
-    fail_msg("%s at [%d, %d, %d]: values in lane scratch overlap", op->name, size.k, size.e, size.n);
+    fail_msg("%s at [%d, %d, %d]: values in lane scratch overlap", op->name, size.k, size.e,
+             size.n);
   padding_is_zero(&apart);
   arena_free(shared.arena), arena_free(apart.arena);
   return used;
 }
 
 static void derivative(const Op *op, Build *build) {
-  static const Size sizes[] = { { 1, 1, 1 }, { 1, 1, 3 }, { 3, 1, 16 }, { 1, 2, 5 },
-                                { 2, 3, 19 }, { 4, 2, 1 } };
+  static const Size sizes[] = { { 1, 1, 1 }, { 1, 1, 3 },  { 3, 1, 16 },
+                                { 1, 2, 5 }, { 2, 3, 19 }, { 4, 2, 1 } };
   bool used = false;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     used |= derivative_at(op, build, sizes[i]);
@@ -302,7 +308,7 @@ static void sources_give_what_they_were_given(const Op *op) {
   (void)op;
   Bench b;
   value(&b, (Size){ 2, 1, 3 }, build_sources);
-  FOR_ROWS(b, r, k, j) {
+  FOR_ROWS (b, r, k, j) {
     double x = (double)b.data[0][(r * 2 + k) * 16 + j], once_part = 11 * (k * 3 + j + 1);
     double p = (double)params_at(b.params, LEAF_N)[j];
     assert_true(fabs(at(b.y, r, k, 0, j) - (x + once_part + 0.5 + p)) < 1e-5);
@@ -325,7 +331,7 @@ static void detach_stops_gradients(const Op *op) {
   assert_true(listed_op_is_live(&half, op));
   for (size_t i = 0; i < half.params->layout->size; i++)
     assert_true(fabs((double)(graph_gradient(half.g)[i] - graph_gradient(whole.g)[i])) < 1e-6);
-  FOR_ROWS(half, r, k, j) assert_true(at(half.y, r, k, 2, j) == 2 * at(whole.y, r, k, 2, j));
+  FOR_ROWS (half, r, k, j) assert_true(at(half.y, r, k, 2, j) == 2 * at(whole.y, r, k, 2, j));
   arena_free(half.arena), arena_free(whole.arena);
 }
 
@@ -335,7 +341,7 @@ static void max_k_is_the_largest(const Op *op) {
   const Tensor *y = value(&b, (Size){ 4, 2, 19 }, build_max_k);
   assert_true(y->op == op);
   for (int e = 0; e < 2; e++)
-    FOR_ROWS(b, r, one, j) {
+    FOR_ROWS (b, r, one, j) {
       double most = -INFINITY;
       for (int k = 0; k < 4; k++) most = fmax(most, at(y->in[0], r, k, e, j));
       assert_true(at(y, r, one, e, j) == most);
@@ -343,15 +349,13 @@ static void max_k_is_the_largest(const Op *op) {
   arena_free(b.arena);
 }
 
-static Tensor *build_spread(Bench *b) {
-  return t_spread(t_mean(full(b, 0)), full(b, 1), -3);
-}
+static Tensor *build_spread(Bench *b) { return t_spread(t_mean(full(b, 0)), full(b, 1), -3); }
 static void spread_repeats_a_scalar(const Op *op) {
   Bench b;
   const Tensor *y = value(&b, (Size){ 2, 1, 5 }, build_spread);
   assert_true(y->op == op);
   double mean = (double)*y->in[0]->data;
-  FOR_ROWS(b, r, k, j) assert_true(fabs(at(y, r, k, 0, j) + 3 * mean) < 1e-6);
+  FOR_ROWS (b, r, k, j) assert_true(fabs(at(y, r, k, 0, j) + 3 * mean) < 1e-6);
   arena_free(b.arena);
 }
 
@@ -360,7 +364,7 @@ static void timeembed_is_sines_then_cosines(const Op *op) {
   Bench b;
   const Tensor *y = value(&b, (Size){ 2, 1, 1 }, build_timeembed);
   assert_true(y->op == op);
-  FOR_ROWS(b, r, k, j) {
+  FOR_ROWS (b, r, k, j) {
     double angle = at(y->in[0], r, k, 0, 0) * pow(10000, -(j % 3) / 2.0);
     assert_true(fabs(at(y, r, k, 0, j) - (j < 3 ? sin(angle) : cos(angle))) < 1e-6);
   }
@@ -375,7 +379,7 @@ static void normal_is_its_stream(const Op *op) {
   const Tensor *y = value(&b, (Size){ 2, 1, 19 }, build_normal);
   assert_true(y->op == op);
   float row[19];
-  FOR_ROWS(b, r, k, j) {
+  FOR_ROWS (b, r, k, j) {
     rng_normals(rng_stream(5, "draw"), 3, (uint32_t)(r * 2 + k), row, 19);
     assert_true(at(y, r, k, 0, j) == (double)row[j]);
   }
@@ -387,7 +391,7 @@ static void uniform_is_its_stream(const Op *op) {
   Bench b;
   const Tensor *y = value(&b, (Size){ 2, 1, 19 }, build_uniform);
   assert_true(y->op == op);
-  FOR_ROWS(b, r, k, j) {
+  FOR_ROWS (b, r, k, j) {
     double u = rng_uniform(rng_stream(5, "draw"), 3, (uint32_t)(r * 2 + k), (uint32_t)j);
     assert_true(at(y, r, k, 0, j) == (double)(real)u);
   }
@@ -399,9 +403,9 @@ static void index_is_its_stream(const Op *op) {
   Bench b;
   const Tensor *y = value(&b, (Size){ 2, 1, 1 }, build_index);
   assert_true(y->op == op);
-  FOR_ROWS(b, r, k, j)
-  assert_true(at(y, r, k, 0, j) ==
-              (double)rng_below(rng_stream(5, "draw"), 3, (uint32_t)(r * 2 + k), 0, 5));
+  FOR_ROWS (b, r, k, j)
+    assert_true(at(y, r, k, 0, j) ==
+                (double)rng_below(rng_stream(5, "draw"), 3, (uint32_t)(r * 2 + k), 0, 5));
   arena_free(b.arena);
 }
 
@@ -503,8 +507,10 @@ static void has_an_example_that_holds(void **state) {
   for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
     if (strcmp(examples[i].op, op->name)) continue;
     found = true;
-    if (examples[i].build) derivative(op, examples[i].build);
-    else examples[i].formula(op);
+    if (examples[i].build)
+      derivative(op, examples[i].build);
+    else
+      examples[i].formula(op);
   }
   if (!found) fail_msg("the op %s has no example", op->name);
 }

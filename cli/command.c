@@ -1,0 +1,170 @@
+/* command.c -- from words to a struct, by the table of options. */
+#include "cli/command.h"
+#include "core/check.h"
+#include "core/config.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const int64_t largest = INT64_C(1) << 53; /* numbers pass through JSON unchanged */
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static const Option *find(const Command *c, const char *name, size_t length, Error *error) {
+  const char *names[OPTIONS_MAX], *near;
+  char word[64];
+  for (int i = 0; i < c->option_count; i++) {
+    names[i] = c->options[i].name;
+    if (strlen(names[i]) == length && !strncmp(names[i], name, length)) return &c->options[i];
+  }
+  snprintf(word, sizeof word, "%.*s", (int)length, name);
+  near = config_nearest(word, names, (size_t)c->option_count);
+  error_set(error, FAIL_USAGE, "%s: unknown option --%s; %s%s%s", c->name, word,
+            near ? "did you mean --" : "see `diffrl ", near ? near : c->name,
+            near ? "?" : " --help`");
+  return NULL;
+}
+
+static bool set_number(const Option *o, const char *text, int64_t *number, Error *error) {
+  char *end;
+  int64_t high = o->high ? o->high : largest;
+  long long value = strtoll(text, &end, 10);
+  if (!*text || *end || text[strspn(text, "-0123456789")])
+    return error_set(error, FAIL_USAGE, "--%s: \"%.40s\" is not a whole number (%s)", o->name, text,
+                     o->help);
+  if (value < o->low || value > high)
+    return error_set(error, FAIL_USAGE, "--%s: %.40s is out of range; expected %lld to %lld (%s)",
+                     o->name, text, (long long)o->low, (long long)high, o->help);
+  *number = value;
+  return true;
+}
+
+static bool set_word(const Option *o, const char *text, Words *words, Error *error) {
+  if (words->count == WORDS_MAX)
+    return error_set(error, FAIL_USAGE, "--%s: more than %d of them", o->name, WORDS_MAX);
+  words->word[words->count++] = text;
+  return true;
+}
+
+static bool fail_twice(const Option *o, const char *text, Error *error) {
+  return error_set(error, FAIL_USAGE, "--%s is given two values, the second is %.60s; keep one",
+                   o->name, text);
+}
+
+/* text NULL: a flag */
+static bool set_option(const Option *o, const char *text, bool again, void *request, Error *error) {
+  void *place = (char *)request + o->offset;
+  const char **held = place;
+  int64_t number = 0;
+  switch (o->type) {
+  case OPTION_FLAG: *(bool *)place = true; return true;
+  case OPTION_WORDS: return set_word(o, text, place, error);
+  case OPTION_TEXT:
+    if (again && strcmp(*held, text)) return fail_twice(o, text, error);
+    *held = text;
+    return *text || error_set(error, FAIL_USAGE, "--%s: empty; expected %s", o->name, o->argument);
+  case OPTION_NUMBER:
+    if (!set_number(o, text, &number, error)) return false;
+    if (again && *(int64_t *)place != number) return fail_twice(o, text, error);
+    *(int64_t *)place = number;
+  }
+  return true;
+}
+
+/* One option and perhaps the word after it; *taken says how many words were used. */
+static bool take_option(const Command *c, int count, char *const *word, Given *given, int *taken,
+                        Error *error) {
+  const char *name = word[0] + 2, *equals = strchr(name, '=');
+  size_t length = equals ? (size_t)(equals - name) : strlen(name);
+  const Option *o = find(c, name, length, error);
+  if (!o) return false;
+  *taken = 1;
+  const char *text = equals ? equals + 1 : NULL;
+  if (!o->argument && text) return error_set(error, FAIL_USAGE, "--%s takes no value", o->name);
+  if (o->argument && !text) {
+    if (count < 2)
+      return error_set(error, FAIL_USAGE, "--%s needs a value: --%s %s", o->name, o->name,
+                       o->argument);
+    text = word[1], *taken = 2;
+  }
+  bool *seen = &given->option[o - c->options], again = *seen;
+  *seen = true;
+  return set_option(o, text, again, given, error);
+}
+
+static bool take_argument(const Command *c, const char *word, Words *arguments, Error *error) {
+  if (arguments->count < c->most && arguments->count < WORDS_MAX) {
+    arguments->word[arguments->count++] = word;
+    return true;
+  }
+  return error_set(error, FAIL_USAGE,
+                   "%s: \"%.60s\" is one argument too many; expected: diffrl %s %s", c->name, word,
+                   c->name, c->usage);
+}
+
+static void set_initial(const Command *c, void *request) {
+  memset(request, 0, c->size);
+  *(Given *)request = (Given){ .command = c };
+  for (const Option *o = c->options; o < c->options + c->option_count; o++)
+    if (o->type == OPTION_NUMBER) *(int64_t *)((char *)request + o->offset) = o->initial;
+}
+
+bool command_parse(const Command *c, int count, char *const *word, void *request, Error *error) {
+  Given *given = request;
+  CHECK(c->option_count <= OPTIONS_MAX, "%s: %d options", c->name, c->option_count);
+  set_initial(c, request);
+  bool options = true;
+  for (int i = 0, taken = 1; i < count; i += taken, taken = 1) {
+    bool dashes = options && word[i][0] == '-' && word[i][1];
+    if (dashes && !strcmp(word[i], "--")) {
+      options = false;
+    } else if (dashes && word[i][1] != '-') {
+      return error_set(error, FAIL_USAGE, "%s: unknown option %.60s; options begin with --",
+                       c->name, word[i]);
+    } else if (dashes ? !take_option(c, count - i, word + i, given, &taken, error)
+                      : !take_argument(c, word[i], &given->arguments, error)) {
+      return false;
+    }
+  }
+  if (given->arguments.count >= c->least) return true;
+  return error_set(error, FAIL_USAGE, "%s: something is missing; expected: diffrl %s %s", c->name,
+                   c->name, c->usage);
+}
+
+bool command_given(const Given *given, const char *option) {
+  const Command *c = given->command;
+  for (int i = 0; i < c->option_count; i++)
+    if (!strcmp(c->options[i].name, option)) return given->option[i];
+  CHECK(false, "%s has no option --%s", c->name, option);
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
+
+bool command_asks_help(int count, char *const *word) {
+  for (int i = 0; i < count && strcmp(word[i], "--"); i++)
+    if (!strcmp(word[i], "--help") || !strcmp(word[i], "-h")) return true;
+  return false;
+}
+
+static void print_option(const Option *o, FILE *out) {
+  char left[64];
+  snprintf(left, sizeof left, "--%s%s%s", o->name, o->argument ? " " : "",
+           o->argument ? o->argument : "");
+  fprintf(out, "  %-24s %s\n", left, o->help);
+}
+
+bool command_help(const Command *c, int count, char *const *word, FILE *out, Error *error) {
+  fprintf(out, "diffrl %s %s\n\n%s\n", c->name, c->usage, c->about);
+  if (c->option_count) fprintf(out, "\nOptions\n");
+  for (int i = 0; i < c->option_count; i++) print_option(&c->options[i], out);
+  fprintf(out, "\nExamples\n%s", c->examples);
+  Words arguments = { 0 };
+  for (int i = 0; i < count && i < WORDS_MAX && word[i][0] != '-'; i++)
+    arguments.word[arguments.count++] = word[i];
+  return !c->help || c->help(&arguments, out, error);
+}
+
+void command_print(const char *text) {
+  fputs(text, stdout);
+  fputc('\n', stdout);
+  fflush(stdout);
+}

@@ -1,0 +1,88 @@
+/* main.c -- diffrl: finds the command, parses its options, runs it, tells people why it failed.
+ *
+ * Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 bad input file; 4 numbers diverged;
+ * 128 + n stopped by signal n with a checkpoint written. */
+#include "cli/command.h"
+#include "core/arena.h"
+#include "core/config.h"
+#include "rl/version.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static const Command *const commands[] = {
+  &command_train, &command_eval,   &command_act,   &command_data_make, &command_data_inspect,
+  &command_list,  &command_report, &command_bench, &command_doctor,
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_overview(FILE *out) {
+  fprintf(out, "diffrl trains, evaluates and runs diffusion policies, in C.\n\n");
+  for (int i = 0; i < COMMANDS; i++)
+    fprintf(out, "  diffrl %-14s %s\n", commands[i]->name, commands[i]->about);
+  fprintf(out, "\n  diffrl COMMAND --help       options and examples of a command\n"
+               "  diffrl train ALGO --help    the algorithm's settings\n"
+               "  diffrl --version\n");
+}
+
+/* The command whose name is the first word, or the first two; *words says how many. */
+static const Command *find(int count, char *const *word, int *words, Error *error) {
+  const char *names[COMMANDS], *near;
+  char two[64];
+  snprintf(two, sizeof two, "%.30s %.30s", word[0], count > 1 ? word[1] : "");
+  for (int i = 0; i < COMMANDS; i++) {
+    names[i] = commands[i]->name;
+    *words = strchr(names[i], ' ') ? 2 : 1;
+    if (!strcmp(names[i], *words == 2 ? two : word[0])) return commands[i];
+  }
+  bool data = !strcmp(word[0], "data");
+  near = config_nearest(data ? two : word[0], names, COMMANDS);
+  error_set(error, FAIL_USAGE, "unknown command \"%s\"; %s%s%s", data ? two : word[0],
+            near ? "did you mean `diffrl " : "`diffrl --help` lists them", near ? near : "",
+            near ? "`?" : "");
+  return NULL;
+}
+
+static int run(const Command *command, int count, char *const *word, Error *error) {
+  if (command_asks_help(count, word))
+    return command_help(command, count, word, stdout, error) ? 0 : (int)error->kind;
+  Arena *arena = arena_new();
+  void *request = arena_alloc(arena, command->size);
+  int code = command_parse(command, count, word, request, error) ? command->run(request, error)
+                                                                 : (int)error->kind;
+  arena_free(arena);
+  return code;
+}
+
+static int start(int count, char *const *word, Error *error) {
+  if (!count) {
+    print_overview(stderr);
+    error_set(error, FAIL_USAGE, "no command given");
+    return FAIL_USAGE;
+  }
+  if (!strcmp(word[0], "--version")) {
+    command_print("diffrl " DIFFRL_VERSION);
+    return 0;
+  }
+  if (!strcmp(word[0], "--help") || !strcmp(word[0], "-h") || !strcmp(word[0], "help")) {
+    print_overview(stdout);
+    return 0;
+  }
+  int words;
+  const Command *command = find(count, word, &words, error);
+  return command ? run(command, count - words, word + words, error) : (int)error->kind;
+}
+
+int main(int count, char **word) {
+  Error error = { 0 };
+  signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk: an error, not an end */
+  int code = start(count - 1, word + 1, &error);
+  if (!code && (fflush(stdout) || ferror(stdout))) {
+    error_set(&error, FAIL_RUNNING, "cannot write to standard output: %s", strerror(errno));
+    code = FAIL_RUNNING;
+  }
+  /* a live line may stand on the terminal */
+  if (error.kind) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", error.text);
+  return code;
+}

@@ -1,0 +1,123 @@
+/* saved.c -- finding the checkpoint, reading it, changing how it acts, timing it. */
+#include "cli/saved.h"
+#include "rl/history.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- which file ------------------------------------------------------------------------------ */
+
+static const char *find_file(Saved *saved, Arena *arena, const char *run, const char *which,
+                             Error *error) {
+  struct stat status;
+  if (stat(run, &status)) {
+    error_set(error, FAIL_INPUT,
+              "%s: no such run or checkpoint; expected a folder made by "
+              "`diffrl train`, or a .safetensors file of one",
+              run);
+    return NULL;
+  }
+  if (!S_ISDIR(status.st_mode)) {
+    saved->which = run;
+    if (!which) return run;
+    error_set(error, FAIL_USAGE, "--which chooses among the files of a run, and %s is a file", run);
+    return NULL;
+  }
+  saved->which = which ? which : "last";
+  bool named = !strcmp(saved->which, "last") || !strcmp(saved->which, "best");
+  const char *inside = arena_text(arena, "%s/%s%s", run, saved->which, named ? ".safetensors" : "");
+  if (!access(inside, F_OK)) return inside;
+  if (!named && !access(saved->which, F_OK)) return saved->which;
+  error_set(error, FAIL_INPUT, "%s: no such checkpoint%s", inside,
+            named ? "; the run has not written it (yet), or it is not a run"
+                  : "; expected --which last, best or a .safetensors file");
+  return NULL;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static bool change_act(Policy *policy, const Words *act, Error *error) {
+  Config record = { .fields = act_fields, .count = act_field_count, .values = &policy->act };
+  for (int i = 0; i < act->count; i++)
+    if (!config_set_all(&record, act->word[i], "--act", error)) return false;
+  return true;
+}
+
+static bool read_policy(Saved *saved, Arena *arena, Error *error) {
+  Checkpoint checkpoint;
+  checkpoint_init(&checkpoint, arena);
+  if (!checkpoint_load(&checkpoint, saved->path, NULL, error)) return false;
+  saved->policy = policy_load(arena, &checkpoint, error);
+  if (!saved->policy) return false;
+  saved->algo = checkpoint_text(&checkpoint, "algo");
+  saved->env = checkpoint_text(&checkpoint, "env");
+  if (saved->env && !strcmp(saved->env, "none")) saved->env = NULL;
+  const char *step = checkpoint_text(&checkpoint, "step");
+  saved->step = step ? (int64_t)strtod(step, NULL) : 0;
+  return true;
+}
+
+bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
+                Error *error) {
+  *saved = (Saved){ 0 };
+  saved->path = find_file(saved, arena, run, which, error);
+  if (!saved->path) return false;
+  if (!read_policy(saved, arena, error)) return error_prefix(error, "%s", saved->path);
+  return change_act(saved->policy, act, error);
+}
+
+/* ---- how it acts ----------------------------------------------------------------------------- */
+
+void saved_write_act(const Policy *policy, JsonText *out) {
+  Config record = { .fields = act_fields,
+                    .count = act_field_count,
+                    .values = (void *)(uintptr_t)&policy->act };
+  json_open(out, "act", '{');
+  config_write(&record, out);
+  json_close(out, '}');
+}
+
+const char *saved_act_text(Arena *arena, const Policy *policy) {
+  JsonText text = { 0 };
+  Error impossible;
+  json_open(&text, NULL, '{');
+  saved_write_act(policy, &text);
+  json_close(&text, '}');
+  Json *json = json_parse(text.text, text.length, &impossible);
+  const char *plain = history_text(arena, json_get(json, "act"));
+  json_free(json);
+  json_text_free(&text);
+  return plain;
+}
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+double saved_latency(const Policy *policy, const Kernels *kernels, Error *error) {
+  enum { MOST = 1000, LEAST = 10 };
+  const double patience = 0.2; /* s */
+  double seconds[MOST], began = now();
+  int count = 0;
+  Arena *arena = arena_new();
+  float *obs = arena_array(arena, float, policy->spec.obs_dim), act[POLICY_MAX_ACT];
+  Actor *actor = actor_new(arena, policy, 1, 0, NULL, kernels, error);
+  while (actor && count < MOST && (count < LEAST || now() - began < patience)) {
+    double start = now();
+    actor_act(actor, obs, 1, (uint64_t)count, NULL, act, NULL);
+    seconds[count++] = now() - start;
+  }
+  arena_free(arena);
+  if (!actor) return -1;
+  qsort(seconds, (size_t)count, sizeof *seconds, by_size);
+  return 1e6 * seconds[count / 2];
+}

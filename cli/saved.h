@@ -1,0 +1,28 @@
+/* saved.h -- the policy in a run's folder or in a checkpoint file: one file suffices to act. */
+#ifndef CLI_SAVED_H
+#define CLI_SAVED_H
+#include "cli/command.h"
+#include "policy/policy.h"
+
+typedef struct {
+  Policy *policy;
+  const char *path;       /* of the checkpoint */
+  const char *which;      /* "last", "best" or the path */
+  const char *algo, *env; /* as the checkpoint says; NULL if it does not */
+  int64_t step;
+} Saved;
+
+/* run: a folder or a checkpoint file.  which: "last", "best", a file, or a file of that folder;
+ * NULL: last.  act: changes to the act record, "key=value".  All of it lives in the arena. */
+bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
+                Error *error);
+
+/* The member "act" of a JSON object, and the same for people: "weights=ema sampler=ddpm steps=0 ..." */
+void saved_write_act(const Policy *policy, JsonText *out);
+const char *saved_act_text(Arena *arena, const Policy *policy);
+
+/* Median time of one action in microseconds, measured in the calling thread; negative and an error
+ * if the act record asks for what the policy has not. */
+double saved_latency(const Policy *policy, const Kernels *kernels, Error *error);
+
+#endif

@@ -1,0 +1,95 @@
+/* test_parallel.c -- every piece is done exactly once, by a worker of the pool, before the return. */
+#include "core/parallel.h"
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdatomic.h>
+
+enum { PIECES = 61 };
+
+typedef struct {
+  atomic_int done[PIECES];
+  int threads;
+  int sum[PIECES]; /* plain numbers, one per piece: visible after the run */
+} Work;
+
+static void count(void *context, int piece, int worker) {
+  Work *work = context;
+  assert_in_range(piece, 0, PIECES - 1);
+  assert_in_range(worker, 0, work->threads - 1);
+  work->done[piece]++;
+  work->sum[piece] += piece;
+}
+
+static void every_piece_is_done_once(void **state) {
+  (void)state;
+  for (int threads = 1; threads <= 4; threads++) {
+    Pool *pool = pool_new(threads);
+    assert_int_equal(pool_threads(pool), threads);
+    Work work = { .threads = threads };
+    int expected[PIECES] = { 0 };
+    for (int round = 0; round < 3000; round++) {
+      int pieces = round * 7 % (PIECES + 1); /* none, one, few, many */
+      pool_run(pool, count, &work, pieces);
+      for (int i = 0; i < pieces; i++) expected[i]++;
+      for (int i = 0; i < PIECES; i++) {
+        assert_int_equal(work.done[i], expected[i]);
+        assert_int_equal(work.sum[i], expected[i] * i);
+      }
+    }
+    pool_free(pool);
+  }
+}
+
+static void a_pool_that_never_ran_ends(void **state) {
+  (void)state;
+  for (int i = 0; i < 50; i++) pool_free(pool_new(4));
+  pool_free(NULL);
+}
+
+typedef struct {
+  atomic_int arrived;
+  volatile double tiny, product[2]; /* volatile: multiplied when run, not when compiled */
+} Tiny;
+
+/* both workers wait for each other, so both multiply */
+static void multiply_tiny(void *context, int piece, int worker) {
+  Tiny *t = context;
+  t->arrived++;
+  while (t->arrived < 2) {}
+  t->product[worker] = t->tiny * 0.5;
+  (void)piece;
+}
+
+static void workers_flush_denormals_and_callers_choose(void **state) {
+  (void)state;
+  Pool *pool = pool_new(2);
+  Tiny t = { .tiny = 0x1p-1022 };
+  pool_run(pool, multiply_tiny, &t, 2);
+  assert_true(t.product[0] == 0x1p-1023 && t.product[1] == 0);
+  t.arrived = 0;
+  unsigned before = denormals_off();
+  pool_run(pool, multiply_tiny, &t, 2);
+  denormals_restore(before);
+  assert_true(t.product[0] == 0 && t.product[1] == 0);
+  t.product[0] = t.tiny * 0.5;
+  assert_true(t.product[0] == 0x1p-1023);
+  pool_free(pool);
+}
+
+static void there_is_at_least_one_cpu(void **state) {
+  (void)state;
+  assert_true(pool_cpus() >= 1);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(every_piece_is_done_once),
+    cmocka_unit_test(a_pool_that_never_ran_ends),
+    cmocka_unit_test(workers_flush_denormals_and_callers_choose),
+    cmocka_unit_test(there_is_at_least_one_cpu),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,435 @@
+/* test_report.c -- from the folders of made-up runs to the page: the right numbers, well-formed
+ * HTML, nothing fetched, and no harm from broken lines. */
+#include "rl/report.h"
+#include "core/check.h"
+#include "rl/history.h"
+#include "rl/scores.h"
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char root[64], run[96], other[96], page_path[96];
+
+static int setup(void **state) {
+  (void)state;
+  strcpy(root, "/tmp/test_report.XXXXXX");
+  if (!mkdtemp(root)) return -1;
+  snprintf(run, sizeof run, "%s/run", root);
+  snprintf(other, sizeof other, "%s/other", root);
+  snprintf(page_path, sizeof page_path, "%s/report.html", root);
+  return mkdir(run, 0700) || mkdir(other, 0700);
+}
+
+static void remove_in(const char *folder, const char *name) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  remove(path);
+}
+
+static int teardown(void **state) {
+  (void)state;
+  static const char *const names[] = { "config.json", "metrics.jsonl", "eval.jsonl", "" };
+  for (int i = 0; i < 4; i++) remove_in(run, names[i]), remove_in(other, names[i]);
+  remove_in(root, "report.html");
+  return rmdir(root);
+}
+
+static FILE *open_in(const char *folder, const char *name) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  return file;
+}
+
+static void write_in(const char *folder, const char *name, const char *text) {
+  FILE *file = open_in(folder, name);
+  fputs(text, file);
+  fclose(file);
+}
+
+static void write_config(const char *folder, int seed, const char *eta) {
+  FILE *file = open_in(folder, "config.json");
+  fprintf(file,
+          "{\"diffrl\":\"0.1.0\",\"algo\":\"diffusion-ql\",\"env\":\"hopper-v2\","
+          "\"data\":\"x/<medium>&-v1.hdf5\",\"data_hash\":\"77ab\",\"seed\":%d,\"steps\":600,"
+          "\"preset\":null,\"settings\":{\"batch\":256,\"eta\":%s,\"hidden\":[256,128]},"
+          "\"changed\":[\"eta\"],\"versions\":{\"mujoco\":\"2.2.2\",\"kernels\":\"avx512\"},"
+          "\"dataset\":{\"transitions\":1000000,\"return_mean\":1422.25,"
+          "\"normalized_mean\":44.5}}",
+          seed, eta);
+  fclose(file);
+}
+
+#define ACT "\"act\":{\"weights\":\"online\",\"sampler\":\"ddpm\",\"steps\":5,\"temperature\":1}"
+
+/* Returns 100, 300, 200, 400, 350, 250 after 100, 200, ... 600 steps, normalised a tenth of them,
+ * all plus `offset`; 10 episodes with a std of 30 each. */
+static void write_evaluations(const char *folder, double offset) {
+  static const double mean[] = { 100, 300, 200, 400, 350, 250 };
+  FILE *file = open_in(folder, "eval.jsonl");
+  for (int i = 0; i < 6; i++)
+    fprintf(file,
+            "{\"step\":%d,\"which\":\"last\",\"episodes\":10,\"return_mean\":%g,\"return_std\":30,"
+            "\"normalized_mean\":%g,\"normalized_std\":3,\"length_mean\":77," ACT "}\n",
+            100 * (i + 1), mean[i] + offset, (mean[i] + offset) / 10);
+  fclose(file);
+}
+
+static void write_metrics(const char *folder) {
+  FILE *file = open_in(folder, "metrics.jsonl");
+  for (int i = 1; i <= 60; i++)
+    fprintf(file,
+            "{\"step\":%d,\"time_s\":%g,\"steps_per_s\":80,\"loss/critic\":%g,\"loss/q\":-1.5,"
+            "\"q/mean\":%d,\"q/target_mean\":%d,\"grad_norm/actor\":%s,\"lr/actor\":0.0003}\n",
+            10 * i, i / 8.0, 100.0 / i, i, i - 1, i == 30 ? "null" : "0.7");
+  fclose(file);
+}
+
+static void write_run(const char *folder, int seed, double offset) {
+  write_config(folder, seed, "1.5");
+  write_metrics(folder);
+  write_evaluations(folder, offset);
+}
+
+static char *read_page(void) {
+  FILE *file = fopen(page_path, "r");
+  assert_non_null(file);
+  char *text = calloc(1, 1 << 20);
+  CHECK(text, "out of memory");
+  assert_true(fread(text, 1, (1 << 20) - 1, file) < (1 << 20) - 1);
+  fclose(file);
+  return text;
+}
+
+/* Write the report of `count` of the runs (run, other); the caller frees the text. */
+static char *report(size_t count) {
+  Error error;
+  if (!report_write((const char *const[]){ run, other }, count, page_path, &error))
+    fail_msg("%s", error.text);
+  return read_page();
+}
+
+/* ---- HTML ------------------------------------------------------------------------------------ */
+
+/* Every tag that opens is closed, in order; attributes have quotes; & begins an entity. */
+static void assert_well_formed(const char *html) {
+  char open[32][16];
+  int depth = 0;
+  for (const char *p = html + strlen("<!DOCTYPE html>"); *p; p++) {
+    if (*p == '&')
+      assert_int_equal(p[1 + strspn(p + 1, "#abcdefghijklmnopqrstuvwxyz0123456789")], ';');
+    if (*p != '<') continue;
+    const char *name = p + (p[1] == '/' ? 2 : 1), *end = strchr(p, '>');
+    int length = (int)strcspn(name, " />\n");
+    assert_non_null(end);
+    assert_in_range(length, 1, 15);
+    size_t quotes = 0;
+    for (const char *q = p; q < end; q++) quotes += *q == '"', assert_true(q == p || *q != '<');
+    assert_int_equal(quotes % 2, 0);
+    if (p[1] == '/') {
+      assert_true(depth > 0 && !strncmp(open[depth - 1], name, (size_t)length));
+      assert_int_equal(strlen(open[--depth]), length);
+    } else if (end[-1] != '/') {
+      assert_true(depth < 32);
+      snprintf(open[depth++], sizeof *open, "%.*s", length, name);
+    }
+    p = end;
+  }
+  assert_int_equal(depth, 0);
+}
+
+/* Nothing that a browser would fetch or run. */
+static void assert_self_contained(const char *html) {
+  static const char *const loads[] = { "http",  "//",   " src",    "href",    "url(", "@import",
+                                       "<link", "<img", "<script", "<iframe", "<use", "onload" };
+  for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) assert_null(strstr(html, loads[i]));
+}
+
+/* Path data are numbers and the letters M, L, H, Z, h, v. */
+static void assert_paths_are_numbers(const char *html) {
+  size_t paths = 0;
+  for (const char *p = html; (p = strstr(p, " d=\"")); paths++) {
+    p += 4;
+    assert_int_equal(p[strspn(p, "MLHZhv0123456789.- ")], '"');
+  }
+  assert_true(paths > 0);
+  assert_null(strstr(html, "\"nan"));
+  assert_null(strstr(html, "\"inf"));
+  assert_null(strstr(html, "\"-nan"));
+}
+
+static void assert_good(const char *html) {
+  assert_well_formed(html);
+  assert_self_contained(html);
+  assert_paths_are_numbers(html);
+}
+
+static void assert_has(const char *html, const char *text) {
+  if (!strstr(html, text)) fail_msg("the page lacks: %s", text);
+}
+
+/* ---- one run --------------------------------------------------------------------------------- */
+
+static void the_page_has_the_right_numbers(void **state) {
+  (void)state;
+  write_run(run, 7, 0);
+  char *html = report(1);
+  assert_good(html);
+  assert_has(html, "<title>diffusion-ql on hopper-v2</title>");
+  assert_has(html, "x/&lt;medium&gt;&amp;-v1.hdf5 · seed 7 · steps 600");
+  assert_has(html, "<td>last</td><td>600</td><td>250.0 <span class=\"spread\">± 30.0</span></td>"
+                   "<td>25.00 <span class=\"spread\">± 3.00</span></td><td>10</td><td>77.00</td>");
+  assert_has(html, "<td>best</td><td>400</td><td>400.0 <span");
+  /* (300 + 200 + 400 + 350 + 250) / 5 = 300; over their 50 episodes the squares sum to
+   * 5 * 9 * 30^2 + 10 * (0 + 100^2 + 100^2 + 50^2 + 50^2) = 290500; / 49, root: 77.0 */
+  assert_has(html, "<td>mean of the last 5</td><td>600</td><td>300.0 "
+                   "<span class=\"spread\">± 77.0</span></td><td>30.00 "
+                   "<span class=\"spread\">± 7.70</span></td><td>50</td>");
+  assert_has(html, "<code>weights=online sampler=ddpm steps=5 temperature=1</code>");
+  assert_has(html, "no comparison with published D4RL scores");
+  assert_has(html, "mean of the data set");
+  assert_has(html, "<div class=\"changed\"><dt>eta</dt><dd>1.5</dd>");
+  assert_has(html, "<div class=\"plain\"><dt>hidden</dt><dd>[256 128]</dd>");
+  assert_has(html, "<dt>transitions</dt><dd>1,000,000</dd>");
+  assert_has(html, "<dt>data_hash</dt><dd>77ab</dd>");
+  assert_has(html, "<dt>kernels</dt><dd>avx512</dd>");
+  free(html);
+}
+
+static void every_metric_has_a_curve(void **state) {
+  (void)state;
+  static const char *const titles[] = {
+    "<h3>loss/critic</h3>",      "<h3>loss/q</h3>", "<h3>Q values</h3>",
+    "<h3>Gradient norms</h3>",   "<h3>Speed</h3>",  "<h3>Learning rates</h3>",
+    "<title>target_mean</title>"
+  };
+  write_run(run, 7, 0);
+  char *html = report(1);
+  for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) assert_has(html, titles[i]);
+  assert_has(html, "loss, log scale"); /* critic: 100 to 1.7 */
+  assert_null(strstr(html, "<h3>step</h3>"));
+  assert_null(strstr(html, "<h3>time_s</h3>"));
+  free(html);
+}
+
+static void a_null_is_a_gap(void **state) {
+  (void)state;
+  write_run(run, 7, 0);
+  char *html = report(1), *figure = strstr(html, "<h3>Gradient norms</h3>");
+  assert_non_null(figure);
+  char *path = strstr(figure, "line\" d=\""), *end = strstr(path, "<title>");
+  size_t stretches = 0;
+  for (; path < end; path++) stretches += *path == 'M';
+  assert_int_equal(stretches, 2);
+  free(html);
+}
+
+static void held_out_loss_stands_in_for_returns(void **state) {
+  (void)state;
+  write_config(run, 0, "1");
+  write_metrics(run);
+  write_in(run, "eval.jsonl",
+           "{\"step\":100,\"held_out_loss\":0.5}\n{\"step\":200,\"held_out_loss\":0.25}\n"
+           "{\"step\":300,\"held_out_loss\":0.75}\n");
+  char *html = report(1);
+  assert_good(html);
+  assert_has(html, "<td>last</td><td>300</td><td>0.7500</td>");
+  assert_has(html, "<td>best</td><td>200</td><td>0.2500</td>"); /* less is better */
+  assert_has(html, "<td>mean of the last 3</td><td>300</td><td>0.5000</td>");
+  assert_has(html, "<h3>Held-out loss</h3>");
+  free(html);
+}
+
+static void later_evaluations_of_other_weights_are_not_part_of_the_curve(void **state) {
+  (void)state;
+  write_run(run, 0, 0);
+  char path[128];
+  snprintf(path, sizeof path, "%s/eval.jsonl", run);
+  FILE *file = fopen(path, "a");
+  assert_non_null(file);
+  fputs("{\"step\":400,\"which\":\"best\",\"return_mean\":9999,\"return_std\":1,\"episodes\":100,"
+        "\"act\":{\"weights\":\"ema\"}}\n",
+        file);
+  fclose(file);
+  char *html = report(1);
+  assert_has(html, "<td>best</td><td>400</td><td>400.0 <span");
+  assert_has(html, "<td>weights of best</td><td>400</td><td>9999.0 <span");
+  assert_has(html, "<td class=\"act\">weights=ema</td>"); /* records differ: a column */
+  free(html);
+}
+
+/* ---- broken files ---------------------------------------------------------------------------- */
+
+static void broken_lines_are_skipped_and_counted(void **state) {
+  (void)state;
+  write_config(run, 0, "1");
+  write_in(run, "metrics.jsonl",
+           "\n\n{\"step\":10,\"loss/critic\":2}\nnot json\n[1,2]\n{\"loss/critic\":5}\n"
+           "{\"step\":20,\"loss/critic\":null}\n{\"step\":30,\"loss/critic\":1e308}\n"
+           "{\"step\":40,\"loss/critic\":\"text\",\"odd <key>\":3}\n{\"step\":50,\"loss/cr");
+  write_in(run, "eval.jsonl",
+           "{\"step\":10,\"return_mean\":5,\"act\":{}}\n{\"step\":20,\"return_mean\":null}\n{");
+  char *html = report(1);
+  assert_good(html);
+  assert_has(html, "Skipped 5 unreadable lines");
+  assert_has(html, "<h3>odd &lt;key&gt;</h3>");
+  assert_has(html, "<td>last</td><td>10</td><td>5.00</td>"); /* null is no score */
+  free(html);
+}
+
+static void empty_files_give_a_page_that_says_so(void **state) {
+  (void)state;
+  write_in(run, "config.json", "{}");
+  write_in(run, "metrics.jsonl", "");
+  char *html = report(1); /* and no eval.jsonl: not evaluated yet */
+  assert_well_formed(html);
+  assert_self_contained(html);
+  assert_has(html, "Not evaluated yet.");
+  assert_has(html, "No reports yet.");
+  free(html);
+}
+
+static void assert_fails(const char *named) {
+  Error error = { .kind = FAIL_NONE };
+  assert_false(report_write((const char *const[]){ run }, 1, page_path, &error));
+  assert_non_null(strstr(error.text, named));
+  assert_int_not_equal(error.kind, FAIL_NONE);
+  assert_int_not_equal(access(page_path, F_OK), 0);
+}
+
+static void a_missing_or_wrong_file_is_named(void **state) {
+  (void)state;
+  assert_fails("run/config.json");
+  write_in(run, "config.json", "[1]");
+  assert_fails("run/config.json");
+  write_in(run, "config.json", "{\"algo\":");
+  assert_fails("run/config.json");
+  write_config(run, 0, "1");
+  assert_fails("run/metrics.jsonl");
+  write_metrics(run);
+  strcat(page_path, "/no/folder.html");
+  assert_fails("report.html/no/folder.html");
+}
+
+static void a_page_that_cannot_be_put_in_place_leaves_no_draft(void **state) {
+  (void)state;
+  Error error;
+  write_run(run, 0, 0);
+  assert_int_equal(mkdir(page_path, 0700), 0);
+  assert_false(report_write((const char *const[]){ run }, 1, page_path, &error));
+  assert_non_null(strstr(error.text, page_path));
+  strcat(page_path, ".tmp");
+  assert_int_not_equal(access(page_path, F_OK), 0);
+}
+
+/* ---- several runs ---------------------------------------------------------------------------- */
+
+static void runs_that_differ_in_the_seed_give_seed_std(void **state) {
+  (void)state;
+  write_run(run, 0, 0);
+  write_run(other, 1, 60);
+  char *html = report(2);
+  assert_good(html);
+  /* last: 25 and 31: mean 28, std sqrt(2 * 3^2) = 4.24 */
+  assert_has(html, "<td>diffusion-ql on hopper-v2</td><td>2</td><td>600</td><td>28.00 "
+                   "<span class=\"spread\">± 4.24</span></td>");
+  assert_has(html, "seed_std");
+  assert_has(html, "/other</li>"); /* the legend */
+  free(html);
+}
+
+static void runs_that_differ_in_a_setting_are_not_averaged(void **state) {
+  (void)state;
+  write_run(run, 0, 0);
+  write_run(other, 1, 60);
+  write_config(other, 1, "2.5");
+  char *html = report(2);
+  assert_good(html);
+  assert_null(strstr(html, "seed_std"));
+  assert_has(html, "<tr><td>eta</td><td class=\"value differs\" colspan=\"1\">1.5</td>"
+                   "<td class=\"value differs\" colspan=\"1\">2.5</td></tr>");
+  assert_has(html, "<tr><td>batch</td><td class=\"value\" colspan=\"2\">256</td></tr>");
+  free(html);
+}
+
+static void the_same_seed_twice_is_no_spread(void **state) {
+  (void)state;
+  write_run(run, 3, 0);
+  write_run(other, 3, 0);
+  char *html = report(2);
+  assert_null(strstr(html, "seed_std"));
+  free(html);
+}
+
+/* ---- long runs ------------------------------------------------------------------------------- */
+
+static void thinning_keeps_the_mean(void **state) {
+  (void)state;
+  enum { COUNT = 1200, MOST = 400 };
+  double x[COUNT], y[COUNT], thin_x[MOST], thin_y[MOST];
+  for (int i = 0; i < COUNT; i++) x[i] = i, y[i] = i % 3 ? 1 : 4;
+  size_t bucket, points = history_thin(x, y, COUNT, thin_x, thin_y, MOST, &bucket);
+  assert_int_equal(points, 400);
+  assert_int_equal(bucket, 3);
+  for (int i = 0; i < MOST; i++) assert_true(thin_x[i] == 3 * i + 1 && thin_y[i] == 2);
+  y[0] = NAN; /* 1199 left: the last bucket has two */
+  y[600] = INFINITY;
+  points = history_thin(x, y, COUNT, thin_x, thin_y, MOST, &bucket);
+  assert_int_equal(points, 400);
+  assert_true(thin_x[0] == 2 && thin_x[399] == 1198.5);
+  size_t gaps = 0;
+  for (int i = 0; i < MOST; i++) gaps += isinf(thin_y[i]);
+  assert_int_equal(gaps, 1);
+  assert_int_equal(history_thin(x, y, 5, thin_x, thin_y, MOST, &bucket), 4);
+  assert_int_equal(bucket, 1);
+  assert_int_equal(history_thin(x, y, 1, thin_x, thin_y, MOST, &bucket), 0);
+}
+
+static void a_long_run_gives_a_small_page(void **state) {
+  (void)state;
+  write_run(run, 0, 0);
+  FILE *file = open_in(run, "metrics.jsonl");
+  for (int i = 1; i <= 20000; i++)
+    fprintf(file, "{\"step\":%d,\"loss/critic\":%d,\"time_s\":%d}\n", i, i % 100, i % 10000);
+  fclose(file);
+  char *html = report(1);
+  assert_good(html);
+  assert_has(html, "Each point averages 50 reports.");
+  assert_true(strlen(html) < 40000);
+  free(html);
+}
+
+static void scores_of_no_evaluations_are_not_numbers(void **state) {
+  (void)state;
+  Scores s = scores_of(&(History){ .folder = "x" });
+  assert_int_equal(s.count, 0);
+  assert_true(isnan(scores_value(&s, &s.last)) && isnan(scores_value(&s, &s.mean)));
+}
+
+int main(void) {
+#define FACT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+  const struct CMUnitTest tests[] = {
+    FACT(the_page_has_the_right_numbers),
+    FACT(every_metric_has_a_curve),
+    FACT(a_null_is_a_gap),
+    FACT(held_out_loss_stands_in_for_returns),
+    FACT(later_evaluations_of_other_weights_are_not_part_of_the_curve),
+    FACT(broken_lines_are_skipped_and_counted),
+    FACT(empty_files_give_a_page_that_says_so),
+    FACT(a_missing_or_wrong_file_is_named),
+    FACT(a_page_that_cannot_be_put_in_place_leaves_no_draft),
+    FACT(runs_that_differ_in_the_seed_give_seed_std),
+    FACT(runs_that_differ_in_a_setting_are_not_averaged),
+    FACT(the_same_seed_twice_is_no_spread),
+    FACT(thinning_keeps_the_mean),
+    FACT(a_long_run_gives_a_small_page),
+    FACT(scores_of_no_evaluations_are_not_numbers),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
