@@ -58,10 +58,11 @@ $(B)/diffrl: $(CLI_SRC:%.c=$(B)/%.o) $(OBJ)
 HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/episodes.o datasets/murmur.o core/json.o core/error.o)
 $(B)/diffrl-hdf5: $(HELPER_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
+# the door to OpenBLAS is a weak reference, so it is named: an archive alone would leave it out
 $(B)/libdiffrl-all.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $^
-$(B)/tests/test_%: $(B)/tests/test_%.o $(B)/libdiffrl-all.a
+$(B)/tests/test_%: $(B)/tests/test_%.o $(B)/core/kernels_blas.o $(B)/libdiffrl-all.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
 $(B)/tests/test_rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)

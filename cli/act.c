@@ -22,7 +22,7 @@ static const Option options[] = {
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-/* Numbers with commas or spaces between them; true if there are `count`, all finite, and no more. */
+/* Numbers with commas or spaces between them; false unless there are `count`, all finite. */
 static bool read_numbers(const char *text, float *number, int count) {
   static const char between[] = " \t\r\n,";
   int seen = 0;

@@ -82,6 +82,7 @@ bool command_help(const Command *command, int count, char *const *word, FILE *ou
 void command_print(const char *text);
 
 extern const Command command_train, command_eval, command_act, command_data_make,
-    command_data_inspect, command_list, command_report, command_bench, command_doctor;
+    command_data_inspect, command_list, command_report, command_bench, command_doctor,
+    command_export;
 
 #endif

@@ -5,6 +5,7 @@
 #include "core/kernels.h"
 #include "core/parallel.h"
 #include "datasets/dataset.h"
+#include "datasets/hdf5_process.h"
 #include "envs/env.h"
 #include "rl/version.h"
 #include <errno.h>
@@ -61,7 +62,7 @@ static void check_openblas(Finding *f) {
   if (!right) snprintf(f->fix, sizeof f->fix, "%s", error.text);
 }
 
-/* ---- the simulator and the reader of files ------------------------------------------------------ */
+/* ---- the simulator and the reader of files --------------------------------------------------- */
 
 static void check_simulator(Finding *f) {
   size_t count, loaded = 0;
@@ -79,62 +80,62 @@ static void check_simulator(Finding *f) {
            count);
 }
 
-/* two rows out and in again, through the helper process and the cache */
-static bool round_trip(const char *path, Error *error) {
-  float obs[2] = { 0, 1 }, act[1] = { 0.5f };
+/* a few rows out, and in again: both are the work of diffrl-hdf5 */
+static bool round_trip(const char *file, const char *cache, Error *error) {
+  const float obs[2] = { 0, 1 }, act[1] = { 0.5f };
   DatasetStep step = { obs, act, obs, 1, false, false, NAN, NULL, NULL };
-  DatasetWriter *writer = dataset_writer_open(path, 2, 1, 0, 0, error);
-  bool done = writer != NULL;
-  for (int i = 0; i < 4 && done; i++) {
+  const char *import[] = { "import", file, cache, "0", NULL };
+  DatasetWriter *writer = dataset_writer_open(file, 2, 1, 0, 0, error);
+  for (int i = 0; i < 4 && writer; i++) {
     step.timeout = i == 3;
-    done = dataset_writer_add(writer, &step, error);
-  }
-  if (!done) {
+    if (dataset_writer_add(writer, &step, error)) continue;
     dataset_writer_abandon(writer);
     return false;
   }
-  if (!dataset_writer_close(writer, "{}", error)) return false;
-  Dataset *data = dataset_open(path, 0, error);
-  done = data && dataset_verify(data, error);
-  dataset_close(data);
-  return done;
+  return writer && dataset_writer_close(writer, "{}", error) &&
+         hdf5_process_run(import, -1, 30, error);
 }
 
 static void check_hdf5(Finding *f) {
   Error error;
   const char *temporary = getenv("TMPDIR");
-  char folder[256], file[288];
-  snprintf(folder, sizeof folder, "%s/diffrl-doctor-XXXXXX", temporary ? temporary : "/tmp");
-  bool done =
-      mkdtemp(folder) != NULL ||
-      error_set(&error, FAIL_RUNNING, "no temporary folder %s: %s", folder, strerror(errno));
-  if (done) {
-    snprintf(file, sizeof file, "%s/a.hdf5", folder);
-    done = round_trip(file, &error);
-    unlink(file), rmdir(folder);
+  char folder[256], file[288], cache[288];
+  snprintf(folder, sizeof folder, "%.200s/diffrl-doctor-XXXXXX", temporary ? temporary : "/tmp");
+  if (!mkdtemp(folder)) {
+    snprintf(f->fix, sizeof f->fix, "%s: no temporary folder: %s", folder, strerror(errno));
+    return;
   }
+  snprintf(file, sizeof file, "%s/a.hdf5", folder);
+  snprintf(cache, sizeof cache, "%s/a.cache", folder);
+  bool done = round_trip(file, cache, &error);
+  unlink(file), unlink(cache), rmdir(folder);
   snprintf(f->found, sizeof f->found,
-           done ? "a file was written and read back" : "files cannot be read");
+           done ? "diffrl-hdf5 wrote a file and read it back" : "files cannot be read");
   if (!done) snprintf(f->fix, sizeof f->fix, "%s", error.text);
 }
 
 /* ---- disks ----------------------------------------------------------------------------------- */
 
-/* the nearest folder above (and including) path that exists */
-static void existing(char *path) {
+/* Can a file be made in the nearest folder above (and including) this path that exists? */
+static bool writable(char *path, size_t size) {
   while (access(path, F_OK) && strrchr(path, '/') > path) *strrchr(path, '/') = '\0';
+  size_t length = strlen(path);
+  snprintf(path + length, size - length, "/diffrl-doctor-XXXXXX");
+  int file = mkstemp(path);
+  if (file >= 0) unlink(path), close(file);
+  path[length] = '\0';
+  return file >= 0;
 }
 
 static void check_folder(Finding *f, const char *variable, const char *below, const char *what) {
   const char *base = getenv(variable), *home = getenv("HOME");
   char path[512];
   if (base && *base == '/')
-    snprintf(path, sizeof path, "%.480s/diffrl", base);
+    snprintf(path, sizeof path, "%.440s/diffrl", base);
   else
-    snprintf(path, sizeof path, "%.480s/%s/diffrl", home ? home : "", below);
+    snprintf(path, sizeof path, "%.440s/%s/diffrl", home ? home : "", below);
   snprintf(f->found, sizeof f->found, "%.500s", path);
-  existing(path);
-  if (access(path, W_OK | X_OK))
+  if (!writable(path, sizeof path))
     snprintf(f->fix, sizeof f->fix, "%s cannot be written (%s): make it writable, or set %s", path,
              what, variable);
 }

@@ -1,4 +1,4 @@
-/* eval.c -- diffrl eval: the return of a saved policy, with how it acted and how long that takes. */
+/* eval.c -- diffrl eval: the return of a saved policy, how it acted, how long an action takes. */
 #include "cli/saved.h"
 #include "core/log.h"
 #include "rl/evaluate.h"

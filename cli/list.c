@@ -23,7 +23,7 @@ static const Option options[] = {
 static void put(bool json, const char *kind, const char *name, const char *more,
                 const char *about) {
   if (!json) {
-    printf("%-20s %-28s %s\n", name, more ? more : "", about ? about : "");
+    printf("%-30s %-30s %s\n", name, more ? more : "", about ? about : "");
     return;
   }
   JsonText out = { 0 };

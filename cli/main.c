@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 static const Command *const commands[] = {
-  &command_train, &command_eval,   &command_act,   &command_data_make, &command_data_inspect,
-  &command_list,  &command_report, &command_bench, &command_doctor,
+  &command_train, &command_eval,   &command_act,    &command_data_make, &command_data_inspect,
+  &command_list,  &command_report, &command_export, &command_bench,     &command_doctor,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -37,6 +37,10 @@ static const Command *find(int count, char *const *word, int *words, Error *erro
     if (!strcmp(names[i], *words == 2 ? two : word[0])) return commands[i];
   }
   bool data = !strcmp(word[0], "data");
+  if (data && count == 1) {
+    error_set(error, FAIL_USAGE, "data: expected `diffrl data make` or `diffrl data inspect`");
+    return NULL;
+  }
   near = config_nearest(data ? two : word[0], names, COMMANDS);
   error_set(error, FAIL_USAGE, "unknown command \"%s\"; %s%s%s", data ? two : word[0],
             near ? "did you mean `diffrl " : "`diffrl --help` lists them", near ? near : "",

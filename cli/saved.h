@@ -17,7 +17,7 @@ typedef struct {
 bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
                 Error *error);
 
-/* The member "act" of a JSON object, and the same for people: "weights=ema sampler=ddpm steps=0 ..." */
+/* The member "act" of a JSON object, and for people: "weights=ema sampler=ddpm steps=0 ..." */
 void saved_write_act(const Policy *policy, JsonText *out);
 const char *saved_act_text(Arena *arena, const Policy *policy);
 

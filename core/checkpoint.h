@@ -1,9 +1,10 @@
 /* checkpoint.h -- a set of named tensors and texts as one safetensors file.
  *
  * Any reader of the format opens it.  `__metadata__` is text only, keys sorted; tensors are sorted
- * by name (their bytes by element size first), so equal content is an equal file.  A checksum per tensor and one over the header are
- * in the metadata; a file cut short or with a flipped byte is refused.  Saving writes a temporary
- * file, syncs, renames and syncs the folder: at any instant the old or the new file is whole. */
+ * by name (their bytes by element size first), so equal content is an equal file.  A checksum per
+ * tensor and one over the header are in the metadata; a file cut short or with a flipped byte is
+ * refused.  Saving writes a temporary file, syncs, renames and syncs the folder: at any instant the
+ * old or the new file is whole. */
 #ifndef CORE_CHECKPOINT_H
 #define CORE_CHECKPOINT_H
 #include "core/arena.h"

@@ -52,6 +52,10 @@ const Kernels *kernels_find(const char *name, Error *error) {
   if (!strcmp(name, "own")) return own;
   if (!strcmp(name, "plain")) return &kernels_plain;
   if (!strcmp(name, "openblas")) {
+    if (!&kernels_blas) {
+      error_set(error, FAIL_USAGE, "kernels=openblas: built without OpenBLAS; use kernels=own");
+      return NULL;
+    }
     if (agrees_with_plain(&kernels_blas)) return &kernels_blas;
     error_set(error, FAIL_RUNNING,
               "this OpenBLAS computes wrong products on this CPU; use "

@@ -64,7 +64,8 @@ typedef struct {
 
 extern const Kernels kernels_plain;
 #ifndef DIFFRL_DOUBLE
-extern const Kernels kernels_avx2, kernels_avx512, kernels_blas;
+extern const Kernels kernels_avx2, kernels_avx512;
+extern const Kernels kernels_blas __attribute__((weak)); /* absent from the inference library */
 #endif
 
 /* "own": the best of ours for this CPU; "avx512", "avx2", "plain"; "openblas" after comparing a

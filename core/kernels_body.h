@@ -38,8 +38,9 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
 /* all rows of one column strip */
 INLINE void strip(const Gemm *p, int j0, const int NV) {
   int i = 0;
-  for (; i + TILE <= p->m; i += TILE) tile(p, i, j0, TILE, NV);
-  if (TILE > 8 && i + 8 <= p->m) tile(p, i, j0, 8, NV), i += 8;
+  /* two tiles of 8 rows are quicker than 12 and 4 */
+  for (; i + TILE <= p->m && !(TILE == 12 && p->m - i == 16); i += TILE) tile(p, i, j0, TILE, NV);
+  for (; TILE > 8 && i + 8 <= p->m; i += 8) tile(p, i, j0, 8, NV);
   if (i + 4 <= p->m) tile(p, i, j0, 4, NV), i += 4;
   if (i + 2 <= p->m) tile(p, i, j0, 2, NV), i += 2;
   if (i < p->m) tile(p, i, j0, 1, NV);

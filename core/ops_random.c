@@ -33,10 +33,12 @@ static void uniform_run(const Lane *lane, const Tensor *y) {
   real *out = lane_at(lane, y);
   for (int b = 0; b < lane_rows(lane, y); b++)
     for (int k = 0; k < y->k; k++, out += y->ld)
-      for (int j = 0; j < padded(y->n); j++)
-        out[j] = j >= y->n ? 0
-                           : (real)rng_uniform(y->attr.rng, lane_step(lane), counter(lane, y, b, k),
-                                               (uint32_t)j);
+      for (int j = 0; j < padded(y->n); j++) {
+        double u = j >= y->n ? 0
+                             : rng_uniform(y->attr.rng, lane_step(lane), counter(lane, y, b, k),
+                                           (uint32_t)j);
+        out[j] = (real)fmin(u, 1 - 0x1p-24); /* the largest float below 1 */
+      }
 }
 const Op op_uniform = { .name = "uniform", .run = uniform_run, .random = true };
 Tensor *t_uniform(Graph *g, const char *name, int k, int n) {

@@ -82,8 +82,8 @@ static AdamStep adam_step(const Optim *o) {
                      .eps = (real)s->eps,
                      .decay = (real)(rate * s->weight_decay),
                      .scale = (real)(scale < 1 ? scale : 1),
-                     .fix1 = (real)(1 / (1 - pow(s->beta1, t))),
-                     .fix2 = (real)(1 / sqrt(1 - pow(s->beta2, t))) };
+                     .fix1 = (real)(1 / (1 - pow((double)(real)s->beta1, t))),
+                     .fix2 = (real)(1 / sqrt(1 - pow((double)(real)s->beta2, t))) };
 }
 
 bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool *pool) {

@@ -5,7 +5,7 @@
 
 enum {
   TAPE_BUCKETS = 1024,
-  TAPE_MAX_NODES = 1 << 14,
+  TAPE_MAX_NODES = 1 << 16, /* about 55 a step of a trained chain: 1000 steps fit */
   TAPE_MAX_PHASES = 8,
   TAPE_MAX_PARAMS = 31,
   TAPE_MAX_NAMES = 4096, /* a stage of a chain has one */

@@ -43,9 +43,11 @@ static void summarise_episodes(const Dataset *data, DatasetSummary *s) {
     moments_add(&lengths, (double)(data->episode_start[e + 1] - data->episode_start[e]));
     if (data->rewards) moments_add(&returns, dataset_return(data, e));
   }
-  s->return_mean = returns.mean, s->return_std = moments_std(&returns);
-  s->return_min = returns.low, s->return_max = returns.high;
-  s->length_mean = lengths.mean;
+  bool any = lengths.count > 0, scored = any && data->rewards;
+  s->return_mean = scored ? returns.mean : NAN,
+  s->return_std = scored ? moments_std(&returns) : NAN;
+  s->return_min = scored ? returns.low : NAN, s->return_max = scored ? returns.high : NAN;
+  s->length_mean = any ? lengths.mean : NAN;
   s->length_min = (int64_t)lengths.low, s->length_max = (int64_t)lengths.high;
 }
 
@@ -66,10 +68,10 @@ void dataset_summary(const Dataset *data, DatasetSummary *summary) {
     .has_rewards = data->rewards,
     .has_terminals = data->terminals,
     .has_next = data->next_observations,
-    .reward_mean = reward.mean,
-    .reward_std = moments_std(&reward),
-    .reward_min = reward.low,
-    .reward_max = reward.high,
+    .reward_mean = data->rewards ? reward.mean : NAN,
+    .reward_std = data->rewards ? moments_std(&reward) : NAN,
+    .reward_min = data->rewards ? reward.low : NAN,
+    .reward_max = data->rewards ? reward.high : NAN,
     .action_low = action.low,
     .action_high = action.high,
   };

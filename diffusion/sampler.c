@@ -42,7 +42,8 @@ static Level level(const Schedule *schedule, int stages, int i) {
 
 typedef void Method(const SamplerSpec *spec, const Level *l, const Level *before, Stage *stage);
 
-/* x' = a1 x0 + sqrt(s1^2 - d^2) eps + d z, d = eta (s1/s) sqrt(1 - (a s1... )^2), eps = (x - a x0)/s */
+/* x' = a1 x0 + sqrt(s1^2 - d^2) eps + d z with eps = (x - a x0) / s and
+ * d = eta (s1 / s) sqrt(1 - a^2 / a1^2) */
 static void ddim_with(double eta, const Level *l, Stage *stage) {
   double ratio = l->a / l->a1; /* sqrt(abar_n / abar_n1) */
   double d = eta * l->s1 / l->s * sqrt(fmax(1 - ratio * ratio, 0));
@@ -105,6 +106,11 @@ Sampler *sampler_new(Arena *arena, const SamplerSpec *spec, const Schedule *sche
   Method *fill = find(spec->method, error);
   if (!fill) return NULL;
   int stages = spec->steps ? spec->steps : schedule->steps;
+  if (!schedule->def->discrete && stages < 1) {
+    error_set(error, FAIL_USAGE, "schedule %s is continuous; give the number of sampling steps",
+              schedule->def->name);
+    return NULL;
+  }
   if (stages < 1 || (schedule->def->discrete && stages > schedule->steps)) {
     error_set(error, FAIL_USAGE, "%d sampling steps for schedule %s with %d; choose 1 to %d",
               stages, schedule->def->name, schedule->steps, schedule->steps);

@@ -7,7 +7,8 @@
  *
  *   ddpm        posterior mean and variance      Ho et al. 2020, eq. 6-7 ("fixed small")
  *   ddim        any eta in [0, 1]                Song et al. 2021, eq. 12
- *   dpmpp_2m    DPM-Solver++ multistep, order 2  Lu et al. 2022, alg. 2 (first and last step order 1)
+ *   dpmpp_2m    DPM-Solver++ multistep, order 2  Lu et al. 2022, alg. 2; the first step, and one
+ *                                                that ends at clean data, are of order 1
  */
 #ifndef DIFFUSION_SAMPLER_H
 #define DIFFUSION_SAMPLER_H

@@ -108,11 +108,15 @@ static Tensor *record_diffusion(const Policy *p, Graph *g, const Params *actor, 
 
 static bool check_record(const Policy *p, Error *error) {
   const ActRecord *a = &p->act;
+  if (!strcmp(a->weights.s, "ema") && !p->actor_ema)
+    return error_set(error, FAIL_USAGE,
+                     "weights=ema: this file holds no averaged weights; use "
+                     "weights=online");
   bool diffusion = p->denoiser, chooses = strstr("softmax argmax", a->choice.s) != NULL;
   if (a->candidates > 1 && !diffusion)
     return error_set(error, FAIL_USAGE, "candidates=%d: a %s policy draws one action",
                      (int)a->candidates, p->spec.kind.s);
-  if (a->candidates > 1 && !p->critic)
+  if (a->candidates > 1 && !p->critic_target)
     return error_set(error, FAIL_USAGE,
                      "candidates=%d needs critics to choose by, and this "
                      "policy was trained without; use candidates=1",
@@ -189,15 +193,18 @@ static bool load_vector(const Checkpoint *c, const char *name, float *values, in
   return true;
 }
 
-/* blocks that are there; the actor must be */
+/* blocks that are there; the actor must be, another that is absent is NULL in the policy */
 static bool load_params(Policy *p, const Checkpoint *c, Error *error) {
-  Params *blocks[] = { p->actor, p->actor_ema, p->critic, p->critic_target };
+  Params **blocks[] = { &p->actor, &p->actor_ema, &p->critic, &p->critic_target };
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
-    if (!blocks[i]) continue;
+    Params *block = *blocks[i];
+    if (!block) continue;
     char first[192];
-    snprintf(first, sizeof first, "%s/%s", blocks[i]->block, blocks[i]->layout->slot[0].name);
-    if (i && !checkpoint_tensor(c, first)) continue;
-    if (!params_load(blocks[i], c, error)) return false;
+    snprintf(first, sizeof first, "%s/%s", block->block, block->layout->slot[0].name);
+    if (i && !checkpoint_tensor(c, first))
+      *blocks[i] = NULL;
+    else if (!params_load(block, c, error))
+      return false;
   }
   return true;
 }

@@ -59,7 +59,8 @@ typedef struct {
   /* gaussian: mean and log standard deviation of tanh^-1(action) */
   Mlp gaussian;
   Mlp critics;
-  Params *actor, *actor_ema; /* blocks "actor", "actor_ema"; zero until initialised or loaded */
+  /* blocks of those names: zeros until initialised, NULL if a file did not hold them */
+  Params *actor, *actor_ema;
   Params *critic, *critic_target; /* blocks "critic", "critic_target"; NULL without critics */
 } Policy;
 

@@ -71,6 +71,7 @@ struct AlgoDef {
   /* all state beyond the step: Params, moments, simulator */
   bool (*save)(const Agent *agent, Checkpoint *checkpoint, Error *error);
   bool (*load)(Agent *agent, const Checkpoint *checkpoint, Error *error);
+  void (*close)(Agent *agent); /* nullable: give back what is not in the arena */
 };
 
 const AlgoDef *const *algo_list(size_t *count);

@@ -16,7 +16,7 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- the peak ------------------------------------------------------------------------------- */
+/* ---- the peak -------------------------------------------------------------------------------- */
 
 typedef struct {
   const Kernels *kernels;
@@ -43,7 +43,7 @@ static double fma_peak(Pool *pool, const Kernels *kernels) {
   return 1e-9 * threads * (double)PROBE_ROUNDS * kernels->fma_flops / best;
 }
 
-/* ---- Diffusion-QL on a million rows ----------------------------------------------------------- */
+/* ---- Diffusion-QL on a million rows ---------------------------------------------------------- */
 
 enum { OBS = 11, ACT = 3, ROWS = 1000000, WARM = 10, BLOCKS = 40, STEPS = 5 };
 
@@ -152,7 +152,7 @@ static bool bench_diffusion_ql(Arena *arena, Pool *pool, Timing *timing, Error *
   return true;
 }
 
-/* ---- the list --------------------------------------------------------------------------------- */
+/* ---- the list -------------------------------------------------------------------------------- */
 
 typedef bool Bench(Arena *arena, Pool *pool, Timing *timing, Error *error);
 static const char *const names[] = { "diffusion-ql-step" };

@@ -4,6 +4,7 @@
  * BC" of Wang et al. 2023); rewards are not needed.  The online weights act, one sample a state. */
 #include "diffusion/loss.h"
 #include "rl/algo.h"
+#include "rl/held_out.h"
 #include "rl/td.h"
 #include <string.h>
 
@@ -35,10 +36,9 @@ typedef struct {
   const AlgoSetup *setup;
   const DiffusionBcConfig *cfg;
   Objective actor;
-  Graph *held; /* the same loss, not trained */
-  Tensor *held_loss;
   Ema average;
-  Batch *batch, *held_batch;
+  Batch *batch;
+  HeldOut *held;
 } DiffusionBc;
 
 static void build_actor(DiffusionBc *m) {
@@ -52,16 +52,6 @@ static void build_actor(DiffusionBc *m) {
   OptimSpec spec = algo_optim(m->setup->config, m->cfg->actor_rate, m->cfg->clip);
   m->actor.optim = optim_new(m->setup->arena, p->actor, &spec);
   m->actor.pool = m->setup->pool;
-}
-
-static void build_held(DiffusionBc *m) {
-  const Policy *p = m->agent.policy;
-  Graph *g = m->held = algo_graph(m->setup, NULL);
-  BatchT b = batch_inputs(g, m->held_batch);
-  m->held_loss = diffusion_loss(g, p->denoiser, p->actor, "held out", b.act, b.obs);
-  graph_keep(m->held_loss);
-  graph_seal(g);
-  batch_bind(&b, m->held_batch);
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
@@ -81,9 +71,9 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
   if (!p->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
   m->batch = batch_new(setup->arena, (int)cfg->batch, setup->obs_dim, setup->act_dim);
-  m->held_batch = batch_new(setup->arena, (int)cfg->batch, setup->obs_dim, setup->act_dim);
   m->average = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
-  build_actor(m), build_held(m);
+  build_actor(m);
+  m->held = held_out_new(setup, p);
   return &m->agent;
 }
 
@@ -99,15 +89,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
 }
 
 static double held_out(Agent *agent, const Drawer *drawer) {
-  enum { BATCHES = 32 };
-  DiffusionBc *m = (DiffusionBc *)agent;
-  double sum = 0;
-  for (uint64_t i = 0; i < BATCHES; i++) {
-    data_draw(drawer, i, m->held_batch);
-    graph_run(m->held, m->held_batch->rows, i, NULL);
-    sum += graph_scalar(m->held_loss);
-  }
-  return sum / BATCHES;
+  return held_out_loss(((DiffusionBc *)agent)->held, drawer);
 }
 
 static bool save(const Agent *agent, Checkpoint *c, Error *error) {

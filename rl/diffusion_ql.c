@@ -8,6 +8,7 @@
 #include "rl/diffusion_ql.h"
 #include "diffusion/loss.h"
 #include "rl/algo.h"
+#include "rl/held_out.h"
 #include <string.h>
 
 #define DIFFUSION_QL_FIELDS(F)                                                                     \
@@ -48,6 +49,7 @@ typedef struct {
   ActorObjective actor_terms;
   Ema average;
   Batch *batch;
+  HeldOut *held;
 } DiffusionQl;
 
 /* ---- objectives ------------------------------------------------------------------------------ */
@@ -160,6 +162,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->batch = batch_new(setup->arena, (int)m->cfg->batch, setup->obs_dim, setup->act_dim);
   m->average = (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
   build(m, sampler);
+  m->held = held_out_new(setup, p);
   return &m->agent;
 }
 
@@ -187,6 +190,10 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   params_lerp(p->critic_target, p->critic, m->cfg->tau);
   report(m, with_q, log);
   return true;
+}
+
+static double held_out(Agent *agent, const Drawer *drawer) {
+  return held_out_loss(((DiffusionQl *)agent)->held, drawer);
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
@@ -220,6 +227,7 @@ const AlgoDef algo_diffusion_ql = {
   .config_size = sizeof(DiffusionQlConfig),
   .create = create,
   .update = update,
+  .held_out = held_out,
   .save = save,
   .load = load,
 };

@@ -1,5 +1,5 @@
-/* diffusion_ql.h -- the two objectives of Diffusion-QL as tapes, for the algorithm and for the tests
- * that compare them with a reference. */
+/* diffusion_ql.h -- the two objectives of Diffusion-QL as tapes, for the algorithm and for the
+ * tests that compare them with a reference. */
 #ifndef RL_DIFFUSION_QL_H
 #define RL_DIFFUSION_QL_H
 #include "policy/policy.h"
@@ -29,8 +29,8 @@ typedef struct {
   Tensor *act;           /* ROW: the sampled action */
 } ActorObjective;
 
-/* min over theta of  L_d + eta L_q,  L_q = -E Q_i(s, a0) / E|Q_j(s, a0)|, a0 ~ pi_theta(.|s) through
- * all steps.  A coin decides which critic is i; the normaliser is the other one, constant.
+/* min over theta of  L_d + eta L_q,  L_q = -E Q_i(s, a0) / E|Q_j(s, a0)|,  a0 ~ pi_theta(.|s)
+ * through all steps.  A coin decides which critic is i; the normaliser is the other one, constant.
  * Streams: "bc time", "bc noise", "actor chain start", "actor chain 0", .., "critic coin". */
 ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch);
 

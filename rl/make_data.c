@@ -49,7 +49,7 @@ static const DataSpec *find(const char *name, Error *error) {
   return NULL;
 }
 
-/* ---- a block of episodes ------------------------------------------------------------------- */
+/* ---- a block of episodes --------------------------------------------------------------------- */
 
 typedef struct {
   float obs[ENV_MAX_OBS], act[ENV_MAX_ACT], next[ENV_MAX_OBS], reward, log_prob;
@@ -77,7 +77,7 @@ static void keep_step(void *context, const RolloutStep *step) {
   row->terminal = step->step.terminal, row->timeout = step->step.timeout;
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 typedef struct {
   int64_t rows, episodes;

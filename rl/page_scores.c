@@ -68,11 +68,8 @@ static const char *shared_act(const Page *page) {
 
 /* ---- what the numbers do not say ------------------------------------------------------------- */
 
-/* Generated data sets are called diffrl/NAME-v1; D4RL's own end in -v0 or -v2. */
 static bool is_generated(const History *run) {
-  const char *data = json_text(page_config(run, "data"));
-  const char *slash = data ? strrchr(data, '/') : NULL, *name = slash ? slash + 1 : data;
-  return data && (strstr(data, "diffrl/") || strstr(name, "-v1"));
+  return json_bool(page_config(run, "generated"), false);
 }
 
 static void put_caveats(const Page *page) {

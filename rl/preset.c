@@ -3,39 +3,40 @@
 #include "core/config.h"
 #include <string.h>
 
-#define DQL_SOURCE          "Wang et al. 2023 (arXiv 2208.06193), released settings"
-#define DQL(data, settings) { "diffusion-ql", data, settings, DQL_SOURCE },
+/* clang-format off */
+#define PUBLISHED "Wang et al. 2023 (arXiv 2208.06193), released settings"
+#define QUICK     "our own: minutes on two cores, for `make demo`"
+#define DQL(data, settings) { "diffusion-ql", data, settings, PUBLISHED }
+#define ANTMAZE   "steps=1000000 reward=antmaze "
+#define ADROIT    "steps=1000000 reward=standard actor_rate=3e-5 "
 
 static const Preset presets[] = {
-  DQL("halfcheetah-medium-v2", "steps=2000000 eta=1 clip=9") DQL(
-      "hopper-medium-v2", "steps=2000000 eta=1 clip=9") DQL("walker2d-medium-v2",
-                                                            "steps=2000000 eta=1 clip=1")
-      DQL("halfcheetah-medium-replay-v2", "steps=2000000 eta=1 clip=2") DQL(
-          "hopper-medium-replay-v2", "steps=2000000 eta=1 clip=4") DQL("walker2d-medium-replay-v2",
-                                                                       "steps=2000000 eta=1 clip=4")
-          DQL("halfcheetah-medium-expert-v2", "steps=2000000 eta=1 clip=7") DQL(
-              "hopper-medium-expert-v2",
-              "steps=2000000 eta=1 clip=5") DQL("walker2d-medium-expert-v2",
-                                                "steps=2000000 eta=1 clip=5")
-              DQL("antmaze-umaze-v0", "steps=1000000 reward=antmaze eta=0.5 clip=2") DQL(
-                  "antmaze-umaze-diverse-v0",
-                  "steps=1000000 reward=antmaze eta=2 clip=3 max_q_backup=true")
-                  DQL("antmaze-medium-play-v0",
-                      "steps=1000000 reward=antmaze actor_rate=1e-3 eta=2 clip=2 max_q_backup=true")
-                      DQL("antmaze-medium-diverse-v0",
-                          "steps=1000000 reward=antmaze eta=3 clip=1 max_q_backup=true")
-                          DQL("antmaze-large-play-v0", "steps=1000000 reward=antmaze eta=4.5 "
-                                                       "clip=10 max_q_backup=true") DQL(
-                              "antmaze-large-diverse-v0",
-                              "steps=1000000 reward=antmaze eta=3.5 clip=7 max_q_backup=true")
-                              DQL("pen-human-v1", "steps=1000000 reward=standard actor_rate=3e-5 "
-                                                  "eta=0.15 clip=7") DQL(
-                                  "pen-cloned-v1",
-                                  "steps=1000000 reward=standard actor_rate=3e-5 eta=0.1 clip=8")
-                                  DQL("kitchen-complete-v0", "steps=250000 eta=0.005 clip=9") DQL(
-                                      "kitchen-partial-v0", "steps=1000000 eta=0.005 clip=10")
-                                      DQL("kitchen-mixed-v0", "steps=1000000 eta=0.005 clip=10")
+  DQL("halfcheetah-medium-v2", "steps=2000000 eta=1 clip=9"),
+  DQL("hopper-medium-v2", "steps=2000000 eta=1 clip=9"),
+  DQL("walker2d-medium-v2", "steps=2000000 eta=1 clip=1"),
+  DQL("halfcheetah-medium-replay-v2", "steps=2000000 eta=1 clip=2"),
+  DQL("hopper-medium-replay-v2", "steps=2000000 eta=1 clip=4"),
+  DQL("walker2d-medium-replay-v2", "steps=2000000 eta=1 clip=4"),
+  DQL("halfcheetah-medium-expert-v2", "steps=2000000 eta=1 clip=7"),
+  DQL("hopper-medium-expert-v2", "steps=2000000 eta=1 clip=5"),
+  DQL("walker2d-medium-expert-v2", "steps=2000000 eta=1 clip=5"),
+  DQL("antmaze-umaze-v0", ANTMAZE "eta=0.5 clip=2"),
+  DQL("antmaze-umaze-diverse-v0", ANTMAZE "eta=2 clip=3 max_q_backup=true"),
+  DQL("antmaze-medium-play-v0", ANTMAZE "actor_rate=1e-3 eta=2 clip=2 max_q_backup=true"),
+  DQL("antmaze-medium-diverse-v0", ANTMAZE "eta=3 clip=1 max_q_backup=true"),
+  DQL("antmaze-large-play-v0", ANTMAZE "eta=4.5 clip=10 max_q_backup=true"),
+  DQL("antmaze-large-diverse-v0", ANTMAZE "eta=3.5 clip=7 max_q_backup=true"),
+  DQL("pen-human-v1", ADROIT "eta=0.15 clip=7"),
+  DQL("pen-cloned-v1", ADROIT "eta=0.1 clip=8"),
+  DQL("kitchen-complete-v0", "steps=250000 eta=0.005 clip=9"),
+  DQL("kitchen-partial-v0", "steps=1000000 eta=0.005 clip=10"),
+  DQL("kitchen-mixed-v0", "steps=1000000 eta=0.005 clip=10"),
+  { "diffusion-ql", "quick", "steps=60000 hidden=128 eta_from=10000 tau=0.01 "
+    "schedule_rate=cosine eval_every=10000", QUICK },
+  { "diffusion-bc", "quick", "steps=20000 hidden=128 schedule_rate=cosine eval_every=10000",
+    QUICK },
 };
+/* clang-format on */
 enum { PRESETS = sizeof presets / sizeof *presets };
 
 const Preset *preset_list(size_t *count) {

@@ -207,7 +207,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
 static bool save(const Agent *agent, Checkpoint *c, Error *error) {
   const Sac *m = (const Sac *)agent;
   const Policy *p = agent->policy;
-  if (!replay_flush(m->replay, error)) return false;
+  if (m->replay && !replay_flush(m->replay, error)) return false;
   const Params *blocks[] = { p->actor, p->critic, p->critic_target, m->log_alpha };
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) params_save(blocks[i], c);
   optim_save(m->critic.optim, c), optim_save(m->actor.optim, c), optim_save(m->alpha.optim, c);
@@ -220,7 +220,7 @@ static bool save(const Agent *agent, Checkpoint *c, Error *error) {
   d[0] = m->episode_return, d[1] = m->last_return;
   checkpoint_add(c, "env/returns", CHECKPOINT_F64, 1, &(int64_t){ 2 }, d);
   int64_t *i = arena_array(c->arena, int64_t, 3);
-  i[0] = (int64_t)m->episode, i[1] = m->fresh, i[2] = replay_count(m->replay);
+  i[0] = (int64_t)m->episode, i[1] = m->fresh, i[2] = m->replay ? replay_count(m->replay) : 0;
   checkpoint_add(c, "env/counts", CHECKPOINT_I64, 1, &(int64_t){ 3 }, i);
   return true;
 }
@@ -254,6 +254,12 @@ static bool load(Agent *agent, const Checkpoint *c, Error *error) {
   return open_replay(m, i[2], error);
 }
 
+static void close_agent(Agent *agent) {
+  Sac *m = (Sac *)agent;
+  replay_close(m->replay);
+  env_free(m->env);
+}
+
 const AlgoDef algo_sac = {
   .name = "sac",
   .paper = "Haarnoja et al. 2018, arXiv 1812.05905",
@@ -268,4 +274,5 @@ const AlgoDef algo_sac = {
   .update = update,
   .save = save,
   .load = load,
+  .close = close_agent,
 };

@@ -1,6 +1,7 @@
 /* task.c -- names of environments and data sets, and the files they stand for. */
 #include "rl/task.h"
 #include "core/config.h"
+#include "rl/make_data.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -57,16 +58,30 @@ static bool names_version(const char *name) {
   return dash && dash[1] == 'v' && dash[2] >= '0' && dash[2] <= '9' && !dash[3];
 }
 
+/* the generated set that this is, or that is meant; NULL: none is near */
+static const char *nearest_set(const char *name) {
+  size_t count;
+  const DataSpec *sets = make_data_list(&count);
+  const char *names[64];
+  for (size_t i = 0; i < count && i < 64; i++) {
+    names[i] = sets[i].name;
+    if (!strcmp(name, names[i])) return names[i];
+  }
+  return config_nearest(name, names, count < 64 ? count : 64);
+}
+
 const char *task_data_path(Arena *arena, const char *name, Error *error) {
   if (!access(name, F_OK)) return name;
   bool generated = !strncmp(name, "diffrl/", 7) || !names_version(name);
   const char *path = generated ? task_made_path(arena, name) : d4rl_path(arena, name);
   if (path && !access(path, R_OK)) return path;
-  if (generated && !strchr(name, '.'))
+  const char *nearest = generated ? nearest_set(task_set_name(arena, name)) : NULL;
+  if (nearest && !strcmp(nearest, task_set_name(arena, name)))
     error_set(error, FAIL_INPUT, "no file %s; make it with `diffrl data make %s --out %s`", path,
-              task_set_name(arena, name), path);
+              nearest, path);
   else if (generated)
-    error_set(error, FAIL_INPUT, "no file %s", name);
+    error_set(error, FAIL_INPUT, "no file %s%s%s%s", name, nearest ? "; did you mean the set " : "",
+              nearest ? nearest : "", nearest ? "?" : "");
   else
     error_set(error, FAIL_INPUT,
               "%s is D4RL's own file and it is not here: looked at that path, in "

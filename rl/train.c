@@ -66,7 +66,7 @@ static bool save_last(Loop *l, Error *error) {
   Trainer *t = l->t;
   if (!trainer_save(t, t->run.last, l->step, l->evaluated, l->best, &l->log, error)) return false;
   int64_t every = t->shared->keep_every;
-  if (!every || l->step % every) return true;
+  if (!every || !l->step || l->step % every) return true;
   const char *path =
       arena_text(t->arena, "%s/step-%lld.safetensors", t->run.folder, (long long)l->step);
   return trainer_save(t, path, l->step, l->evaluated, l->best, &l->log, error);
@@ -84,9 +84,11 @@ static void load_log(Loop *l, const Checkpoint *c) {
   char *rest = names ? arena_text(l->t->arena, "%s", names) : NULL, *name;
   while ((name = strsep(&rest, " "))) {
     const CheckpointTensor *tensor = checkpoint_tensor(c, arena_text(c->arena, "log/%s", name));
-    if (!tensor || tensor->type != CHECKPOINT_F64) continue;
-    const double *pair = tensor->data;
     int at = l->log.scalars;
+    if (!tensor || tensor->type != CHECKPOINT_F64 || tensor->rank != 1 || tensor->shape[0] != 2 ||
+        at == LOG_MAX_SCALARS)
+      continue;
+    const double *pair = tensor->data;
     log_scalar(&l->log, name, 0);
     l->log.sum[at] = pair[0], l->log.count[at] = (int64_t)pair[1];
   }

@@ -101,6 +101,15 @@ static bool open_data(Trainer *t, const char *hash, Error *error) {
                      "%s has no array %s, which %s learns from; add it, or use "
                      "diffusion-bc",
                      path, t->data->rewards ? "terminals" : "rewards", t->algo->name);
+  if (t->data->act_dim > POLICY_MAX_ACT)
+    return error_set(error, FAIL_INPUT, "%s: actions have %d numbers a row, expected at most %d",
+                     path, t->data->act_dim, POLICY_MAX_ACT);
+  bool standard = !strcmp(t->shared->reward.s, "standard");
+  if (standard && t->data->rewards && !(t->summary.reward_std > 0))
+    return error_set(error, FAIL_INPUT,
+                     "%s: all rewards are equal, so reward=standard divides by "
+                     "0; use reward=raw",
+                     path);
   return check_dims(t, error) && check_file_env(t, error);
 }
 
@@ -214,6 +223,7 @@ static bool write_config(const Trainer *t, Error *error) {
   json_put_text(&out, "algo", t->algo->name);
   json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
   json_put_text(&out, "data", t->data ? t->data->source : NULL);
+  json_put_bool(&out, "generated", t->data && strstr(t->data->metadata, "\"diffrl/"));
   json_put_text(&out, "data_hash", t->data ? t->data->hash : NULL);
   json_put_integer(&out, "seed", (int64_t)t->seed);
   json_put_integer(&out, "steps", t->shared->steps);
@@ -247,10 +257,10 @@ static bool same_shapes(const Layout *a, const Layout *b) {
   return true;
 }
 
-/* Blocks that both policies have; at least the actor and its average. */
+/* Blocks that both policies have; a file without an average starts it at the actor. */
 static bool copy_weights(const Policy *to, const Policy *from, Error *error) {
   Params *pairs[][2] = { { to->actor, from->actor },
-                         { to->actor_ema, from->actor_ema },
+                         { to->actor_ema, from->actor_ema ? from->actor_ema : from->actor },
                          { to->critic, from->critic },
                          { to->critic_target, from->critic_target } };
   if (!to->normalizer != !from->normalizer)
@@ -387,6 +397,7 @@ bool trainer_open(Trainer *t, const TrainRequest *request, Error *error) {
 
 void trainer_close(Trainer *t) {
   if (t->run.folder) run_close(&t->run);
+  if (t->agent && t->algo->close) t->algo->close(t->agent);
   pool_free(t->pool);
   env_unload(t->env);
   dataset_close(t->data);

@@ -8,7 +8,10 @@ seed=${SEED:-0}
 episodes=${EPISODES:-20}
 rows=${ROWS:-500000}
 
-[ ! -e "$out" ] || { echo "demo: $out is there already; remove it or give OUT=another folder" >&2; exit 2; }
+if [ -e "$out" ]; then
+  echo "demo: $out is there already; remove it, or give OUT=another folder" >&2
+  exit 2
+fi
 mkdir -p "$out"
 began=$(date +%s)
 
@@ -18,6 +21,9 @@ row() { # LABEL JSON
   printf '%-44s %9.1f %8.1f %11.1f\n' "$1" "$(echo "$2" | number return_mean)" \
     "$(echo "$2" | number return_std)" "$(echo "$2" | number normalized_mean)"
 }
+train() { # ALGO FOLDER
+  "$diffrl" train "$1" --data "$data" --env hopper-v2 --preset quick --seed "$seed" --out "$2"
+}
 evaluate() { "$diffrl" eval "$@" --episodes "$episodes" --json; }
 
 echo "1. a data set: $rows steps of a half-trained hopper"
@@ -26,11 +32,11 @@ data=$out/hopper-medium.hdf5
 made=$("$diffrl" data inspect "$data" --env hopper-v2 --json)
 
 echo "2. cloning it: diffusion-bc"
-"$diffrl" train diffusion-bc --data "$data" --env hopper-v2 --preset quick --seed "$seed" --out "$out/bc"
+train diffusion-bc "$out/bc"
 
 echo "3. improving on it: diffusion-ql"
 trained=$(date +%s)
-"$diffrl" train diffusion-ql --data "$data" --env hopper-v2 --preset quick --seed "$seed" --out "$out/ql"
+train diffusion-ql "$out/ql"
 trained=$(($(date +%s) - trained))
 
 echo "4. $episodes episodes each"
@@ -42,10 +48,12 @@ echo "4. $episodes episodes each"
     "$(evaluate rl/behaviour/hopper-medium.safetensors --env hopper-v2 --act choice=mean)"
   row "diffusion-bc" "$(evaluate "$out/bc")"
   row "diffusion-ql, last, 50 candidates" "$(evaluate "$out/ql")"
-  row "diffusion-ql, last, 1 candidate" "$(evaluate "$out/ql" --act candidates=1 --act choice=sample)"
+  row "diffusion-ql, last, 1 candidate" \
+    "$(evaluate "$out/ql" --act candidates=1 --act choice=sample)"
   row "diffusion-ql, best, 50 candidates" "$(evaluate "$out/ql" --which best)"
   echo
   echo "Generated data: not comparable with published D4RL scores."
 } | tee "$out/table.txt"
 "$diffrl" report "$out/ql" "$out/bc" --out "$out/report.html"
-echo "Report: $out/report.html   ($(($(date +%s) - began)) s in all, of which diffusion-ql $trained s)"
+echo "Report: $out/report.html"
+echo "$(($(date +%s) - began)) s in all, of which diffusion-ql took $trained s"

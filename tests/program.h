@@ -33,8 +33,9 @@ typedef struct {
 
 /* settings that make a step cheap */
 #define SMALL                                                                                      \
-  " --set hidden=32 --set batch=32 --set candidates=4 --set group=16 --set lane=16"                \
-  " --set eval_episodes=2 --set log_every=25 --set save_every=20 --set eval_every=100"
+  " --set hidden=16 --set batch=32 --set group=8 --set lane=8 --set candidates=2"                  \
+  " --set diffusion_steps=3 --set eval_episodes=2 --set log_every=25 --set save_every=20 --set "   \
+  "eval_every=100"
 
 /* ---- the place ------------------------------------------------------------------------------- */
 

@@ -28,7 +28,7 @@ static void predictions_have_names(void **state) {
   assert_int_equal(denoiser_prediction("x0"), PREDICTS_X0);
 }
 
-/* ---- the MLP ------------------------------------------------------------------------------------ */
+/* ---- the MLP --------------------------------------------------------------------------------- */
 
 static double mish(double x) { return x * tanh(log1p(exp(x))); }
 

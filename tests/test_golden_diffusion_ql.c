@@ -18,11 +18,11 @@ enum { ROWS = 8, OBS = 11, ACT = 3, HIDDEN = 32, STEPS = 5, LD = 16 };
 
 #define TOLERANCE (sizeof(real) == 8 ? 1e-8 : 1e-4)
 
-/* ---- the file beside our numbers ----------------------------------------------------------------- */
+/* ---- the file beside our numbers ------------------------------------------------------------- */
 
 typedef void Visit(void *context, real *value, double golden);
 
-/* Every number of a block beside the golden one of "<prefix>/<slot>"; our "q/0/w" is "0/w" there. */
+/* Every number of a block beside that of "<prefix>/<slot>"; our "q/0/w" is "0/w" there. */
 static void each_number(const Golden *golden, const Layout *layout, const real *values,
                         const char *prefix, Visit *visit, void *context) {
   for (int s = 0; s < layout->slots; s++) {
@@ -88,7 +88,7 @@ static real *rows(const Golden *golden, const char *name, int n, int from) {
   return x;
 }
 
-/* ---- tapes whose draws are bound to the file's -------------------------------------------------------- */
+/* ---- tapes whose draws are bound to the file's ----------------------------------------------- */
 
 typedef struct {
   Graph *g;
@@ -120,7 +120,7 @@ static void seal(Tape *tape) {
   for (int i = 0; i < tape->inputs; i++) graph_bind(tape->input[i], tape->data[i]);
 }
 
-/* ---- the learner ------------------------------------------------------------------------------------- */
+/* ---- the learner ----------------------------------------------------------------------------- */
 
 typedef struct {
   Golden golden;
@@ -199,7 +199,7 @@ static void learner_close(Learner *l) { golden_close(&l->golden); }
 
 static void toss(const Learner *l, int coin) { graph_give(l->coin, (real[LD]){ (real)coin }); }
 
-/* ---- losses and gradients ------------------------------------------------------------------------------- */
+/* ---- losses and gradients -------------------------------------------------------------------- */
 
 static void time_is_embedded_alike(void **state) {
   (void)state;
@@ -291,7 +291,7 @@ static void the_actors_loss_and_gradient_agree_for_both_coins(void **state) {
   learner_close(&l);
 }
 
-/* ---- whole updates ------------------------------------------------------------------------------------------ */
+/* ---- whole updates --------------------------------------------------------------------------- */
 
 static void update_agrees(const Learner *l, const Tape *t, Params *p, double clip) {
   char prefix[64], name[80];

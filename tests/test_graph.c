@@ -1,4 +1,4 @@
-/* test_graph.c -- the promises of the tape: same bits, nothing allocated, nothing computed twice. */
+/* test_graph.c -- the tape promises: same bits, nothing allocated, nothing computed twice. */
 #include "core/ops.h"
 #include "core/tape.h"
 #include "policy/mlp.h"
@@ -338,8 +338,8 @@ static double mean_over_rows(const Net *net, int rows, int j) {
   return sum / rows;
 }
 
-/* L = m / |m|-like: with m = mean(x w) and a = mean |x w|, L = m / detach(a) has dL/dw = m' / a, and
- * m / a has m' / a - m a' / a^2.  The gradient of a row waits for the sums of all rows. */
+/* With m = mean(x w) and a = mean |x w|, m / detach(a) has the gradient m' / a, and m / a has
+ * m' / a - m a' / a^2.  The gradient of a row waits for the sums of all rows. */
 static void a_sum_in_the_gradient_is_a_second_phase(void **state) {
   (void)state;
   for (int detached = 0; detached < 2; detached++) {

@@ -181,7 +181,7 @@ static void resumed_moments_continue_with_the_same_bits(void **state) {
   arena_free(arena);
 }
 
-/* ---- PyTorch's numbers ------------------------------------------------------------------------- */
+/* ---- PyTorch's numbers ----------------------------------------------------------------------- */
 
 static const char *const critic_slots[] = {
   "0/w", "0/b", "1/w", "1/b", "2/w", "2/b", "3/w", "3/b"

@@ -1,4 +1,4 @@
-/* test_parallel.c -- every piece is done exactly once, by a worker of the pool, before the return. */
+/* test_parallel.c -- every piece is done once, by a worker of the pool, before the return. */
 #include "core/parallel.h"
 #include <stdarg.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* test_params.c -- slots in one block: padding stays zero, versions grow, files hold dense numbers. */
+/* test_params.c -- slots in one block: zero padding, growing versions, dense files. */
 #include "core/params.h"
 #include <stdarg.h>
 #include <setjmp.h>
@@ -55,6 +55,7 @@ static void initial_values_are_uniform_in_the_bound(void **state) {
   double expected = 0.25 / 3, spread = 0.25 * sqrt(4.0 / 45 / 390); /* of a mean of 390 squares */
   assert_true(fabs(squares / 390 - expected) < 4 * spread);
   assert_true(*params_at(p, TEMPERATURE) == 0);
+  assert_true(params_at(p, B)[0] != params_at(p, W)[0] / 2); /* each slot has draws of its own */
   arena_free(arena);
 }
 

@@ -57,7 +57,8 @@ static void write_config(const char *folder, int seed, const char *eta) {
   FILE *file = open_in(folder, "config.json");
   fprintf(file,
           "{\"diffrl\":\"0.1.0\",\"algo\":\"diffusion-ql\",\"env\":\"hopper-v2\","
-          "\"data\":\"x/<medium>&-v1.hdf5\",\"data_hash\":\"77ab\",\"seed\":%d,\"steps\":600,"
+          "\"generated\":true,\"data\":\"x/"
+          "<medium>&-v1.hdf5\",\"data_hash\":\"77ab\",\"seed\":%d,\"steps\":600,"
           "\"preset\":null,\"settings\":{\"batch\":256,\"eta\":%s,\"hidden\":[256,128]},"
           "\"changed\":[\"eta\"],\"versions\":{\"mujoco\":\"2.2.2\",\"kernels\":\"avx512\"},"
           "\"dataset\":{\"transitions\":1000000,\"return_mean\":1422.25,"

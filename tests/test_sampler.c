@@ -42,7 +42,7 @@ static bool near(double value, double expected, double eps) {
   return fabs(value - expected) <= eps * fmax(1, fabs(expected));
 }
 
-/* ---- tables ------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static void ddim_with_full_noise_is_ddpm(void **state) {
   (void)state;
@@ -116,10 +116,11 @@ static void bad_requests_are_explained(void **state) {
   assert_null(sampler_new(arena, &many, s, PREDICTS_EPS, &error));
   assert_non_null(strstr(error.text, "6"));
   assert_null(sampler_new(arena, &(SamplerSpec){ .method = "ddpm" }, sde, PREDICTS_EPS, &error));
+  assert_non_null(strstr(error.text, "continuous"));
   arena_free(arena);
 }
 
-/* ---- exact denoisers -------------------------------------------------------------------------------- */
+/* ---- exact denoisers ------------------------------------------------------------------------- */
 
 /* Data N(mu, c^2): E[x_0 | x_t = x] = gain x + rest. */
 static const double mu = 0.7, c = 0.5;
@@ -157,7 +158,7 @@ static Denoiser gaussian(const Schedule *s, Prediction predicts) {
   return (Denoiser){ gaussian_net, gaussian_embed, predicts, s, DIM };
 }
 
-/* ---- Gaussians through the table ---------------------------------------------------------------------- */
+/* ---- Gaussians through the table ------------------------------------------------------------- */
 
 /* x = scale x_T + shift + noise of this variance */
 typedef struct {
@@ -219,7 +220,7 @@ static void variances_converge_with_the_solvers_order(void **state) {
   }
 }
 
-/* ---- the executor ------------------------------------------------------------------------------------- */
+/* ---- the executor ---------------------------------------------------------------------------- */
 
 /* a recorded chain whose noises are all bound to numbers of ours */
 typedef struct {

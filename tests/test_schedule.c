@@ -20,7 +20,7 @@ static bool near(double value, double expected, double relative) {
   return fabs(value - expected) <= relative * fabs(expected);
 }
 
-/* ---- golden numbers ---------------------------------------------------------------------------- */
+/* ---- golden numbers -------------------------------------------------------------------------- */
 
 static void discrete_schedules_are_exact(void **state) {
   (void)state;
@@ -67,7 +67,7 @@ static void the_sde_is_exact(void **state) {
   golden_close(&golden);
 }
 
-/* ---- what every listed schedule obeys ------------------------------------------------------------ */
+/* ---- what every listed schedule obeys -------------------------------------------------------- */
 
 /* times from early to late, away from the ends */
 static double sample_time(const Schedule *s, int i, int count) {
@@ -171,7 +171,7 @@ static void posteriors_compose_to_the_marginals(void **state) {
   arena_free(arena);
 }
 
-/* ---- on the tape, and by name ------------------------------------------------------------------------ */
+/* ---- on the tape, and by name ---------------------------------------------------------------- */
 
 static void marginals_are_columns_of_a_table(void **state) {
   (void)state;
