@@ -90,11 +90,11 @@ check_includes() {
   door jpeglib rl/reward_jpeg.c
   door cmocka.h tests/
   door argp.h cli/
-  no_door assert.h complex.h ctype.h errno.h fenv.h float.h inttypes.h iso646.h limits.h locale.h malloc.h \
-    math.h setjmp.h signal.h std string.h tgmath.h threads.h time.h wchar.h wctype.h \
-    dirent.h dlfcn.h fcntl.h fnmatch.h getopt.h glob.h libgen.h poll.h pthread.h pwd.h sched.h \
-    semaphore.h spawn.h strings.h sys/ termios.h unistd.h linux/ \
-    cpuid.h immintrin.h xmmintrin.h emmintrin.h pmmintrin.h sanitizer/
+  no_door assert.h complex.h ctype.h errno.h fenv.h float.h inttypes.h iso646.h limits.h \
+    locale.h malloc.h math.h setjmp.h signal.h std string.h tgmath.h threads.h time.h wchar.h \
+    wctype.h dirent.h dlfcn.h fcntl.h fnmatch.h getopt.h glob.h libgen.h poll.h pthread.h pwd.h \
+    sched.h semaphore.h spawn.h strings.h sys/ termios.h unistd.h linux/ cpuid.h immintrin.h \
+    xmmintrin.h emmintrin.h pmmintrin.h sanitizer/
 }
 
 # --- names and lengths ----------------------------------------------------------------------------
