@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -22,7 +23,8 @@ enum { ALIGN = 64, MAX_CHUNKS = 48 };
 struct Arena {
   unsigned char *chunk[MAX_CHUNKS]; /* sizes double, so 48 chunks outlast any memory */
   size_t size[MAX_CHUNKS];
-  size_t current, used; /* chunk in use, bytes used in it */
+  size_t touched[MAX_CHUNKS]; /* beyond it a chunk is as the system gave it: zero */
+  size_t current, used;       /* chunk in use, bytes used in it */
   size_t total;
 };
 
@@ -30,9 +32,9 @@ static void add_chunk(Arena *arena, size_t index, size_t bytes) {
   CHECK(index < MAX_CHUNKS, "arena: too many chunks");
   size_t size = index ? 2 * arena->size[index - 1] : FIRST_CHUNK;
   if (size < bytes) size = (bytes + 4095) / 4096 * 4096;
-  CHECK(posix_memalign((void **)&arena->chunk[index], 4096, size) == 0, "out of memory: %zu bytes",
-        size);
-  arena->size[index] = size;
+  void *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(chunk != MAP_FAILED, "out of memory: %zu bytes", size);
+  arena->chunk[index] = chunk, arena->size[index] = size;
   ASAN_POISON_MEMORY_REGION(arena->chunk[index], size);
 }
 
@@ -47,9 +49,17 @@ void arena_free(Arena *arena) {
   if (!arena) return;
   for (size_t i = 0; i < MAX_CHUNKS && arena->chunk[i]; i++) {
     ASAN_UNPOISON_MEMORY_REGION(arena->chunk[i], arena->size[i]);
-    free(arena->chunk[i]);
+    munmap(arena->chunk[i], arena->size[i]);
   }
   free(arena);
+}
+
+/* only what was handed out before needs it: pages that nobody uses are never touched */
+static void clear(Arena *arena, size_t from, size_t bytes) {
+  size_t *touched = &arena->touched[arena->current], end = from + bytes;
+  size_t dirty = *touched > from ? *touched - from : 0;
+  memset(arena->chunk[arena->current] + from, 0, dirty < bytes ? dirty : bytes);
+  if (end > *touched) *touched = end;
 }
 
 void *arena_alloc(Arena *arena, size_t bytes) {
@@ -62,7 +72,8 @@ void *arena_alloc(Arena *arena, size_t bytes) {
   unsigned char *block = arena->chunk[arena->current] + arena->used;
   arena->used += need, arena->total += bytes;
   ASAN_UNPOISON_MEMORY_REGION(block, bytes);
-  return memset(block, 0, bytes);
+  clear(arena, arena->used - need, bytes);
+  return block;
 }
 
 char *arena_text(Arena *arena, const char *format, ...) {

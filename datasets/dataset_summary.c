@@ -51,12 +51,29 @@ static void summarise_episodes(const Dataset *data, DatasetSummary *s) {
   s->length_min = (int64_t)lengths.low, s->length_max = (int64_t)lengths.high;
 }
 
+/* Mean, spread and range of many numbers: plain passes, since every run makes them. */
+typedef struct {
+  double mean, std, low, high;
+} Range;
+
+static Range range_of(const float *x, int64_t count) {
+  if (!x || count < 1) return (Range){ NAN, NAN, NAN, NAN };
+  float low = x[0], high = x[0];
+  double sum[8] = { 0 }, squares = 0;
+  for (int64_t i = 0; i < count; i++) {
+    low = x[i] < low ? x[i] : low, high = x[i] > high ? x[i] : high;
+    sum[i % 8] += (double)x[i];
+  }
+  double mean = 0;
+  for (int i = 0; i < 8; i++) mean += sum[i] / (double)count;
+  for (int64_t i = 0; i < count; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+  return (Range){ mean, count > 1 ? sqrt(squares / (double)(count - 1)) : 0, (double)low,
+                  (double)high };
+}
+
 void dataset_summary(const Dataset *data, DatasetSummary *summary) {
-  Moments reward = { 0 }, action = { 0 };
-  for (int64_t i = 0; data->rewards && i < data->rows; i++)
-    moments_add(&reward, (double)data->rewards[i]);
-  for (int64_t i = 0; i < data->rows * data->act_dim; i++)
-    moments_add(&action, (double)data->actions[i]);
+  Range reward = range_of(data->rewards, data->rows);
+  Range action = range_of(data->actions, data->rows * data->act_dim);
   *summary = (DatasetSummary){
     .rows = data->rows,
     .transitions = data->transitions,
@@ -68,10 +85,10 @@ void dataset_summary(const Dataset *data, DatasetSummary *summary) {
     .has_rewards = data->rewards,
     .has_terminals = data->terminals,
     .has_next = data->next_observations,
-    .reward_mean = data->rewards ? reward.mean : NAN,
-    .reward_std = data->rewards ? moments_std(&reward) : NAN,
-    .reward_min = data->rewards ? reward.low : NAN,
-    .reward_max = data->rewards ? reward.high : NAN,
+    .reward_mean = reward.mean,
+    .reward_std = reward.std,
+    .reward_min = reward.low,
+    .reward_max = reward.high,
     .action_low = action.low,
     .action_high = action.high,
   };

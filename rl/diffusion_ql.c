@@ -17,7 +17,7 @@
   F(INT, diffusion_steps, 5, 1, 1000, "T: steps of the chain")                                     \
   F(FLOAT, actor_rate, 3e-4, 1e-8, 1, "learning rate of the policy")                               \
   F(FLOAT, critic_rate, 3e-4, 1e-8, 1, "learning rate of the critics")                             \
-  F(FLOAT, eta, 1.0, 0, 1e3, "weight of the Q term")                                               \
+  F(FLOAT, eta, 1.0, 0, 1e3, "weight of the Q term; 0: clone, and let the critics choose")         \
   F(INT, eta_from, 0, 0, NULL, "first step with the Q term; before it the actor only clones")      \
   F(FLOAT, clip, 9.0, 0, 1e6, "largest gradient norm of actor and critics; 0: none")               \
   F(BOOL, max_q_backup, false, NULL, NULL, "targets by the best of 10 actions, per critic")        \
@@ -47,6 +47,7 @@ typedef struct {
   Objective critic, actor, clone; /* clone: the actor without its Q term */
   CriticObjective critic_terms;
   ActorObjective actor_terms;
+  Optim *actor_optim;
   Ema average;
   Batch *batch;
   HeldOut *held;
@@ -115,6 +116,11 @@ static void seal(Objective *o, const BatchT *in, const Batch *batch, Optim *opti
   o->optim = optim, o->pool = pool;
 }
 
+/* does this step's actor climb Q? */
+static bool climbs(const DiffusionQlConfig *cfg, int64_t step) {
+  return cfg->eta > 0 && step >= cfg->eta_from;
+}
+
 static void build(DiffusionQl *m, const Sampler *sampler) {
   const Policy *p = m->agent.policy;
   const TrainConfig *shared = m->setup->config;
@@ -125,11 +131,14 @@ static void build(DiffusionQl *m, const Sampler *sampler) {
   Pool *pool = m->setup->pool;
   build_critic(m, &spec);
   seal(&m->critic, &m->critic_terms.in, m->batch, optim_new(arena, p->critic, &critic), pool);
-  build_actor(m, &spec);
-  seal(&m->actor, &m->actor_terms.in, m->batch, optim_new(arena, p->actor, &actor), pool);
-  if (!m->cfg->eta_from) return;
+  m->actor_optim = optim_new(arena, p->actor, &actor); /* one optimiser, two losses */
+  if (climbs(m->cfg, INT64_MAX)) {
+    build_actor(m, &spec);
+    seal(&m->actor, &m->actor_terms.in, m->batch, m->actor_optim, pool);
+  }
+  if (climbs(m->cfg, 0)) return;
   BatchT in = build_clone(m, &spec);
-  seal(&m->clone, &in, m->batch, m->actor.optim, pool); /* one optimiser, two losses */
+  seal(&m->clone, &in, m->batch, m->actor_optim, pool);
 }
 
 static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, Error *error) {
@@ -175,14 +184,14 @@ static void report(const DiffusionQl *m, bool with_q, Log *log) {
   log_scalar(log, "q/mean", graph_scalar(m->critic_terms.q_mean));
   log_scalar(log, "q/target_mean", graph_scalar(m->critic_terms.target_mean));
   log_scalar(log, "grad_norm/critic", m->critic.optim->grad_norm);
-  log_scalar(log, "grad_norm/actor", m->actor.optim->grad_norm);
-  log_scalar(log, "lr/actor", optim_rate(&m->actor.optim->spec, m->actor.optim->step - 1));
+  log_scalar(log, "grad_norm/actor", m->actor_optim->grad_norm);
+  log_scalar(log, "lr/actor", optim_rate(&m->actor_optim->spec, m->actor_optim->step - 1));
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionQl *m = (DiffusionQl *)agent;
   Policy *p = agent->policy;
-  bool with_q = step >= m->cfg->eta_from;
+  bool with_q = climbs(m->cfg, step);
   data_draw(m->setup->drawer, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   if (!objective_step(with_q ? &m->actor : &m->clone, m->batch->rows, (uint64_t)step)) return false;
@@ -204,7 +213,7 @@ static bool save(const Agent *agent, Checkpoint *c, Error *error) {
   (void)error;
   params_save(p->actor, c), params_save(p->actor_ema, c);
   params_save(p->critic, c), params_save(p->critic_target, c);
-  optim_save(m->actor.optim, c), optim_save(m->critic.optim, c);
+  optim_save(m->actor_optim, c), optim_save(m->critic.optim, c);
   return true;
 }
 
@@ -213,7 +222,7 @@ static bool load(Agent *agent, const Checkpoint *c, Error *error) {
   Policy *p = agent->policy;
   return params_load(p->actor, c, error) && params_load(p->actor_ema, c, error) &&
          params_load(p->critic, c, error) && params_load(p->critic_target, c, error) &&
-         optim_load(m->actor.optim, c, error) && optim_load(m->critic.optim, c, error);
+         optim_load(m->actor_optim, c, error) && optim_load(m->critic.optim, c, error);
 }
 
 const AlgoDef algo_diffusion_ql = {

@@ -31,9 +31,9 @@ static const Preset presets[] = {
   DQL("kitchen-complete-v0", "steps=250000 eta=0.005 clip=9"),
   DQL("kitchen-partial-v0", "steps=1000000 eta=0.005 clip=10"),
   DQL("kitchen-mixed-v0", "steps=1000000 eta=0.005 clip=10"),
-  { "diffusion-ql", "quick", "steps=60000 hidden=128 eta_from=10000 tau=0.01 "
-    "schedule_rate=cosine eval_every=10000", QUICK },
-  { "diffusion-bc", "quick", "steps=20000 hidden=128 schedule_rate=cosine eval_every=10000",
+  { "diffusion-ql", "quick", "steps=40000 hidden=128 eta=0 critic_rate=1e-3 tau=0.01 "
+    "schedule_rate=cosine eval_every=5000", QUICK },
+  { "diffusion-bc", "quick", "steps=40000 hidden=128 schedule_rate=cosine eval_every=10000",
     QUICK },
 };
 /* clang-format on */

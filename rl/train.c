@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* what the loop carries from step to step, all of it in the checkpoint */
 typedef struct {
@@ -94,8 +95,15 @@ static void load_log(Loop *l, const Checkpoint *c) {
   }
 }
 
+/* Killed before the first checkpoint: a run starts again, since its start is its seed. */
+static bool never_saved(const Trainer *t) {
+  return access(t->run.last, F_OK) && access(t->run.best, F_OK);
+}
+
 static bool load_last(Loop *l, Error *error) {
   Trainer *t = l->t;
+  if (never_saved(t))
+    return log_rewind(t->run.metrics, 0, error) && log_rewind(t->run.eval, -1, error);
   Arena *arena = arena_new();
   Checkpoint c;
   checkpoint_init(&c, arena);
@@ -234,7 +242,8 @@ static bool train_loop(Loop *l, Error *error) {
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   Loop *l = arena_alloc(t->arena, sizeof *l);
   *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY, .last = NAN };
-  bool ready = t->request->resume ? load_last(l, error) : save_last(l, error);
+  /* a start from other weights is not in the seed, so it is saved */
+  bool ready = t->request->resume ? load_last(l, error) : !t->request->init || save_last(l, error);
   if (!ready) return false;
   unsigned denormals = denormals_off();
   l->start = l->mark = now(), l->start_step = l->mark_step = l->step;
