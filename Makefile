@@ -15,6 +15,7 @@ ALL_CFLAGS += -O1 -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-po
 ALL_LDFLAGS += -fsanitize=$(SAN)
 endif
 
+comma := ,
 # dependencies: Debian's packages, or <NAME>_DIR=folder with include/ and lib/
 OPENBLAS_CFLAGS := $(if $(OPENBLAS_DIR),-I$(OPENBLAS_DIR)/include,$(shell pkg-config --cflags openblas 2>/dev/null))
 OPENBLAS_LIBS := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR)/lib -Wl$(comma)-rpath$(comma)$(OPENBLAS_DIR)/lib -lopenblas,$(shell pkg-config --libs openblas 2>/dev/null || echo -lopenblas))
@@ -26,7 +27,6 @@ MUJOCO_CFLAGS := $(if $(MUJOCO_DIR),-I$(MUJOCO_DIR)/include)
 MUJOCO_SO := $(if $(MUJOCO_DIR),$(firstword $(wildcard $(MUJOCO_DIR)/lib/libmujoco.so* $(MUJOCO_DIR)/libmujoco.so*)))
 MUJOCO_LIBS := $(if $(MUJOCO_SO),$(MUJOCO_SO) -Wl$(comma)-rpath$(comma)$(abspath $(dir $(MUJOCO_SO))),-lmujoco)
 RANDOM123_CFLAGS := $(if $(RANDOM123_DIR),-I$(RANDOM123_DIR)/include)
-comma := ,
 PREFIX ?= /usr/local
 
 FLOORS := core datasets envs diffusion policy rl

@@ -29,15 +29,36 @@ void graph_give(Tensor *given, const real *values) {
   memcpy(given->data, values, (size_t)(given->k * given->ld) * sizeof *values);
 }
 
+static void run_pieces(Graph *g, PoolTask *task, void *context, int pieces) {
+  if (g->spec.pool)
+    pool_run(g->spec.pool, task, context, pieces);
+  else
+    for (int piece = 0; piece < pieces; piece++) task(context, piece, 0);
+}
+
+static bool is_stale(const Graph *g, const Tensor *t) {
+  return g->fresh || (t->reads & g->changed);
+}
+
+/* once-nodes that read Params alone (packed weights) do not wait for each other */
+static void run_leaf(void *context, int piece, int worker) {
+  (void)worker;
+  const Graph *g = context;
+  const Tensor *t = g->once[piece];
+  if (!t->in[0] && is_stale(g, t)) t->op->run(&(Lane){ .g = g, .rows = 1 }, t);
+}
+
 static void run_once(Graph *g) {
-  uint32_t changed = 1u << READS_ALWAYS;
+  g->changed = 1u << READS_ALWAYS;
   for (int i = 0; i < g->n_params; i++) {
-    if (g->fresh || g->params[i]->version != g->seen[i]) changed |= 1u << i;
+    if (g->params[i]->version != g->seen[i]) g->changed |= 1u << i;
     g->seen[i] = g->params[i]->version;
   }
-  Lane lane = { .g = g, .rows = 1 };
-  for (int i = 0; i < g->n_once; i++)
-    if (g->fresh || (g->once[i]->reads & changed)) g->once[i]->op->run(&lane, g->once[i]);
+  run_pieces(g, run_leaf, g, g->n_once);
+  for (int i = 0; i < g->n_once; i++) {
+    const Tensor *t = g->once[i];
+    if (t->in[0] && is_stale(g, t)) t->op->run(&(Lane){ .g = g, .rows = 1 }, t);
+  }
   g->fresh = false;
 }
 
@@ -78,13 +99,6 @@ static void add_blocks(void *context, int piece, int worker) {
       real *into = tree->g->blocks + (size_t)a * tree->g->sum_size + from;
       kernels->add(into, into + (size_t)stride * tree->g->sum_size, into, (int)(to - from));
     }
-}
-
-static void run_pieces(Graph *g, PoolTask *task, void *context, int pieces) {
-  if (g->spec.pool)
-    pool_run(g->spec.pool, task, context, pieces);
-  else
-    for (int piece = 0; piece < pieces; piece++) task(context, piece, 0);
 }
 
 static void add_up(Graph *g, size_t from, size_t to, int groups) {

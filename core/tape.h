@@ -42,7 +42,8 @@ struct Graph {
   uint64_t step;
   const uint32_t *row_ids;
   int phase;
-  bool fresh; /* every once-node is to be computed: the first run */
+  uint32_t changed; /* bits of Tensor.reads that are stale in this run */
+  bool fresh;       /* every once-node is to be computed: the first run */
 };
 
 void tape_plan(Graph *g); /* plan.c: liveness, phases, memory */
