@@ -38,6 +38,8 @@ LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(MUJOCO_LIBS) -lm
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
 all: $(B)/diffrl $(B)/diffrl-hdf5
+# what acting needs, without OpenBLAS; its public header comes with a later release
+lib: $(B)/libdiffrl.a
 
 $(B)/core/kernels_avx512.o: ALL_CFLAGS += -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
 $(B)/core/kernels_avx2.o: ALL_CFLAGS += -mavx2 -mfma
@@ -58,6 +60,10 @@ $(B)/diffrl: $(CLI_SRC:%.c=$(B)/%.o) $(OBJ)
 HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/episodes.o datasets/murmur.o core/json.o core/error.o)
 $(B)/diffrl-hdf5: $(HELPER_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
+LIB_OBJ := $(filter-out $(B)/core/kernels_blas.o,$(filter $(B)/core/% $(B)/diffusion/% $(B)/policy/%,$(OBJ)))
+$(B)/libdiffrl.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
 # the door to OpenBLAS is a weak reference, so it is named: an archive alone would leave it out
 $(B)/libdiffrl-all.a: $(OBJ)
 	@rm -f $@
@@ -96,6 +102,6 @@ install: all
 	install -m 755 $(B)/diffrl-hdf5 $(DESTDIR)$(PREFIX)/libexec/diffrl/diffrl-hdf5
 clean:
 	rm -rf build
-.PHONY: all setup lint format test run-tests demo bench install clean
+.PHONY: all lib setup lint format test run-tests demo bench install clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

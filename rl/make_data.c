@@ -23,7 +23,7 @@ static const DataSpec specs[] = {
     { "hopper-medium" },
     1000000,
     "SAC stopped at a third of the expert's return" },
-  { "hopper-expert", "hopper-v2", { "hopper-expert" }, 1000000, "SAC trained to the end" },
+  { "hopper-expert", "hopper-v2", { "hopper-expert" }, 1000000, "SAC at a normalised return of 90 or more" },
   { "hopper-medium-expert",
     "hopper-v2",
     { "hopper-medium", "hopper-expert" },

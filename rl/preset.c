@@ -31,8 +31,8 @@ static const Preset presets[] = {
   DQL("kitchen-complete-v0", "steps=250000 eta=0.005 clip=9"),
   DQL("kitchen-partial-v0", "steps=1000000 eta=0.005 clip=10"),
   DQL("kitchen-mixed-v0", "steps=1000000 eta=0.005 clip=10"),
-  { "diffusion-ql", "quick", "steps=40000 hidden=128 eta=0 critic_rate=1e-3 tau=0.01 "
-    "schedule_rate=cosine eval_every=5000", QUICK },
+  { "diffusion-ql", "quick", "steps=40000 hidden=128 eta=0.3 eta_from=20000 gamma=0.997 "
+    "critic_rate=1e-3 tau=0.01 schedule_rate=cosine eval_every=5000", QUICK },
   { "diffusion-bc", "quick", "steps=40000 hidden=128 schedule_rate=cosine eval_every=10000",
     QUICK },
 };

@@ -24,7 +24,9 @@ row() { # LABEL JSON
 train() { # ALGO FOLDER
   "$diffrl" train "$1" --data "$data" --env hopper-v2 --preset quick --seed "$seed" --out "$2"
 }
-evaluate() { "$diffrl" eval "$@" --episodes "$episodes" --json; }
+evaluate() {
+  "$diffrl" eval "$@" --episodes "$episodes" --json 2>>"$out/eval.log" || tail -n 1 "$out/eval.log" >&2
+}
 
 echo "1. a data set: $rows steps of a half-trained hopper"
 data=$out/hopper-medium.hdf5
@@ -54,6 +56,6 @@ echo "4. $episodes episodes each"
   echo
   echo "Generated data: not comparable with published D4RL scores."
 } | tee "$out/table.txt"
-"$diffrl" report "$out/ql" "$out/bc" --out "$out/report.html"
+"$diffrl" report "$out/ql" "$out/bc" --out "$out/report.html" >/dev/null
 echo "Report: $out/report.html"
 echo "$(($(date +%s) - began)) s in all, of which diffusion-ql took $trained s"
