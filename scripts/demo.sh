@@ -25,7 +25,8 @@ train() { # ALGO FOLDER
   "$diffrl" train "$1" --data "$data" --env hopper-v2 --preset quick --seed "$seed" --out "$2"
 }
 evaluate() {
-  "$diffrl" eval "$@" --episodes "$episodes" --json 2>>"$out/eval.log" || tail -n 1 "$out/eval.log" >&2
+  "$diffrl" eval "$@" --episodes "$episodes" --json 2>>"$out/eval.log" ||
+    tail -n 1 "$out/eval.log" >&2
 }
 
 echo "1. a data set: $rows steps of a half-trained hopper"

@@ -1,0 +1,113 @@
+/* test_learning.c -- what is learned, where the right answer is known: a bandit with four modes.
+ *
+ * The data choose each mode a quarter of the time.  Cloning must keep all four; Diffusion-QL must
+ * move its samples, and its choice among candidates, to the one that pays best. */
+#include "rl/train.h"
+#include "tests/program.h"
+
+enum { ROWS = 4000, SAMPLES = 2000 };
+
+/* actions around the corners (+-0.8, +-0.8), reward from the environment */
+static void make_bandit(const char *path) {
+  Error error;
+  EnvModel *model = env_load(env_find("bandit-v0"), &error);
+  Env *env = env_create(model, &error);
+  DatasetWriter *writer = dataset_writer_open(path, 1, 2, 0, 0, &error);
+  assert_true(env && writer);
+  Rng rng = rng_stream(1, "corners");
+  for (uint64_t e = 0; e < ROWS; e++) {
+    float obs[1], next[1], act[2];
+    env_reset(env, 1, e, obs);
+    for (uint32_t j = 0; j < 2; j++) {
+      double corner = rng_uniform(rng, e, j, 0) < 0.5 ? -0.8 : 0.8;
+      act[j] = (float)fmin(fmax(corner + 0.1 * rng_normal(rng, e, j, 1), -1), 1);
+    }
+    EnvStep step = env_step(env, act, next);
+    DatasetStep row = { obs, act, next, step.reward, true, false, NAN, NULL, NULL };
+    assert_true(dataset_writer_add(writer, &row, &error));
+  }
+  assert_true(dataset_writer_close(writer, "{\"env\": \"bandit-v0\"}", &error));
+  env_free(env);
+  env_unload(model);
+}
+
+typedef struct {
+  double best, others; /* shares of samples within 0.4 of the best corner, of the other three */
+} Shares;
+
+static Shares shares_of(const Policy *policy) {
+  Arena *arena = arena_new();
+  Error error;
+  Actor *actor = actor_new(arena, policy, SAMPLES, 7, NULL, kernels_find("own", &error), &error);
+  assert_non_null(actor);
+  float *obs = arena_array(arena, float, SAMPLES), *act = arena_array(arena, float, 2 * SAMPLES);
+  for (int i = 0; i < SAMPLES; i++) obs[i] = 1;
+  actor_act(actor, obs, SAMPLES, 0, NULL, act, NULL);
+  Shares s = { 0 };
+  for (int i = 0; i < SAMPLES; i++) {
+    double x = fabs((double)act[2 * i]) - 0.8, y = fabs((double)act[2 * i + 1]) - 0.8;
+    if (x * x + y * y > 0.16) continue;
+    bool best = act[2 * i] > 0 && act[2 * i + 1] > 0;
+    *(best ? &s.best : &s.others) += 1.0 / SAMPLES;
+  }
+  arena_free(arena);
+  return s;
+}
+
+/* train and look at one sample a state, and (chosen) at the act record as trained */
+static Shares train(const char *algo, const char *out, const char *const *set, int sets,
+                    Shares *chosen) {
+  TrainRequest request = {
+    .algo = algo, .data = "bandit.hdf5", .env = "bandit-v0", .out = out, .sets = sets, .threads = 1
+  };
+  for (int i = 0; i < sets; i++) request.set[i] = set[i];
+  Error error = { 0 };
+  Trainer trainer;
+  TrainOutcome outcome;
+  if (!trainer_open(&trainer, &request, &error)) fail_msg("%s", error.text);
+  if (!train_run(&trainer, &outcome, &error)) fail_msg("%s", error.text);
+  Policy *policy = trainer.agent->policy;
+  if (chosen) *chosen = shares_of(policy);
+  policy->act.candidates = 1;
+  strcpy(policy->act.choice.s, "sample");
+  Shares single = shares_of(policy);
+  trainer_close(&trainer);
+  return single;
+}
+
+#define SMALL_NET                                                                                  \
+  "hidden=64", "batch=64", "group=64", "lane=64", "actor_rate=1e-3", "eval_every=0",               \
+      "eval_episodes=1"
+
+static void cloning_keeps_every_mode(void **state) {
+  (void)state;
+  static const char *const set[] = { SMALL_NET, "steps=4000", "diffusion_steps=20" };
+  Shares s = train("diffusion-bc", "bc", set, sizeof set / sizeof *set, NULL);
+  print_message("diffusion-bc: best %.2f, others %.2f\n", s.best, s.others);
+  assert_true(s.best > 0.17 && s.best < 0.33);
+  assert_true(s.best + s.others > 0.9);
+}
+
+static void diffusion_ql_finds_the_best_mode(void **state) {
+  (void)state;
+  static const char *const set[] = { SMALL_NET, "steps=4000", "critic_rate=1e-3", "candidates=16" };
+  Shares chosen, s = train("diffusion-ql", "ql", set, sizeof set / sizeof *set, &chosen);
+  print_message("diffusion-ql: 1 candidate best %.2f, others %.2f; 16 candidates best %.2f\n",
+                s.best, s.others, chosen.best);
+  assert_true(s.best > 0.8);
+  assert_true(s.others < 0.1);
+}
+
+static int enter(void **state) {
+  if (program_enter(state)) return -1;
+  make_bandit("bandit.hdf5");
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(cloning_keeps_every_mode),
+    cmocka_unit_test(diffusion_ql_finds_the_best_mode),
+  };
+  return cmocka_run_group_tests(tests, enter, program_leave);
+}
