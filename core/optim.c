@@ -65,13 +65,6 @@ static void update_chunk(void *context, int piece, int worker) {
                    o->params->values + from, chunk_size(u, piece));
 }
 
-static void run_pieces(Pool *pool, PoolTask *task, void *context, int pieces) {
-  if (pool)
-    pool_run(pool, task, context, pieces);
-  else
-    for (int i = 0; i < pieces; i++) task(context, i, 0);
-}
-
 static AdamStep adam_step(const Optim *o) {
   const OptimSpec *s = &o->spec;
   double rate = optim_rate(s, o->step), t = (double)(o->step + 1);
@@ -90,14 +83,14 @@ bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool
   Update u = { .optim = optim, .gradient = gradient, .kernels = kernels };
   int chunks = (int)((optim->params->layout->size + CHUNK - 1) / CHUNK);
   unsigned state = denormals_off(); /* as in the workers */
-  run_pieces(pool, add_squares, &u, chunks);
+  pool_run(pool, add_squares, &u, chunks);
   double squares = 0;
   for (int i = 0; i < chunks; i++) squares += u.squares[i];
   optim->grad_norm = sqrt(squares);
   bool finite = isfinite(optim->grad_norm);
   if (finite) {
     u.adam = adam_step(optim);
-    run_pieces(pool, update_chunk, &u, chunks);
+    pool_run(pool, update_chunk, &u, chunks);
     optim->step++;
     params_touch(optim->params);
   }

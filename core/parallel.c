@@ -88,7 +88,7 @@ static void announce(Pool *pool) {
 }
 
 void pool_run(Pool *pool, PoolTask *task, void *context, int pieces) {
-  if (pool->threads == 1 || pieces == 1) {
+  if (!pool || pool->threads == 1 || pieces == 1) {
     for (int piece = 0; piece < pieces; piece++) task(context, piece, 0);
     return;
   }

@@ -13,7 +13,8 @@ Pool *pool_new(int threads);
 void pool_free(Pool *pool); /* pool may be NULL */
 int pool_threads(const Pool *pool);
 
-/* Call task(context, piece, worker) for piece = 0 .. pieces - 1 and wait for all. */
+/* Call task(context, piece, worker) for piece = 0 .. pieces - 1 and wait for all.  pool NULL: in
+ * the calling thread. */
 void pool_run(Pool *pool, PoolTask *task, void *context, int pieces);
 
 /* CPUs this process may use (affinity mask and cgroup quota). */

@@ -29,13 +29,6 @@ void graph_give(Tensor *given, const real *values) {
   memcpy(given->data, values, (size_t)(given->k * given->ld) * sizeof *values);
 }
 
-static void run_pieces(Graph *g, PoolTask *task, void *context, int pieces) {
-  if (g->spec.pool)
-    pool_run(g->spec.pool, task, context, pieces);
-  else
-    for (int piece = 0; piece < pieces; piece++) task(context, piece, 0);
-}
-
 static bool is_stale(const Graph *g, const Tensor *t) {
   return g->fresh || (t->reads & g->changed);
 }
@@ -54,7 +47,7 @@ static void run_once(Graph *g) {
     if (g->params[i]->version != g->seen[i]) g->changed |= 1u << i;
     g->seen[i] = g->params[i]->version;
   }
-  run_pieces(g, run_leaf, g, g->n_once);
+  pool_run(g->spec.pool, run_leaf, g, g->n_once);
   for (int i = 0; i < g->n_once; i++) {
     const Tensor *t = g->once[i];
     if (t->in[0] && is_stale(g, t)) t->op->run(&(Lane){ .g = g, .rows = 1 }, t);
@@ -104,7 +97,7 @@ static void add_blocks(void *context, int piece, int worker) {
 static void add_up(Graph *g, size_t from, size_t to, int groups) {
   if (from >= to || groups < 2) return;
   Tree tree = { g, from, to, 16384, groups };
-  run_pieces(g, add_blocks, &tree, (int)((to - from + tree.chunk - 1) / tree.chunk));
+  pool_run(g->spec.pool, add_blocks, &tree, (int)((to - from + tree.chunk - 1) / tree.chunk));
 }
 
 static void run_after(Graph *g, int phase, bool slots) {
@@ -123,7 +116,7 @@ void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids) {
   int groups = (rows + g->spec.group - 1) / g->spec.group;
   run_once(g);
   for (g->phase = 0; g->phase < g->phases; g->phase++) {
-    run_pieces(g, run_group, g, groups);
+    pool_run(g->spec.pool, run_group, g, groups);
     add_up(g, g->sum_from[g->phase], g->sum_from[g->phase + 1], groups);
     run_after(g, g->phase, false);
   }

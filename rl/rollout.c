@@ -31,14 +31,6 @@ static void step_piece(void *context, int piece, int worker) {
   w->last[piece] = env_step(env, w->act + piece * w->act_dim, w->next + piece * w->obs_dim);
 }
 
-static void run_pieces(const Wave *w, PoolTask *task, int pieces) {
-  void *context = (void *)(uintptr_t)w;
-  if (w->spec->pool)
-    pool_run(w->spec->pool, task, context, pieces);
-  else
-    for (int i = 0; i < pieces; i++) task(context, i, 0);
-}
-
 static void visit(const Wave *w, int i) {
   ptrdiff_t q = (ptrdiff_t)i * ROLLOUT_MAX_Q;
   RolloutStep step = { .episode = (int)w->id[i],
@@ -68,11 +60,11 @@ static void account(Wave *w) {
 static bool run_wave(Wave *w, Actor *actor, int first, int episodes) {
   w->live = episodes;
   for (int i = 0; i < episodes; i++) w->slot[i] = i, w->id[i] = (uint32_t)(first + i);
-  run_pieces(w, reset_piece, w->live);
+  pool_run(w->spec->pool, reset_piece, w, w->live);
   for (uint64_t t = 0; w->live; t++) {
     if (w->spec->stop && w->spec->stop()) return false;
     actor_act(actor, w->obs, w->live, t, w->id, w->act, w->log_prob);
-    run_pieces(w, step_piece, w->live);
+    pool_run(w->spec->pool, step_piece, w, w->live);
     account(w);
   }
   return true;
