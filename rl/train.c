@@ -216,9 +216,11 @@ static bool one_step(Loop *l, Error *error) {
   if (t->algo->collect && !t->algo->collect(t->agent, l->step, error)) return false;
   if (!t->algo->update(t->agent, l->step, &l->log))
     return error_set(error, FAIL_DIVERGED,
-                     "the gradient is no longer finite at step %lld; the "
-                     "last good state is %s (try a smaller learning rate, or clip)",
-                     (long long)l->step, t->run.last);
+                     "the gradient is no longer finite at step %lld; %s%s (try a smaller learning "
+                     "rate, or clip)",
+                     (long long)l->step,
+                     never_saved(t) ? "nothing was saved yet" : "the last good state is ",
+                     never_saved(t) ? "" : t->run.last);
   l->step++;
   return true;
 }

@@ -195,8 +195,15 @@ static void test_numbers_that_diverge_end_with_4(void **state) {
   file_make_data("huge.hdf5", "point-v0", 3, 1e30f, "{}");
   program_run(&o,
               "train diffusion-ql --data huge.hdf5 --env point-v0" SMALL " --steps 100 --out h");
-  program_expect(&o, 4, "no longer finite");
-  program_run(&o, "eval h --episodes 1");
+  program_expect(&o, 4, "no longer finite at step 0; nothing was saved yet");
+  /* what was saved before stands: here the weights it started from */
+  program_run(&o,
+              "train diffusion-ql --data point.hdf5 --env point-v0" SMALL " --steps 20 --out fine");
+  program_expect(&o, 0, "run=fine");
+  program_run(&o, "train diffusion-ql --data huge.hdf5 --env point-v0" SMALL
+                  " --steps 100 --init fine --out late");
+  program_expect(&o, 4, "the last good state is late/last.safetensors");
+  program_run(&o, "eval late --episodes 1");
   program_expect(&o, 0, "return");
 }
 
