@@ -7,9 +7,9 @@
 
 const char *const *bench_list(size_t *count);
 
-/* Run one benchmark and print it on stdout: one line for people, or one JSON object
- * {name, threads, best_ms, p50_ms, needed_gflop, peak_gflops, floor_ms, ratio, allocations}.  The
- * peak is a loop of fused multiply-adds timed in the same run. */
+/* Run one benchmark and print it on stdout: one line for people, or one JSON object {name, threads,
+ * best_ms, p50_ms, needed_gflop, peak_gflops, floor_ms, ratio, allocated_bytes}.  The peak is a
+ * loop of fused multiply-adds timed in the same run. */
 bool bench_run(const char *name, int threads, bool json, Error *error);
 
 #endif
