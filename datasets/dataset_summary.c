@@ -56,19 +56,34 @@ typedef struct {
   double mean, std, low, high;
 } Range;
 
+/* Eight numbers side by side: training starts with a pass over the whole file. */
 static Range range_of(const float *x, int64_t count) {
   if (!x || count < 1) return (Range){ NAN, NAN, NAN, NAN };
-  float low = x[0], high = x[0];
-  double sum[8] = { 0 }, squares = 0;
-  for (int64_t i = 0; i < count; i++) {
-    low = x[i] < low ? x[i] : low, high = x[i] > high ? x[i] : high;
-    sum[i % 8] += (double)x[i];
+  float low[8], high[8];
+  double sum[8] = { 0 }, squares[8] = { 0 }, mean = 0;
+  for (int j = 0; j < 8; j++) low[j] = high[j] = x[0];
+  int64_t whole = count / 8 * 8;
+  for (int64_t i = 0; i < whole; i += 8)
+    for (int j = 0; j < 8; j++) {
+      float v = x[i + j];
+      low[j] = v < low[j] ? v : low[j], high[j] = v > high[j] ? v : high[j];
+      sum[j] += (double)v;
+    }
+  for (int64_t i = whole; i < count; i++) {
+    low[0] = fminf(low[0], x[i]), high[0] = fmaxf(high[0], x[i]);
+    sum[0] += (double)x[i];
   }
-  double mean = 0;
-  for (int i = 0; i < 8; i++) mean += sum[i] / (double)count;
-  for (int64_t i = 0; i < count; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-  return (Range){ mean, count > 1 ? sqrt(squares / (double)(count - 1)) : 0, (double)low,
-                  (double)high };
+  for (int j = 0; j < 8; j++) mean += sum[j] / (double)count;
+  for (int64_t i = 0; i < whole; i += 8)
+    for (int j = 0; j < 8; j++) squares[j] += ((double)x[i + j] - mean) * ((double)x[i + j] - mean);
+  for (int64_t i = whole; i < count; i++)
+    squares[0] += ((double)x[i] - mean) * ((double)x[i] - mean);
+  for (int j = 1; j < 8; j++) {
+    low[0] = fminf(low[0], low[j]), high[0] = fmaxf(high[0], high[j]);
+    squares[0] += squares[j];
+  }
+  return (Range){ mean, count > 1 ? sqrt(squares[0] / (double)(count - 1)) : 0, (double)low[0],
+                  (double)high[0] };
 }
 
 void dataset_summary(const Dataset *data, DatasetSummary *summary) {
