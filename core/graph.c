@@ -79,13 +79,17 @@ Tensor *record(Graph *g, const Op *op, Shape shape, const Recipe *recipe) {
   return g->bucket[bucket] = t;
 }
 
-static const Op op_aux = { .name = "aux" };
+static void second_output_grad(Tensor *aux, Tensor *daux) {
+  Tensor *y = aux->twin;
+  if (y->op->aux_grad) y->op->aux_grad(y, daux);
+}
+static const Op op_aux = { .name = "aux", .grad = second_output_grad };
 
 Tensor *record_aux(Tensor *y, Shape shape) {
   if (y->aux) return y->aux;
   Tensor *t = new_node(y->g, &op_aux, shape);
   t->kind = y->kind, t->phase = y->phase, t->reads = y->reads, t->in_lane = y->in_lane;
-  t->twin = y;
+  t->twin = y, t->trains = y->trains;
   return y->aux = t;
 }
 
@@ -134,13 +138,24 @@ void grad_add(Tensor *x, Tensor *dx) {
   *adjoint = *adjoint ? t_add(*adjoint, dx) : dx;
 }
 
+void grad_add_sum(Tensor *x, Tensor *dx) {
+  if (grad_wanted(x)) grad_add(x, t_sum_to(dx, x));
+}
+
+int broadcast(const char *op, int a, int b) {
+  CHECK(a == b || a == 1 || b == 1, "%s: axes of %d and %d", op, a, b);
+  return a > b ? a : b;
+}
+
 /* walk back from y; recipes record nodes with higher ids, which are not visited */
-static void walk_back(Tensor *y, Tensor *dy) {
+static void walk_back(Tensor *y, Tensor *dy, bool through) {
   Graph *g = y->g;
   g->adjoint[y->id] = dy;
   for (int id = y->id; id >= 0; id--) {
     Tensor *t = g->node[id];
     if (!g->adjoint[id] || !g->wanted[id] || !t->op->grad) continue;
+    CHECK(!through || !t->twin, "t_grad_through: %s has no third derivative", t->twin->op->name);
+    CHECK(!through || t->op->twice, "t_grad_through: %s has no second derivative", t->op->name);
     t->op->grad(t, g->adjoint[id]);
   }
 }
@@ -154,19 +169,33 @@ static void start_gradient(Graph *g) {
   memset(g->adjoint, 0, TAPE_MAX_NODES * sizeof *g->adjoint);
 }
 
-Tensor *t_grad(Tensor *y, Tensor *x) {
+/* does a change of what is wanted reach t?  A second output changes as its twin does. */
+static bool is_reached(const Tensor *t) {
+  if (!t->op->grad) return false;
+  if (t->twin) return t->twin->op->aux_grad && is_reached(t->twin);
+  for (int i = 0; i < OP_INPUTS && t->in[i]; i++)
+    if (grad_wanted(t->in[i])) return true;
+  return false;
+}
+
+static Tensor *gradient(Tensor *y, Tensor *x, bool through) {
   Graph *g = y->g;
   CHECK(x->kind == ROW, "t_grad: with respect to row nodes only");
   start_gradient(g);
   g->wanted[x->id] = true;
-  for (int id = x->id + 1; id <= y->id; id++)
-    for (int i = 0; i < OP_INPUTS && g->node[id]->in[i]; i++)
-      if (g->node[id]->op->grad && g->wanted[g->node[id]->in[i]->id]) g->wanted[id] = true;
+  for (int id = x->id + 1; id <= y->id; id++) g->wanted[id] = is_reached(g->node[id]);
   if (!g->wanted[y->id]) return NULL;
   Tensor *one = t_number(g, 1);
-  walk_back(y, y->kind == ROW ? t_spread(one, y, 1) : one);
-  return t_detach(g->adjoint[x->id]);
+  walk_back(y, y->kind == ROW ? t_spread(one, y, 1) : one, through);
+  return g->adjoint[x->id];
 }
+
+Tensor *t_grad(Tensor *y, Tensor *x) {
+  Tensor *dx = gradient(y, x, false);
+  return dx ? t_detach(dx) : NULL;
+}
+
+Tensor *t_grad_through(Tensor *y, Tensor *x) { return gradient(y, x, true); }
 
 void graph_minimise(Tensor *loss) {
   Graph *g = loss->g;
@@ -176,7 +205,7 @@ void graph_minimise(Tensor *loss) {
   start_gradient(g);
   for (int id = 0; id <= loss->id; id++) g->wanted[id] = g->node[id]->trains;
   g->minimises = true;
-  walk_back(loss, t_number(g, 1));
+  walk_back(loss, t_number(g, 1), false);
   graph_keep(loss);
 }
 

@@ -54,6 +54,11 @@ Tensor *t_param(Graph *g, const Params *params, int slot);     /* ONCE: a bias o
  * y does not depend on x. */
 Tensor *t_grad(Tensor *y, Tensor *x);
 
+/* The same with its history: losses and gradients recorded later differentiate through it.  Ops
+ * on the way from x to y must have second derivatives (a CHECK names one that has none); a third
+ * derivative is refused. */
+Tensor *t_grad_through(Tensor *y, Tensor *x);
+
 /* Record the gradient of a scalar loss with respect to every slot of the trained Params. */
 void graph_minimise(Tensor *loss /* SUM [1, 1, 1] */);
 

@@ -30,10 +30,11 @@ typedef struct {
 typedef void MapKernel(const real *x, real *y, real *slope, int n);
 
 /* name, and whether f(0) = 0 (else padding must be cleared) */
+/* clang-format off */
 #define KERNEL_MAPS(M)                                                                             \
-  M(mish, 1)                                                                                       \
-  M(relu, 1)                                                                                       \
-  M(tanh, 1) M(silu, 1) M(gelu, 1) M(exp, 0) M(square, 1) M(abs, 1) M(softplus, 0) M(log, 0)
+  M(mish, 1) M(relu, 1) M(tanh, 1) M(silu, 1) M(gelu, 1) M(exp, 0) M(square, 1) M(abs, 1)          \
+  M(softplus, 0) M(log, 0) M(sqrt, 0) M(sin, 1) M(cos, 0) M(ndtr, 0)
+/* clang-format on */
 typedef enum {
 #define MAP_ENUM(name, zero) MAP_##name,
   KERNEL_MAPS(MAP_ENUM)

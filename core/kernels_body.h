@@ -125,7 +125,7 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
     real m1 = s->beta1 * m[i] + (1 - s->beta1) * d;
     real v1 = s->beta2 * v[i] + (1 - s->beta2) * d * d;
     m[i] = m1, v[i] = v1;
-    w[i] = w[i] - s->decay * w[i] - s->lr * (m1 * s->fix1) / (vecmath_sqrt(v1) * s->fix2 + s->eps);
+    w[i] = w[i] - s->decay * w[i] - s->lr * (m1 * s->fix1) / (root_of(v1) * s->fix2 + s->eps);
   }
 }
 

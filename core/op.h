@@ -28,6 +28,9 @@ typedef struct Op {
   bool adds;                           /* SUM: run adds a lane's share to the group's block */
   bool into_slot; /* adds to the gradient of slot attr.i[0], wherever it runs */
   bool in_place;  /* y may take the memory of in[0] */
+  bool twice;     /* the nodes of its recipe have recipes: t_grad_through may pass it */
+  /* adds to the inputs' gradients what comes through y's second output; NULL: that is constant */
+  void (*aux_grad)(Tensor *y, Tensor *daux);
 } Op;
 
 enum { OP_INPUTS = 4, READS_ALWAYS = 31 };
@@ -89,6 +92,10 @@ Tensor *record_aux(Tensor *y, Shape shape);
 /* Within a gradient recipe: does anyone want dx?  Then add a contribution. */
 bool grad_wanted(const Tensor *x);
 void grad_add(Tensor *x, Tensor *dx);
+void grad_add_sum(Tensor *x, Tensor *dx); /* dx summed over the axes along which x was repeated */
+
+/* The longer of two axes, one of which may be 1. */
+int broadcast(const char *op, int a, int b);
 
 Arena *graph_arena(const Graph *g);
 Rng graph_stream(Graph *g, const char *name); /* CHECKs that the name is new on this tape */
@@ -108,5 +115,15 @@ static inline int lane_rows(const Lane *lane, const Tensor *t) {
 }
 static inline ptrdiff_t row_size(const Tensor *t) { return (ptrdiff_t)t->k * t->e * t->ld; }
 static inline int padded(int n) { return (n + 15) / 16 * 16; }
+static inline void clear_padding(real *row, int n) {
+  for (int j = n; j < padded(n); j++) row[j] = 0;
+}
+
+/* Where x, whose numbers begin at base, keeps what belongs to row (b, k, e) of a result. */
+static inline const real *operand_at(const Tensor *x, const real *base, int b, int k, int e) {
+  if (x->kind == ROW) base += b * row_size(x);
+  if (x->k > 1) base += k * x->e * x->ld;
+  return x->e > 1 ? base + e * x->ld : base;
+}
 
 #endif

@@ -3,10 +3,16 @@
 
 /* clang-format off */
 #define OPS(X)                                                                                     \
-  X(input) X(table) X(given) X(param) X(number) X(slot_add) X(map) X(add) X(sub) X(mul) X(div)     \
-  X(mix) X(scale) X(detach) X(clip) X(blend) X(pack) X(product) X(weight_grad) X(fold) X(unfold)   \
-  X(min_last) X(max_k) X(slice) X(into_slice) X(row) X(into_row) X(gather) X(scatter) X(mean)      \
-  X(spread) X(sum_to) X(sum_rows) X(timeembed) X(normal) X(uniform) X(index) X(coin) X(pick)
+  X(input) X(table) X(given) X(param) X(number) X(slot_add)                                        \
+  X(map) X(curve) X(add) X(sub) X(mul) X(div) X(mix) X(scale) X(detach) X(clip) X(blend)           \
+  X(pack) X(product) X(weight_grad)                                                                \
+  X(fold) X(unfold) X(min_last) X(quantile) X(max_k) X(slice) X(into_slice) X(row) X(into_row)     \
+  X(gather) X(scatter)                                                                             \
+  X(stack) X(part) X(into_part) X(concat)                                                          \
+  X(log_softmax_k) X(log_softmax_last) X(standardize) X(standardize_back)                          \
+  X(mean) X(spread) X(sum_to) X(sum_rows)                                                          \
+  X(timeembed) X(call)                                                                             \
+  X(normal) X(uniform) X(index) X(coin) X(pick)
 /* clang-format on */
 
 #define DECLARE_OP(name) extern const Op op_##name;

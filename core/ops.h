@@ -8,8 +8,9 @@
 
 /* ---- element by element ---------------------------------------------------------------------- */
 
-Tensor *t_map(Map map,
-              Tensor *x); /* mish, relu, tanh, silu, gelu, exp, square, abs, softplus, log */
+/* mish, relu, tanh, silu, gelu, exp, square, abs, softplus, log; sqrt, sin, cos, and ndtr, the
+ * normal distribution function (relative error 1e-6 in either tail) */
+Tensor *t_map(Map map, Tensor *x);
 Tensor *t_add(Tensor *a, Tensor *b);
 Tensor *t_sub(Tensor *a, Tensor *b);
 Tensor *t_mul(Tensor *a, Tensor *b);
@@ -41,7 +42,9 @@ Tensor *t_product(Tensor *x, Tensor *packed, Tensor *base, int members);
 
 Tensor *t_fold(Tensor *x);     /* [k, e, 1] -> [k, 1, e]: members become columns */
 Tensor *t_min_last(Tensor *x); /* [k, e, n] -> [k, e, 1], gradient to the first least */
+Tensor *t_max_last(Tensor *x); /* likewise, to the first greatest */
 Tensor *t_sum_last(Tensor *x); /* [k, e, n] -> [k, e, 1] */
+Tensor *t_sum_k(Tensor *x);    /* [k, e, n] -> [1, e, n] */
 Tensor *t_max_k(Tensor *x);    /* [k, e, n] -> [1, e, n], constant for gradients */
 Tensor *t_slice(Tensor *x, int from, int n); /* [k, e, *] -> [k, e, n] */
 Tensor *t_col(Tensor *x, int j);             /* [k, e, n] -> [k, e, 1] */
@@ -50,6 +53,28 @@ Tensor *t_gather(Tensor *table, Tensor *j);  /* ONCE [k, 1, n] by ROW [m, 1, 1] 
 Tensor *t_pick(Tensor *x, Tensor *score, const char *name, double temperature);
 /* [k, 1, n] by [k, 1, 1] -> [1, 1, n]: one k drawn from softmax(score / temperature); 0: arg-max.
  * `name` is the random stream.  Constant for gradients. */
+
+/* [k, e, n] -> [k, e, 1]: the quantile 0 <= q <= 1 of the last axis, linear between order
+ * statistics (numpy's default).  Constant for gradients. */
+enum { QUANTILE_MAX = 16384 };
+Tensor *t_quantile(Tensor *x, double q);
+
+/* ---- side by side ---------------------------------------------------------------------------- */
+
+/* Both broadcast over rows (and members; t_concat over k too). */
+Tensor *t_stack(Tensor *a, Tensor *b);      /* [ka, e, n], [kb, e, n] -> [ka + kb, e, n] */
+Tensor *t_part(Tensor *x, int from, int k); /* [*, e, n] -> [k, e, n], from value `from` on */
+Tensor *t_concat(Tensor *a, Tensor *b);     /* [k, e, na], [k, e, nb] -> [k, e, na + nb] */
+
+/* ---- norms ----------------------------------------------------------------------------------- */
+
+Tensor *t_log_softmax_k(Tensor *x);    /* [k, e, n]: over the k values */
+Tensor *t_log_softmax_last(Tensor *x); /* over the last axis */
+Tensor *t_softmax_last(Tensor *x);
+
+/* gain (x - mean) / sqrt(variance + eps) + bias over the last axis, with the biased variance.
+ * Slots of params [e or 1, 1, n]; -1: none (params may then be NULL).  No second derivative. */
+Tensor *t_layernorm(Graph *g, const Params *params, int gain, int bias, Tensor *x, double eps);
 
 /* ---- over rows ------------------------------------------------------------------------------- */
 
@@ -66,8 +91,50 @@ Tensor *t_coin(Graph *g, const char *name);                    /* ONCE scalar, 0
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* [k, e, 1] -> [k, e, dim]: dim/2 sines then dim/2 cosines of t exp(-j ln(10^4) / (dim/2 - 1)). */
-Tensor *t_timeembed(Tensor *t, int dim);
+/* The five embeddings in use, half = dim / 2, j = 0 .. half - 1:
+ *   ddpm      [sin, cos](t 10^(-4 j / (half - 1)))   Diffuser, Diffusion-QL; diffusers' default
+ *   openai    [cos, sin](t 10^(-4 j / half))         improved-diffusion, DiT; odd dim: a 0 at the
+ *                                                    end; EDM's own default is the same
+ *   edm       [cos, sin](t 10^(-4 j / (half - 1)))   EDM with endpoint (DDPM++ swaps the halves,
+ *                                                    which is ddpm)
+ *   gaussian  [sin, cos](2 pi t w_j)                 NCSN++: w fixed, N(0, 16^2)
+ *   fourier   [cos, sin](2 pi t w_j)                 IDQL: w trained, N(0, 0.2^2) at first;
+ *                                                    DIAMOND: w fixed, N(0, 1)
+ * The first three are computed in double and constant for gradients.  The others are float maps
+ * (|2 pi t w| <= 1e5) with gradients for w and t. */
+typedef enum { TIME_DDPM, TIME_OPENAI, TIME_EDM, TIME_GAUSSIAN, TIME_FOURIER, TIME_COUNT } TimeKind;
+enum { TIME_MAX_DIM = 1024 };
+
+const char *time_name(TimeKind kind);
+bool time_find(const char *name, TimeKind *kind, Error *error);
+bool time_fits(TimeKind kind, int dim, Error *error); /* false: no such embedding has this size */
+
+/* [k, e, 1] -> [k, e, dim].  w: ONCE [1, 1, half], a trained or untouched slot or a table; NULL for
+ * the first three, and for gaussian it may be: then a table that is the same in every program. */
+Tensor *t_time(TimeKind kind, Tensor *t, int dim, Tensor *w);
+Tensor *t_timeembed(Tensor *t, int dim); /* t_time(TIME_DDPM, t, dim, NULL) */
+
+/* ---- a function of the caller's -------------------------------------------------------------- */
+
+/* count samples, k to a batch row: n numbers of sample i at x + i x_stride, its time at
+ * time[i time_stride]; out_n numbers are to be written to out + i out_stride. */
+typedef struct {
+  int count, k, n, out_n;
+  ptrdiff_t x_stride, time_stride, out_stride; /* in reals */
+  const real *x, *time;
+  real *out;
+} CallSamples;
+
+/* A sample's result must depend on the sample alone.  Several threads may call at once, each with
+ * samples of its own, in any order and any number of times. */
+typedef struct {
+  void (*run)(void *user, const CallSamples *samples);
+  void *user;
+} Call;
+
+/* x ROW [k, 1, n], time ROW or ONCE [k or 1, 1, 1] -> ROW [k, 1, n].  *call must live as long as
+ * the tape.  Constant for gradients. */
+Tensor *t_call(const Call *call, Tensor *x, Tensor *time, int n);
 
 /* every op, for the tests that walk them */
 const Op *const *op_list(size_t *count);

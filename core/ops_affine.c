@@ -1,7 +1,7 @@
 /* ops_affine.c -- products with weights.
  *
  *   product      y = base + x W       W packed into panels by a once-node
- *   its recipe   dx = dy W',  dW += x' dy,  dbase = dy
+ *   its recipe   dx = dy W',  dW += x' dy,  dbase = dy;  of y = x W': dx = dy W,  dW += dy' x
  *
  * Packing (and transposing) is a once-node: recomputed when the Params changed, never forgotten.
  * With OpenBLAS the "panels" are plain rows. */
@@ -107,15 +107,17 @@ static Tensor *weight_grad(Tensor *x, Tensor *dy, const Tensor *w);
 /* An input shared by the members of an ensemble collects all of their gradients. */
 static void product_grad(Tensor *y, Tensor *dy) {
   Tensor *x = y->in[0], *w = y->in[1], *base = y->in[2];
-  const Params *params = w->attr.p;
+  const int *of = w->attr.i;
   if (grad_wanted(x)) {
-    Tensor *back = pack(y->g, params, w->attr.i[SLOT], w->attr.i[FROM], w->attr.i[LENGTH], 1);
+    Tensor *back = pack(y->g, w->attr.p, of[SLOT], of[FROM], of[LENGTH], !of[TRANSPOSED]);
     grad_add(x, t_product(dy, back, NULL, x->e));
   }
-  if (grad_wanted(w)) weight_grad(x, dy, w);
+  if (grad_wanted(w)) of[TRANSPOSED] ? weight_grad(dy, x, w) : weight_grad(x, dy, w);
   if (base && grad_wanted(base)) grad_add(base, t_sum_to(dy, base));
 }
-const Op op_product = { .name = "product", .run = product_run, .grad = product_grad };
+const Op op_product = {
+  .name = "product", .run = product_run, .grad = product_grad, .twice = true
+};
 
 Tensor *t_product(Tensor *x, Tensor *w, Tensor *base, int members) {
   CHECK(x->n == w->k, "product: %d inputs for a weight of %d", x->n, w->k);
@@ -146,7 +148,7 @@ const Op op_weight_grad = {
 
 static Tensor *weight_grad(Tensor *x, Tensor *dy, const Tensor *w) {
   CHECK((x->kind == ROW) == (dy->kind == ROW), "weight gradient: rows on one side only");
-  return record(x->g, &op_weight_grad, (Shape){ w->k, w->e, w->n },
+  return record(x->g, &op_weight_grad, (Shape){ x->n, w->e, dy->n },
                 &(Recipe){ .in = { x, dy }, .attr.i = { w->attr.i[SLOT], w->attr.i[FROM] } });
 }
 

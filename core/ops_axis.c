@@ -6,9 +6,6 @@
 static Tensor *one_input(const Op *op, Tensor *x, Shape shape, int i) {
   return record(x->g, op, shape, &(Recipe){ .in = { x }, .attr.i = { i } });
 }
-static void clear_padding(real *row, int n) {
-  for (int j = n; j < padded(n); j++) row[j] = 0;
-}
 
 /* ---- fold: members become columns ------------------------------------------------------------ */
 
@@ -33,12 +30,13 @@ static void unfold_run(const Lane *lane, const Tensor *y) {
       clear_padding(out, 1);
     }
 }
-const Op op_unfold = { .name = "unfold", .run = unfold_run };
+static void unfold_grad(Tensor *y, Tensor *dy) { grad_add(y->in[0], t_fold(dy)); }
+const Op op_unfold = { .name = "unfold", .run = unfold_run, .grad = unfold_grad, .twice = true };
 static void fold_grad(Tensor *y, Tensor *dy) {
   Tensor *x = y->in[0];
   grad_add(x, one_input(&op_unfold, dy, (Shape){ x->k, x->e, 1 }, 0));
 }
-const Op op_fold = { .name = "fold", .run = fold_run, .grad = fold_grad };
+const Op op_fold = { .name = "fold", .run = fold_run, .grad = fold_grad, .twice = true };
 
 Tensor *t_fold(Tensor *x) {
   CHECK(x->n == 1, "t_fold: %d columns", x->n);
@@ -66,14 +64,67 @@ static void min_last_grad(Tensor *y, Tensor *dy) {
   Tensor *x = y->in[0];
   grad_add(x, t_mul(record_aux(y, (Shape){ x->k, x->e, x->n }), dy));
 }
-const Op op_min_last = { .name = "min_last", .run = min_last_run, .grad = min_last_grad };
+const Op op_min_last = {
+  .name = "min_last", .run = min_last_run, .grad = min_last_grad, .twice = true
+};
 
 Tensor *t_min_last(Tensor *x) { return one_input(&op_min_last, x, (Shape){ x->k, x->e, 1 }, 0); }
+
+Tensor *t_max_last(Tensor *x) { return t_scale(-1, t_min_last(t_scale(-1, x))); }
 
 Tensor *t_sum_last(Tensor *x) {
   if (x->n == 1) return x;
   Tensor like = { .kind = x->kind, .k = x->k, .e = x->e, .n = 1 };
   return t_sum_to(x, &like);
+}
+Tensor *t_sum_k(Tensor *x) {
+  Tensor like = { .kind = x->kind, .k = 1, .e = x->e, .n = x->n };
+  return t_sum_to(x, &like);
+}
+
+/* ---- quantile of the last axis --------------------------------------------------------------- */
+
+/* Bring the k-th least of n numbers to place k, none greater before it, none less after it
+ * (Hoare's FIND). */
+static void select_least(real *a, int n, int k) {
+  for (int low = 0, high = n - 1; low < high;) {
+    real pivot = a[k];
+    int i = low, j = high;
+    while (i <= j) {
+      while (a[i] < pivot) i++;
+      while (pivot < a[j]) j--;
+      if (i > j) break;
+      real swap = a[i];
+      a[i++] = a[j], a[j--] = swap;
+    }
+    if (j < k) low = i;
+    if (k < i) high = j;
+  }
+}
+
+static void quantile_run(const Lane *lane, const Tensor *y) {
+  const Tensor *x = y->in[0];
+  int rows = lane_rows(lane, y) * y->k * y->e;
+  const real *from = lane_at(lane, x);
+  real *out = lane_at(lane, y), row[QUANTILE_MAX];
+  double place = y->attr.c[0] * (x->n - 1);
+  int below = (int)place;
+  for (int i = 0; i < rows; i++, from += x->ld, out += y->ld) {
+    memcpy(row, from, (size_t)x->n * sizeof *row);
+    select_least(row, x->n, below);
+    real next = below + 1 < x->n ? row[below + 1] : row[below];
+    for (int j = below + 2; j < x->n; j++) next = row[j] < next ? row[j] : next;
+    out[0] = row[below] + (real)(place - below) * (next - row[below]);
+    clear_padding(out, 1);
+  }
+}
+const Op op_quantile = { .name = "quantile", .run = quantile_run };
+
+Tensor *t_quantile(Tensor *x, double q) {
+  CHECK(q >= 0 && q <= 1, "t_quantile: q = %g is not in [0, 1]", q);
+  CHECK(x->n <= QUANTILE_MAX, "t_quantile: %d numbers a row, at most %d", x->n, QUANTILE_MAX);
+  return record(x->g, &op_quantile, (Shape){ x->k, x->e, 1 },
+                &(Recipe){ .in = { x }, .attr.c = { q } });
 }
 
 /* ---- largest of k ---------------------------------------------------------------------------- */
@@ -116,12 +167,17 @@ static void into_slice_run(const Lane *lane, const Tensor *y) {
     memcpy(out + y->attr.i[0], from, (size_t)x->n * sizeof *out);
   }
 }
-const Op op_into_slice = { .name = "into_slice", .run = into_slice_run };
+static void into_slice_grad(Tensor *y, Tensor *dy) {
+  grad_add(y->in[0], t_slice(dy, y->attr.i[0], y->in[0]->n));
+}
+const Op op_into_slice = {
+  .name = "into_slice", .run = into_slice_run, .grad = into_slice_grad, .twice = true
+};
 static void slice_grad(Tensor *y, Tensor *dy) {
   Tensor *x = y->in[0];
   grad_add(x, one_input(&op_into_slice, dy, (Shape){ x->k, x->e, x->n }, y->attr.i[0]));
 }
-const Op op_slice = { .name = "slice", .run = slice_run, .grad = slice_grad };
+const Op op_slice = { .name = "slice", .run = slice_run, .grad = slice_grad, .twice = true };
 
 Tensor *t_slice(Tensor *x, int from, int n) {
   CHECK(from >= 0 && n > 0 && from + n <= x->n, "t_slice: columns %d to %d of %d", from, from + n,
@@ -212,7 +268,8 @@ static void spread_run(const Lane *lane, const Tensor *y) {
   for (int i = 0; i < rows; i++, out += y->ld)
     for (int j = 0; j < padded(y->n); j++) out[j] = j < y->n ? value : 0;
 }
-const Op op_spread = { .name = "spread", .run = spread_run };
+static void spread_grad(Tensor *y, Tensor *dy);
+const Op op_spread = { .name = "spread", .run = spread_run, .grad = spread_grad, .twice = true };
 
 static Tensor *spread(Tensor *scalar, const Tensor *like, double c, int over_rows) {
   CHECK(scalar->kind != ROW && scalar->n == 1, "t_spread: not a scalar");
@@ -224,12 +281,19 @@ static Tensor *spread(Tensor *scalar, const Tensor *like, double c, int over_row
 Tensor *t_spread(Tensor *scalar, const Tensor *like, double c) {
   return spread(scalar, like, c, 0);
 }
+static void spread_grad(Tensor *y, Tensor *dy) {
+  Tensor *scalar = y->in[0];
+  if (grad_wanted(scalar))
+    grad_add(scalar, spread(t_sum_to(dy, scalar), scalar, y->attr.c[0], y->attr.i[0]));
+}
 
 static void mean_grad(Tensor *y, Tensor *dy) {
   const Tensor *x = y->in[0];
   grad_add(y->in[0], spread(dy, x, 1.0 / ((double)x->k * x->e * x->n), 1));
 }
-const Op op_mean = { .name = "mean", .run = mean_run, .grad = mean_grad, .adds = true };
+const Op op_mean = {
+  .name = "mean", .run = mean_run, .grad = mean_grad, .adds = true, .twice = true
+};
 
 Tensor *t_mean(Tensor *x) {
   CHECK(x->kind == ROW, "t_mean: over rows");
@@ -259,8 +323,10 @@ static void sum_to_grad(Tensor *y, Tensor *dy) {
   Tensor *zero = t_spread(t_number(y->g, 0), x, 1);
   grad_add(x, t_add(zero, dy));
 }
-const Op op_sum_to = { .name = "sum_to", .run = sum_to_run, .grad = sum_to_grad };
-const Op op_sum_rows = { .name = "sum_rows", .run = sum_to_run, .grad = sum_to_grad, .adds = true };
+const Op op_sum_to = { .name = "sum_to", .run = sum_to_run, .grad = sum_to_grad, .twice = true };
+const Op op_sum_rows = {
+  .name = "sum_rows", .run = sum_to_run, .grad = sum_to_grad, .adds = true, .twice = true
+};
 
 Tensor *t_sum_to(Tensor *x, const Tensor *like) {
   if ((x->kind == ROW) == (like->kind == ROW) && x->k == like->k && x->e == like->e &&
@@ -269,26 +335,4 @@ Tensor *t_sum_to(Tensor *x, const Tensor *like) {
   CHECK(x->kind == ROW || like->kind != ROW, "t_sum_to: a sum has no rows");
   const Op *op = x->kind == ROW && like->kind != ROW ? &op_sum_rows : &op_sum_to;
   return one_input(op, x, (Shape){ like->k, like->e, like->n }, 0);
-}
-
-/* ---- sinusoidal embedding of time (Vaswani et al. 2017; the order of Diffusion-QL) ----------- */
-
-static void timeembed_run(const Lane *lane, const Tensor *y) {
-  const Tensor *t = y->in[0];
-  int rows = lane_rows(lane, y) * y->k * y->e, half = y->n / 2;
-  const real *time = lane_at(lane, t);
-  real *out = lane_at(lane, y);
-  for (int i = 0; i < rows; i++, time += t->ld, out += y->ld) {
-    for (int j = 0; j < half; j++) {
-      double angle = (double)*time * exp(-j * log(10000.0) / (half - 1));
-      out[j] = (real)sin(angle), out[half + j] = (real)cos(angle);
-    }
-    clear_padding(out, y->n);
-  }
-}
-const Op op_timeembed = { .name = "timeembed", .run = timeembed_run };
-
-Tensor *t_timeembed(Tensor *t, int dim) {
-  CHECK(t->n == 1 && dim % 2 == 0 && dim >= 4, "t_timeembed: dim %d", dim);
-  return one_input(&op_timeembed, t, (Shape){ t->k, t->e, dim }, 0);
 }

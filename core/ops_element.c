@@ -74,47 +74,7 @@ static void param_grad(Tensor *y, Tensor *dy) {
          &(Recipe){ .in = { dy }, .attr.i = { y->attr.i[0] } });
 }
 
-/* ---- maps ------------------------------------------------------------------------------------ */
-
-static const bool map_keeps_zero[] = {
-#define KEEPS_ZERO(name, zero) zero,
-  KERNEL_MAPS(KEEPS_ZERO)
-};
-
-static void map_run(const Lane *lane, const Tensor *y) {
-  int rows = lane_rows(lane, y) * y->k * y->e, n = padded(y->n);
-  const real *x = lane_at(lane, y->in[0]);
-  real *out = lane_at(lane, y);
-  real *slope = y->aux && y->aux->live ? lane_at(lane, y->aux) : NULL;
-  MapKernel *map = graph_kernels(lane->g)->map[y->attr.i[0]];
-  for (int i = 0; i < rows; i++, x += y->ld, out += y->ld) {
-    real *d = slope ? slope + (size_t)i * (size_t)y->ld : NULL;
-    map(x, out, d, n);
-    if (map_keeps_zero[y->attr.i[0]]) continue; /* else neither value nor slope may stay: ln'(0) */
-    memset(out + y->n, 0, (size_t)(n - y->n) * sizeof *out);
-    if (d) memset(d + y->n, 0, (size_t)(n - y->n) * sizeof *d);
-  }
-}
-
-static void map_grad(Tensor *y, Tensor *dy) {
-  grad_add(y->in[0], t_mul(dy, record_aux(y, (Shape){ y->k, y->e, y->n })));
-}
-
-const Op op_map = { .name = "map", .run = map_run, .grad = map_grad, .in_place = true };
-
-Tensor *t_map(Map map, Tensor *x) {
-  return record(x->g, &op_map, (Shape){ x->k, x->e, x->n },
-                &(Recipe){ .in = { x }, .attr.i = { (int)map } });
-}
-
 /* ---- two operands ---------------------------------------------------------------------------- */
-
-/* Where operand x keeps what belongs to row (b, k, e) of a result. */
-static const real *operand(const Tensor *x, const real *base, int b, int k, int e) {
-  if (x->kind == ROW) base += b * row_size(x);
-  if (x->k > 1) base += k * x->e * x->ld;
-  return x->e > 1 ? base + e * x->ld : base;
-}
 
 typedef void RowOp(const Tensor *y, const real *a, const real *b, bool a1, bool b1, real *out);
 
@@ -127,7 +87,7 @@ static void each_pair(const Lane *lane, const Tensor *y, const Tensor *a, const 
   for (int r = 0; r < lane_rows(lane, y); r++)
     for (int k = 0; k < y->k; k++)
       for (int e = 0; e < y->e; e++, out += y->ld)
-        op(y, operand(a, pa, r, k, e), operand(b, pb, r, k, e), a1, b1, out);
+        op(y, operand_at(a, pa, r, k, e), operand_at(b, pb, r, k, e), a1, b1, out);
 }
 
 #define PAIR_ROW(name, expression)                                                                 \
@@ -177,41 +137,45 @@ static void mul_run(const Lane *lane, const Tensor *y) {
   fast_pair(lane, y, graph_kernels(lane->g)->mul, mul_row);
 }
 
-static void back(Tensor *x, Tensor *dx) {
-  if (grad_wanted(x)) grad_add(x, t_sum_to(dx, x));
+static void add_grad(Tensor *y, Tensor *dy) {
+  grad_add_sum(y->in[0], dy), grad_add_sum(y->in[1], dy);
 }
-static void add_grad(Tensor *y, Tensor *dy) { back(y->in[0], dy), back(y->in[1], dy); }
 static void sub_grad(Tensor *y, Tensor *dy) {
-  back(y->in[0], dy);
-  if (grad_wanted(y->in[1])) back(y->in[1], t_scale(-1, dy));
+  grad_add_sum(y->in[0], dy);
+  if (grad_wanted(y->in[1])) grad_add_sum(y->in[1], t_scale(-1, dy));
 }
 static void mul_grad(Tensor *y, Tensor *dy) {
-  if (grad_wanted(y->in[0])) back(y->in[0], t_mul(dy, y->in[1]));
-  if (grad_wanted(y->in[1])) back(y->in[1], t_mul(dy, y->in[0]));
+  if (grad_wanted(y->in[0])) grad_add_sum(y->in[0], t_mul(dy, y->in[1]));
+  if (grad_wanted(y->in[1])) grad_add_sum(y->in[1], t_mul(dy, y->in[0]));
 }
 static void div_grad(Tensor *y, Tensor *dy) { /* d(a/b) = da/b - (a/b) db/b */
-  if (grad_wanted(y->in[0])) back(y->in[0], t_div(dy, y->in[1]));
-  if (grad_wanted(y->in[1])) back(y->in[1], t_scale(-1, t_div(t_mul(dy, y), y->in[1])));
+  if (grad_wanted(y->in[0])) grad_add_sum(y->in[0], t_div(dy, y->in[1]));
+  if (grad_wanted(y->in[1])) grad_add_sum(y->in[1], t_scale(-1, t_div(t_mul(dy, y), y->in[1])));
 }
 static void mix_grad(Tensor *y, Tensor *dy) {
-  if (grad_wanted(y->in[0])) back(y->in[0], t_scale(y->attr.c[0], dy));
-  if (grad_wanted(y->in[1])) back(y->in[1], t_scale(y->attr.c[1], dy));
+  if (grad_wanted(y->in[0])) grad_add_sum(y->in[0], t_scale(y->attr.c[0], dy));
+  if (grad_wanted(y->in[1])) grad_add_sum(y->in[1], t_scale(y->attr.c[1], dy));
 }
 
-const Op op_add = { .name = "add", .run = add_run, .grad = add_grad, .in_place = true };
-const Op op_sub = { .name = "sub", .run = sub_run, .grad = sub_grad, .in_place = true };
-const Op op_mul = { .name = "mul", .run = mul_run, .grad = mul_grad, .in_place = true };
-const Op op_div = { .name = "div", .run = div_run, .grad = div_grad, .in_place = true };
-const Op op_mix = { .name = "mix", .run = mix_run, .grad = mix_grad, .in_place = true };
-
-static int wider(const char *op, int a, int b) {
-  CHECK(a == b || a == 1 || b == 1, "%s: axes of %d and %d", op, a, b);
-  return a > b ? a : b;
-}
+const Op op_add = {
+  .name = "add", .run = add_run, .grad = add_grad, .in_place = true, .twice = true
+};
+const Op op_sub = {
+  .name = "sub", .run = sub_run, .grad = sub_grad, .in_place = true, .twice = true
+};
+const Op op_mul = {
+  .name = "mul", .run = mul_run, .grad = mul_grad, .in_place = true, .twice = true
+};
+const Op op_div = {
+  .name = "div", .run = div_run, .grad = div_grad, .in_place = true, .twice = true
+};
+const Op op_mix = {
+  .name = "mix", .run = mix_run, .grad = mix_grad, .in_place = true, .twice = true
+};
 
 static Tensor *pair(const Op *op, Tensor *a, Tensor *b, double c0, double c1) {
-  Shape shape = { wider(op->name, a->k, b->k), wider(op->name, a->e, b->e),
-                  wider(op->name, a->n, b->n) };
+  Shape shape = { broadcast(op->name, a->k, b->k), broadcast(op->name, a->e, b->e),
+                  broadcast(op->name, a->n, b->n) };
   return record(a->g, op, shape, &(Recipe){ .in = { a, b }, .attr.c = { c0, c1 } });
 }
 Tensor *t_add(Tensor *a, Tensor *b) { return pair(&op_add, a, b, 0, 0); }
@@ -231,7 +195,9 @@ static void scale_run(const Lane *lane, const Tensor *y) {
     for (int j = 0; j < padded(y->n); j++) out[j] = c * x[j];
 }
 static void scale_grad(Tensor *y, Tensor *dy) { grad_add(y->in[0], t_scale(y->attr.c[0], dy)); }
-const Op op_scale = { .name = "scale", .run = scale_run, .grad = scale_grad, .in_place = true };
+const Op op_scale = {
+  .name = "scale", .run = scale_run, .grad = scale_grad, .in_place = true, .twice = true
+};
 
 Tensor *t_scale(double c, Tensor *x) {
   return record(x->g, &op_scale, (Shape){ x->k, x->e, x->n },
@@ -248,25 +214,6 @@ Tensor *t_detach(Tensor *x) {
   return record(x->g, &op_detach, (Shape){ x->k, x->e, x->n }, &(Recipe){ .in = { x } });
 }
 
-static void clip_run(const Lane *lane, const Tensor *y) {
-  int rows = lane_rows(lane, y) * y->k * y->e;
-  const real *x = lane_at(lane, y->in[0]), low = (real)y->attr.c[0], high = (real)y->attr.c[1];
-  real *out = lane_at(lane, y);
-  real *mask = y->aux && y->aux->live ? lane_at(lane, y->aux) : NULL;
-  for (int i = 0; i < rows; i++, x += y->ld, out += y->ld)
-    for (int j = 0; j < padded(y->n); j++) {
-      real v = j < y->n ? x[j] : 0;
-      if (mask) mask[(ptrdiff_t)i * y->ld + j] = v >= low && v <= high;
-      out[j] = j >= y->n ? 0 : v < low ? low : v > high ? high : v;
-    }
-}
-const Op op_clip = { .name = "clip", .run = clip_run, .grad = map_grad, .in_place = true };
-
-Tensor *t_clip(Tensor *x, double low, double high) {
-  return record(x->g, &op_clip, (Shape){ x->k, x->e, x->n },
-                &(Recipe){ .in = { x }, .attr.c = { low, high } });
-}
-
 /* a x + b y; a and b are once-scalars read at run time */
 static void blend_run(const Lane *lane, const Tensor *y) {
   int rows = lane_rows(lane, y) * y->k * y->e;
@@ -280,7 +227,9 @@ static void blend_grad(Tensor *y, Tensor *dy) {
   if (grad_wanted(y->in[0])) grad_add(y->in[0], t_mul(dy, y->in[1]));
   if (grad_wanted(y->in[2])) grad_add(y->in[2], t_mul(dy, y->in[3]));
 }
-const Op op_blend = { .name = "blend", .run = blend_run, .grad = blend_grad, .in_place = true };
+const Op op_blend = {
+  .name = "blend", .run = blend_run, .grad = blend_grad, .in_place = true, .twice = true
+};
 
 Tensor *t_blend(Tensor *a, Tensor *x, Tensor *b, Tensor *y) {
   CHECK(x->kind == y->kind && x->k == y->k && x->e == y->e && x->n == y->n, "t_blend: shapes");

@@ -1,17 +1,7 @@
 /* test_graph.c -- the tape promises: same bits, nothing allocated, nothing computed twice. */
-#include "core/ops.h"
-#include "core/tape.h"
-#include "policy/mlp.h"
-#include <stdarg.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/tape_net.h"
 #include <errno.h>
-#include <math.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { MAX_ROWS = 61, N = 5, LD = 16 };
 
 /* ---- every allocation of the process is counted ---------------------------------------------- */
 
@@ -38,49 +28,6 @@ int posix_memalign(void **p, size_t align, size_t size) {
 
 /* ---- a tape with everything on it ------------------------------------------------------------ */
 
-typedef struct {
-  Arena *arena;
-  Params *params;
-  Pool *pool;
-  Graph *g;
-  Tensor *x, *q, *loss;
-  real data[MAX_ROWS * LD];
-} Net;
-
-static const Kernels *own(void) {
-  Error error;
-  return kernels_find("own", &error);
-}
-
-static void net_open(Net *net, int threads, int max_rows, int group, int lane) {
-  *net = (Net){ .arena = arena_new(), .pool = threads ? pool_new(threads) : NULL };
-  net->params = params_new(net->arena, "net");
-  Rng rng = rng_stream(2, "data");
-  for (int r = 0; r < MAX_ROWS; r++)
-    for (int j = 0; j < N; j++)
-      net->data[r * LD + j] = (real)rng_normal(rng, 0, (uint32_t)r, (uint32_t)j);
-  net->g = graph_new(net->arena, &(GraphSpec){ .trained = net->params,
-                                               .seed = 4,
-                                               .lane = lane,
-                                               .pool = net->pool,
-                                               .kernels = own(),
-                                               .max_rows = max_rows,
-                                               .group = group });
-}
-static void net_close(Net *net) {
-  pool_free(net->pool);
-  arena_free(net->arena);
-}
-static void net_minimise(Net *net, Tensor *loss, bool keep_all) {
-  net->loss = loss;
-  graph_minimise(loss);
-  for (int id = 0; keep_all && id < net->g->nodes; id++)
-    if (net->g->node[id]->kind == ROW) graph_keep(net->g->node[id]);
-  graph_seal(net->g);
-  graph_bind(net->x, net->data);
-}
-static size_t net_bytes(const Net *net) { return net->params->layout->size * sizeof(real); }
-
 /* An ensemble of two asked twice about three noisy candidates a row, in two phases. */
 static void record_everything(Net *net, bool keep_all) {
   Graph *g = net->g;
@@ -95,11 +42,6 @@ static void record_everything(Net *net, bool keep_all) {
   net->q = q;
   graph_keep(q);
   net_minimise(net, t_sub(t_mean(t_map(MAP_square, t_sub(t_min_last(q), again))), ratio), keep_all);
-}
-
-static void same_gradient(const Net *a, const Net *b) {
-  assert_memory_equal(graph_gradient(a->g), graph_gradient(b->g), net_bytes(a));
-  assert_true(graph_scalar(a->loss) == graph_scalar(b->loss));
 }
 
 /* ---- the same bits --------------------------------------------------------------------------- */
@@ -330,90 +272,38 @@ static void equal_recordings_are_one_node(void **state) {
   net_close(&net);
 }
 
-/* ---- gradients ------------------------------------------------------------------------------- */
+/* ---- a function of the caller's -------------------------------------------------------------- */
 
-static double mean_over_rows(const Net *net, int rows, int j) {
-  double sum = 0;
-  for (int r = 0; r < rows; r++) sum += (double)net->data[r * LD + j];
-  return sum / rows;
+static void count_samples(void *user, const CallSamples *s) {
+  atomic_int *seen = user;
+  for (int i = 0; i < s->count; i++) {
+    atomic_fetch_add(seen, 1);
+    for (int j = 0; j < s->n; j++)
+      s->out[i * s->out_stride + j] = 2 * s->x[i * s->x_stride + j] + s->time[i * s->time_stride];
+  }
 }
 
-/* With m = mean(x w) and a = mean |x w|, m / detach(a) has the gradient m' / a, and m / a has
- * m' / a - m a' / a^2.  The gradient of a row waits for the sums of all rows. */
-static void a_sum_in_the_gradient_is_a_second_phase(void **state) {
+static void a_call_sees_every_sample_once_from_any_thread(void **state) {
   (void)state;
-  for (int detached = 0; detached < 2; detached++) {
+  for (int threads = 0; threads <= 3; threads++) {
     Net net;
-    net_open(&net, 2, MAX_ROWS, 8, 3);
-    params_slot(net.params, "w", 1, 1, N, 1);
-    params_allocate(net.params), params_init(net.params, 3);
+    atomic_int seen = 0;
+    const Call call = { count_samples, &seen };
+    net_open(&net, threads, MAX_ROWS, 7, 3);
+    params_allocate(net.params);
     net.x = t_input(net.g, "x", 1, N);
-    Tensor *xw = t_mul(net.x, t_param(net.g, net.params, 0)), *a = t_mean(t_map(MAP_abs, xw));
-    net_minimise(&net, t_div(t_mean(xw), detached ? t_detach(a) : a), false);
+    Tensor *y = t_call(&call, net.x, t_col(net.x, 0), N);
+    assert_null(t_grad(y, net.x)); /* constant */
+    graph_keep(y), graph_seal(net.g), graph_bind(net.x, net.data);
     graph_run(net.g, MAX_ROWS, 0, NULL);
-    assert_int_equal(graph_size(net.g).phases, 2);
-    const real *w = net.params->values;
-    double m = 0, abs = 0, d_abs[N] = { 0 };
+    assert_int_equal(seen, MAX_ROWS);
     for (int r = 0; r < MAX_ROWS; r++)
-      for (int j = 0; j < N; j++) {
-        double x = (double)net.data[r * LD + j], y = x * (double)w[j];
-        m += y / (MAX_ROWS * N), abs += fabs(y) / (MAX_ROWS * N);
-        d_abs[j] += (y > 0 ? x : -x) / (MAX_ROWS * N);
+      for (int j = 0; j < LD; j++) {
+        real expected = j < N ? 2 * net.data[r * LD + j] + net.data[r * LD] : 0;
+        assert_true(graph_values(y)[r * LD + j] == expected);
       }
-    double eps = sizeof(real) == 8 ? 1e-14 : 2e-6;
-    assert_true(fabs(graph_scalar(net.loss) - m / abs) < eps);
-    for (int j = 0; j < N; j++) {
-      double d = mean_over_rows(&net, MAX_ROWS, j) / N / abs;
-      if (!detached) d -= m * d_abs[j] / (abs * abs);
-      assert_true(fabs((double)graph_gradient(net.g)[j] - d) < eps);
-    }
     net_close(&net);
   }
-}
-
-/* t_grad of a cubic, of a mean of squares, and of what does not depend on x */
-static void t_grad_is_the_derivative(void **state) {
-  (void)state;
-  Net net;
-  net_open(&net, 0, MAX_ROWS, 8, 3);
-  params_allocate(net.params);
-  Tensor *x = net.x = t_input(net.g, "x", 1, N), *other = t_input(net.g, "other", 1, N);
-  Tensor *cubic = t_grad(t_mul(x, t_map(MAP_square, x)), x);
-  Tensor *mean = t_grad(t_mean(t_map(MAP_square, x)), x);
-  assert_null(t_grad(t_map(MAP_square, other), x));
-  assert_null(t_grad(t_mul(t_detach(x), other), x));
-  graph_keep(cubic), graph_keep(mean);
-  graph_seal(net.g);
-  graph_bind(x, net.data);
-  graph_run(net.g, MAX_ROWS, 0, NULL);
-  double eps = sizeof(real) == 8 ? 1e-14 : 1e-5;
-  for (int i = 0; i < MAX_ROWS * LD; i++) {
-    double v = (double)net.data[i];
-    assert_true(fabs((double)graph_values(cubic)[i] - 3 * v * v) < eps);
-    assert_true(fabs((double)graph_values(mean)[i] - 2 * v / (MAX_ROWS * N)) < eps);
-  }
-  net_close(&net);
-}
-
-/* y = w tanh(x)^2: dy/dx depends on w, yet the loss that reads it must not see that */
-static void t_grad_counts_as_constant(void **state) {
-  (void)state;
-  Net with, without;
-  Net *both[] = { &with, &without };
-  for (int i = 0; i < 2; i++) {
-    Net *net = both[i];
-    net_open(net, 0, MAX_ROWS, 8, 3);
-    params_slot(net->params, "w", 1, 1, N, 1);
-    params_allocate(net->params), params_init(net->params, 3);
-    net->x = t_input(net->g, "x", 1, N);
-    Tensor *xw = t_mul(net->x, t_param(net->g, net->params, 0)), *loss = t_mean(xw);
-    Tensor *dx = t_grad(t_map(MAP_tanh, xw), net->x);
-    net_minimise(net, i ? loss : t_add(loss, t_mean(dx)), false);
-    graph_run(net->g, MAX_ROWS, 0, NULL);
-  }
-  assert_memory_equal(graph_gradient(with.g), graph_gradient(without.g), net_bytes(&with));
-  assert_true(graph_scalar(with.loss) != graph_scalar(without.loss));
-  net_close(&with), net_close(&without);
 }
 
 /* ---- noise from outside ---------------------------------------------------------------------- */
@@ -449,9 +339,7 @@ int main(void) {
     cmocka_unit_test(once_nodes_follow_their_params),
     cmocka_unit_test(what_nobody_reads_is_dropped),
     cmocka_unit_test(equal_recordings_are_one_node),
-    cmocka_unit_test(a_sum_in_the_gradient_is_a_second_phase),
-    cmocka_unit_test(t_grad_is_the_derivative),
-    cmocka_unit_test(t_grad_counts_as_constant),
+    cmocka_unit_test(a_call_sees_every_sample_once_from_any_thread),
     cmocka_unit_test(an_overridden_draw_takes_the_numbers_given),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

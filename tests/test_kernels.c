@@ -177,6 +177,8 @@ static double square(double x) { return x * x; }
 static double d_square(double x) { return 2 * x; }
 static double d_abs(double x) { return (x > 0) - (x < 0); }
 static double d_log(double x) { return 1 / x; }
+static double d_sqrt(double x) { return 0.5 / sqrt(x); }
+static double d_cos(double x) { return -sin(x); }
 
 /* |f - f*| <= rel |f*| + abs on a dense grid, the same for f'; in double both are rounding */
 static const struct {
@@ -194,6 +196,10 @@ static const struct {
   { MAP_abs, fabs, d_abs, -9, 9, 0, 0 },
   { MAP_softplus, softplus, sigmoid, -60, 60, 2e-7, 2e-7 },
   { MAP_log, log, d_log, 1e-6, 1e4, 2e-7, 1e-7 },
+  { MAP_sqrt, sqrt, d_sqrt, 1e-6, 1e4, 1.5e-7, 0 },
+  { MAP_sin, sin, cos, -1e5, 1e5, 0, 1.5e-7 },
+  { MAP_cos, cos, d_cos, -1e5, 1e5, 0, 1.5e-7 },
+  { MAP_ndtr, normal_cdf, normal_density, -13, 13, 1e-6, 0 },
 };
 
 static void functions_are_libms_within_stated_bounds(void **state) {
@@ -216,6 +222,18 @@ static void functions_are_libms_within_stated_bounds(void **state) {
       fail_msg("%s: beyond the relative bound by %.2g, its slope by %.2g",
                map_name(functions[f].map), worst[0], worst[1]);
   }
+}
+
+static void sines_near_zero_are_x(void **state) {
+  (void)state;
+  Error error;
+  MapKernel *const *map = kernels_find("plain", &error)->map;
+  for (double x = 1e-12; x < 1e-2; x *= 1.7)
+    for (int sign = -1; sign <= 1; sign += 2) {
+      real y, slope, at = (real)(sign * x);
+      map[MAP_sin](&at, &y, &slope, 1);
+      assert_true(fabs((double)y - sin((double)at)) <= 1.5e-7 * fabs((double)at));
+    }
 }
 
 static void functions_have_the_same_bits_in_every_table(void **state) {
@@ -282,6 +300,7 @@ int main(void) {
     cmocka_unit_test(a_row_alone_equals_the_row_in_a_batch),
     cmocka_unit_test(openblas_agrees_up_to_rounding),
     cmocka_unit_test(functions_are_libms_within_stated_bounds),
+    cmocka_unit_test(sines_near_zero_are_x),
     cmocka_unit_test(functions_have_the_same_bits_in_every_table),
     cmocka_unit_test(sums_products_and_adam_have_the_same_bits),
     cmocka_unit_test(an_unknown_table_is_refused),
