@@ -23,6 +23,8 @@ CJSON_CFLAGS := $(if $(CJSON_DIR),-I$(CJSON_DIR)/include,$(shell pkg-config --cf
 CJSON_LIBS := $(if $(CJSON_DIR),-L$(CJSON_DIR)/lib -lcjson,$(shell pkg-config --libs libcjson 2>/dev/null || echo -lcjson))
 HDF5_CFLAGS := $(if $(HDF5_DIR),-I$(HDF5_DIR)/include,$(shell pkg-config --cflags hdf5 2>/dev/null))
 HDF5_LIBS := $(if $(HDF5_DIR),-L$(HDF5_DIR)/lib -lhdf5,$(shell pkg-config --libs hdf5 2>/dev/null || echo -lhdf5))
+PNG_CFLAGS := $(if $(PNG_DIR),-I$(PNG_DIR)/include,$(shell pkg-config --cflags libpng 2>/dev/null))
+PNG_LIBS := $(if $(PNG_DIR),-L$(PNG_DIR)/lib -Wl$(comma)-rpath$(comma)$(PNG_DIR)/lib -lpng,$(shell pkg-config --libs libpng 2>/dev/null || echo -lpng))
 MUJOCO_CFLAGS := $(if $(MUJOCO_DIR),-I$(MUJOCO_DIR)/include)
 MUJOCO_SO := $(if $(MUJOCO_DIR),$(firstword $(wildcard $(MUJOCO_DIR)/lib/libmujoco.so* $(MUJOCO_DIR)/libmujoco.so*)))
 MUJOCO_LIBS := $(if $(MUJOCO_SO),$(MUJOCO_SO) -Wl$(comma)-rpath$(comma)$(abspath $(dir $(MUJOCO_SO))),-lmujoco)
@@ -34,7 +36,7 @@ HELPER_SRC := datasets/hdf5.c
 SRC := $(filter-out $(HELPER_SRC),$(wildcard $(FLOORS:=/*.c)))
 CLI_SRC := $(wildcard cli/*.c)
 OBJ := $(SRC:%.c=$(B)/%.o)
-LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(MUJOCO_LIBS) -lm
+LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(MUJOCO_LIBS) -lm
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
 all: $(B)/diffrl $(B)/diffrl-hdf5
@@ -47,6 +49,7 @@ $(B)/core/kernels_blas.o: ALL_CFLAGS += $(OPENBLAS_CFLAGS)
 $(B)/core/json.o: ALL_CFLAGS += $(CJSON_CFLAGS)
 $(B)/core/rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
 $(B)/datasets/hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
+$(B)/datasets/png.o: ALL_CFLAGS += $(PNG_CFLAGS)
 $(B)/envs/models.o: $(wildcard envs/models/*.xml)
 $(B)/rl/behaviour.o: $(wildcard rl/behaviour/*.safetensors)
 $(B)/envs/mujoco.o: ALL_CFLAGS += $(MUJOCO_CFLAGS)

@@ -6,6 +6,7 @@
 /* clang-format off */
 #define PUBLISHED "Wang et al. 2023 (arXiv 2208.06193), released settings"
 #define QUICK     "our own: minutes on two cores, for `make demo`"
+#define LONG      "our own: half an hour on two cores, for results"
 #define DQL(data, settings) { "diffusion-ql", data, settings, PUBLISHED }
 #define ANTMAZE   "steps=1000000 reward=antmaze "
 #define ADROIT    "steps=1000000 reward=standard actor_rate=3e-5 "
@@ -33,8 +34,12 @@ static const Preset presets[] = {
   DQL("kitchen-mixed-v0", "steps=1000000 eta=0.005 clip=10"),
   { "diffusion-ql", "quick", "steps=40000 hidden=128 eta=0.3 eta_from=20000 gamma=0.997 "
     "critic_rate=1e-3 tau=0.01 schedule_rate=cosine eval_every=5000", QUICK },
+  { "diffusion-ql", "long", "steps=200000 hidden=128 eta=0.3 eta_from=50000 gamma=0.997 "
+    "critic_rate=1e-3 tau=0.01 schedule_rate=cosine eval_every=10000", LONG },
   { "diffusion-bc", "quick", "steps=40000 hidden=128 schedule_rate=cosine eval_every=10000",
     QUICK },
+  { "diffusion-bc", "long", "steps=200000 hidden=128 schedule_rate=cosine eval_every=10000",
+    LONG },
 };
 /* clang-format on */
 enum { PRESETS = sizeof presets / sizeof *presets };

@@ -17,6 +17,7 @@ libmujoco-dev          MUJOCO_DIR    mujoco/mujoco.h
 libopenblas-serial-dev OPENBLAS_DIR  cblas.h
 libcjson-dev           CJSON_DIR     cjson/cJSON.h
 libhdf5-dev            HDF5_DIR      hdf5.h
+libpng-dev             PNG_DIR       png.h
 librandom123-dev       RANDOM123_DIR Random123/philox.h
 libcmocka-dev          -             cmocka.h
 TABLE
@@ -42,7 +43,8 @@ installed() { # package sign
   *.h) # shellcheck disable=SC2046  # lists of flags
     printf '#include <%s>\n' stdarg.h stddef.h setjmp.h "$2" |
       "${CC:-cc}" -E $(pkg-config --cflags hdf5 2>/dev/null) \
-        $(pkg-config --cflags openblas 2>/dev/null) -o /dev/null - 2>/dev/null ;;
+        $(pkg-config --cflags openblas 2>/dev/null) \
+        $(pkg-config --cflags libpng 2>/dev/null) -o /dev/null - 2>/dev/null ;;
   *) command -v "$2" >/dev/null ;;
   esac
 }
@@ -77,8 +79,8 @@ packages=${packages% }
 
 if ! is_debian; then
   stop "needed, by Debian's names: $packages
-setup: install what your system calls these; MUJOCO_DIR=, OPENBLAS_DIR=, CJSON_DIR=, HDF5_DIR= and
-setup: RANDOM123_DIR= may name folders with include/ and lib/ instead"
+setup: install what your system calls these; MUJOCO_DIR=, OPENBLAS_DIR=, CJSON_DIR=, HDF5_DIR=,
+setup: PNG_DIR= and RANDOM123_DIR= may name folders with include/ and lib/ instead"
 fi
 
 as_root=
