@@ -60,7 +60,7 @@ $(B)/%.o: %.c
 
 $(B)/diffrl: $(CLI_SRC:%.c=$(B)/%.o) $(OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
-HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/episodes.o datasets/murmur.o core/json.o core/error.o)
+HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/dataset_summary.o datasets/episodes.o datasets/murmur.o core/json.o core/error.o)
 $(B)/diffrl-hdf5: $(HELPER_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
 LIB_OBJ := $(filter-out $(B)/core/kernels_blas.o,$(filter $(B)/core/% $(B)/diffusion/% $(B)/policy/%,$(OBJ)))

@@ -6,12 +6,13 @@
  * order: a cache is for this machine and can always be made again. */
 #ifndef DATASETS_CACHE_H
 #define DATASETS_CACHE_H
+#include "datasets/dataset.h"
 #include "datasets/episodes.h"
 #include "datasets/murmur.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CACHE_VERSION = 1, CACHE_ALIGN = 64 };
+enum { CACHE_VERSION = 2, CACHE_ALIGN = 64 };
 enum { CACHE_MAX_COLUMNS = 4096 }; /* observation or action entries */
 static const int64_t cache_max_rows = INT64_C(1) << 31;
 
@@ -44,6 +45,7 @@ typedef struct {
   int64_t rows, transitions, episodes;
   int64_t horizon; /* that cut the episodes; meaningless if there are timeouts */
   int32_t obs_dim, act_dim;
+  DatasetSummary summary; /* reading all rows again would delay every start */
   CacheColumn column[CACHE_COLUMNS];
   MurmurSum data_sum;   /* of everything behind the header */
   MurmurSum header_sum; /* of everything before this field */
@@ -72,5 +74,11 @@ bool cache_data_ok(const CacheHeader *header);
 const void *cache_column(const CacheHeader *header, int column);
 
 EpisodeFlags cache_flags(const CacheHeader *header);
+
+/* The columns of a mapped cache as a data set without a source. */
+Dataset cache_view(const CacheHeader *header);
+
+/* Read all rows once: what a cache's header says of them. */
+DatasetSummary cache_summary(const CacheHeader *header);
 
 #endif

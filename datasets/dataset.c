@@ -81,26 +81,8 @@ static Dataset *describe(const CacheHeader *h, const char *source) {
   size_t length = strlen(source) + 1;
   Dataset *data = malloc(sizeof *data + length);
   CHECK(data, "out of memory");
-  *data = (Dataset){
-    .rows = h->rows,
-    .transitions = h->transitions,
-    .episodes = h->episodes,
-    .obs_dim = h->obs_dim,
-    .act_dim = h->act_dim,
-    .observations = cache_column(h, CACHE_OBSERVATIONS),
-    .actions = cache_column(h, CACHE_ACTIONS),
-    .rewards = cache_column(h, CACHE_REWARDS),
-    .next_observations = cache_column(h, CACHE_NEXT_OBSERVATIONS),
-    .terminals = cache_column(h, CACHE_TERMINALS),
-    .timeouts = cache_column(h, CACHE_TIMEOUTS),
-    .transition = cache_column(h, CACHE_TRANSITION),
-    .episode_start = cache_column(h, CACHE_EPISODE_START),
-    .hash = h->source_hash,
-    .source = memcpy(data + 1, source, length),
-    .metadata = cache_column(h, CACHE_METADATA),
-    .map = (void *)h,
-    .map_bytes = h->file_bytes,
-  };
+  *data = cache_view(h);
+  data->source = memcpy(data + 1, source, length);
   return data;
 }
 

@@ -1,6 +1,5 @@
 /* dataset_summary.c -- what a file holds, in numbers. */
 #include "datasets/cache.h"
-#include "datasets/dataset.h"
 #include <math.h>
 
 /* Running mean and spread (Welford 1962). */
@@ -25,6 +24,28 @@ static int64_t count_set(const uint8_t *flag, int64_t rows) {
   int64_t n = 0;
   for (int64_t i = 0; flag && i < rows; i++) n += flag[i] != 0;
   return n;
+}
+
+Dataset cache_view(const CacheHeader *h) {
+  return (Dataset){
+    .rows = h->rows,
+    .transitions = h->transitions,
+    .episodes = h->episodes,
+    .obs_dim = h->obs_dim,
+    .act_dim = h->act_dim,
+    .observations = cache_column(h, CACHE_OBSERVATIONS),
+    .actions = cache_column(h, CACHE_ACTIONS),
+    .rewards = cache_column(h, CACHE_REWARDS),
+    .next_observations = cache_column(h, CACHE_NEXT_OBSERVATIONS),
+    .terminals = cache_column(h, CACHE_TERMINALS),
+    .timeouts = cache_column(h, CACHE_TIMEOUTS),
+    .transition = cache_column(h, CACHE_TRANSITION),
+    .episode_start = cache_column(h, CACHE_EPISODE_START),
+    .hash = h->source_hash,
+    .metadata = cache_column(h, CACHE_METADATA),
+    .map = (void *)h,
+    .map_bytes = h->file_bytes,
+  };
 }
 
 double dataset_return(const Dataset *data, int64_t episode) {
@@ -86,10 +107,11 @@ static Range range_of(const float *x, int64_t count) {
                   (double)high[0] };
 }
 
-void dataset_summary(const Dataset *data, DatasetSummary *summary) {
+DatasetSummary cache_summary(const CacheHeader *header) {
+  const Dataset view = cache_view(header), *data = &view;
   Range reward = range_of(data->rewards, data->rows);
   Range action = range_of(data->actions, data->rows * data->act_dim);
-  *summary = (DatasetSummary){
+  DatasetSummary summary = {
     .rows = data->rows,
     .transitions = data->transitions,
     .episodes = data->episodes,
@@ -107,5 +129,10 @@ void dataset_summary(const Dataset *data, DatasetSummary *summary) {
     .action_low = action.low,
     .action_high = action.high,
   };
-  summarise_episodes(data, summary);
+  summarise_episodes(data, &summary);
+  return summary;
+}
+
+void dataset_summary(const Dataset *data, DatasetSummary *summary) {
+  *summary = ((const CacheHeader *)data->map)->summary;
 }
