@@ -1,0 +1,240 @@
+/* field.c -- recording the question with a row of numbers for each sample, and asking it. */
+#include "diffusion/field.h"
+#include <math.h>
+#include <string.h>
+
+/* the numbers of a row before those of its guides */
+typedef enum {
+  N_TIME,
+  N_A,
+  N_S,
+  N_EMBED,
+  N_SCALE,
+  N_DIRECT_X,
+  N_DIRECT_OUT,
+  N_X0_X,
+  N_X0_OUT,
+  N_BACK_X,
+  N_BACK_X0,
+  OWN
+} NumberOf;
+
+struct Field {
+  const Denoiser *denoiser;
+  FieldSpec spec;
+  Graph *g;
+  Tensor *out, *divergence;
+  int dim, ld, guides, numbers_ld, cond_ld;
+  real *x, *numbers, *cond, *probe; /* what the tape reads: [max_rows, ld] each */
+  uint32_t *row_id;
+  FieldSamples samples;
+};
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+static Tensor *input(Field *f, Arena *arena, const char *name, int n, real **data) {
+  Tensor *t = t_input(f->g, name, 1, n);
+  *data = arena_array(arena, real, (size_t)f->spec.graph.max_rows * (size_t)row_stride(n));
+  graph_bind(t, *data);
+  return t;
+}
+
+static Tensor *form(Tensor *numbers, NumberOf at, Tensor *x, Tensor *y) {
+  return t_add(t_mul(x, t_col(numbers, at)), t_mul(y, t_col(numbers, (int)at + 1)));
+}
+
+static Tensor *own_of(Tensor *numbers, int i) {
+  return t_slice(numbers, OWN + i * GUIDE_NUMBERS, GUIDE_NUMBERS);
+}
+
+/* the network's output at x, which `before` may move, or what the guide that asks makes of it */
+static Tensor *ask(const Field *f, Asking *asking, Tensor *numbers, Tensor **x) {
+  const Guide *const *guides = f->spec.guides;
+  Tensor *output = NULL;
+  for (int i = 0; i < f->guides; i++) {
+    asking->own = own_of(numbers, i);
+    if (guides[i]->before) *x = guides[i]->before(guides[i], asking, *x);
+  }
+  for (int i = 0; i < f->guides && !output; i++) {
+    asking->own = own_of(numbers, i);
+    if (guides[i]->ask) output = guides[i]->ask(guides[i], asking, *x);
+  }
+  if (!output) output = asking_net(asking, *x, asking->cond);
+  return f->denoiser->learns_variance ? t_slice(output, 0, f->dim) : output;
+}
+
+/* what is wanted, directly or by way of x_0 where guides want to change that */
+static Tensor *answer(const Field *f, Asking *asking, Tensor *numbers, Tensor *x, Tensor *output) {
+  if (!f->guides) return form(numbers, N_DIRECT_X, x, output);
+  Tensor *x0 = form(numbers, N_X0_X, x, output);
+  for (int i = 0; i < f->guides; i++) {
+    const Guide *guide = f->spec.guides[i];
+    asking->own = own_of(numbers, i);
+    if (guide->after) x0 = guide->after(guide, asking, x, x0);
+  }
+  return form(numbers, N_BACK_X, x, x0);
+}
+
+/* sum_j d v_j / d x_j */
+static Tensor *exact_trace(Tensor *v, Tensor *x) {
+  Tensor *sum = NULL;
+  for (int j = 0; j < x->n; j++) {
+    Tensor *row = t_grad(t_col(v, j), x);
+    if (row) sum = sum ? t_add(sum, t_col(row, j)) : t_col(row, j);
+  }
+  return sum;
+}
+
+/* e . (dv/dx) e = (d (e . v) / dx) . e */
+static Tensor *probed_trace(Tensor *v, Tensor *x, Tensor *probe) {
+  return t_sum_last(t_mul(t_grad(t_sum_last(t_mul(v, probe)), x), probe));
+}
+
+static bool record_field(Field *f, Arena *arena, const Params *params, Error *error) {
+  const Denoiser *d = f->denoiser;
+  int count = OWN + f->guides * GUIDE_NUMBERS, c = f->spec.cond;
+  Tensor *x = input(f, arena, "field x", f->dim, &f->x);
+  Tensor *numbers = input(f, arena, "field numbers", count, &f->numbers);
+  Tensor *cond = c ? input(f, arena, "field cond", c, &f->cond) : NULL;
+  Asking asking = { .g = f->g, .denoiser = d, .params = params, .cond = cond };
+  asking.h = d->embed(d, f->g, params, t_col(numbers, N_EMBED));
+  asking.time = t_col(numbers, N_TIME);
+  asking.a = t_col(numbers, N_A), asking.s = t_col(numbers, N_S);
+  asking.scale = d->predicts == PREDICTS_EDM ? t_col(numbers, N_SCALE) : NULL;
+  Tensor *at = x, *output = ask(f, &asking, numbers, &at);
+  f->out = answer(f, &asking, numbers, at, output);
+  graph_keep(f->out);
+  if (f->spec.divergence == DIVERGENCE_NONE) return true;
+  if (!t_grad(output, x))
+    return error_set(error, FAIL_USAGE,
+                     "the divergence of this network is unknown: the tape has no derivative of its "
+                     "output by x (is it a function of the caller's?)");
+  if (f->spec.divergence == DIVERGENCE_EXACT)
+    f->divergence = exact_trace(f->out, x);
+  else
+    f->divergence = probed_trace(f->out, x, input(f, arena, "field probe", f->dim, &f->probe));
+  graph_keep(f->divergence);
+  return true;
+}
+
+Field *field_new(Arena *arena, const Denoiser *denoiser, const Params *params,
+                 const FieldSpec *spec, Error *error) {
+  CHECK(!spec->graph.trained, "field: nothing is trained here");
+  if (spec->divergence == DIVERGENCE_EXACT && denoiser->dim > FIELD_EXACT_MOST) {
+    error_set(error, FAIL_USAGE,
+              "an exact divergence of %d dimensions takes as many backward passes; at most %d: use "
+              "a random probe",
+              denoiser->dim, FIELD_EXACT_MOST);
+    return NULL;
+  }
+  Field *f = arena_alloc(arena, sizeof *f);
+  *f = (Field){ .denoiser = denoiser, .spec = *spec, .dim = denoiser->dim };
+  while (spec->guides && spec->guides[f->guides]) f->guides++;
+  f->ld = row_stride(f->dim), f->cond_ld = row_stride(spec->cond);
+  f->numbers_ld = row_stride(OWN + f->guides * GUIDE_NUMBERS);
+  f->row_id = arena_array(arena, uint32_t, spec->graph.max_rows);
+  f->g = graph_new(arena, &spec->graph);
+  if (!record_field(f, arena, params, error)) return NULL;
+  graph_seal(f->g);
+  return f;
+}
+
+/* ---- the numbers of a row -------------------------------------------------------------------- */
+
+static Form direct_form(const Field *f, const Level *l) {
+  return denoiser_form(f->denoiser, f->spec.wanted, l);
+}
+
+static void row_numbers(const Field *f, double t, real *row) {
+  const Denoiser *d = f->denoiser;
+  const Line x0_line = { 1, 0 };
+  Level l = schedule_level(d->schedule, t);
+  Line output = prediction_line(d->predicts, &l, d->data_std);
+  Form direct = direct_form(f, &l), x0 = line_form(output, x0_line, &l);
+  Form back = line_form(x0_line, prediction_line(f->spec.wanted, &l, d->data_std), &l);
+  const double own[OWN] = {
+    [N_TIME] = t,
+    [N_A] = l.a,
+    [N_S] = l.s,
+    [N_EMBED] = denoiser_time(d, &l),
+    [N_SCALE] = denoiser_scale(d, &l),
+    [N_DIRECT_X] = direct.to_x,
+    [N_DIRECT_OUT] = direct.to_out,
+    [N_X0_X] = x0.to_x,
+    [N_X0_OUT] = x0.to_out,
+    [N_BACK_X] = back.to_x,
+    [N_BACK_X0] = back.to_out,
+  };
+  for (int i = 0; i < OWN; i++) row[i] = (real)own[i];
+  for (int i = 0; i < f->guides; i++) {
+    const Guide *guide = f->spec.guides[i];
+    double numbers[GUIDE_NUMBERS] = { 0 };
+    if (guide->numbers) guide->numbers(guide, &l, numbers);
+    for (int j = 0; j < GUIDE_NUMBERS; j++) row[OWN + i * GUIDE_NUMBERS + j] = (real)numbers[j];
+  }
+}
+
+bool field_tells(const Field *f, double t, Error *error) {
+  Level l = schedule_level(f->denoiser->schedule, t);
+  Form form = direct_form(f, &l);
+  if (isfinite(form.to_x) && isfinite(form.to_out)) return true;
+  return error_set(error, FAIL_USAGE,
+                   "a network that predicts %s does not tell the %s at time %g of schedule %s (a = "
+                   "%.3g, s = %.3g): stay clear of this end, or predict v, x0 or velocity",
+                   prediction_name(f->denoiser->predicts), prediction_name(f->spec.wanted), t,
+                   f->denoiser->schedule->def->name, l.a, l.s);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+void field_samples(Field *f, const FieldSamples *samples) { f->samples = *samples; }
+
+/* x of row r at x + r stride */
+static void run(Field *f, int rows, const uint32_t *ids, const double *t, const double *x,
+                int stride) {
+  const FieldSamples *s = &f->samples;
+  CHECK(rows <= f->spec.graph.max_rows, "field: %d rows of %d", rows, f->spec.graph.max_rows);
+  CHECK((s->cond != NULL) == (f->cond != NULL) && (!f->probe || s->probe), "field: its samples");
+  for (int r = 0; r < rows; r++) {
+    size_t sample = ids ? ids[r] : (uint32_t)r;
+    for (int j = 0; j < f->dim; j++) f->x[r * f->ld + j] = (real)x[(ptrdiff_t)r * stride + j];
+    row_numbers(f, t[r], f->numbers + (ptrdiff_t)r * f->numbers_ld);
+    f->row_id[r] = s->row_ids ? s->row_ids[sample] : (uint32_t)sample;
+    if (f->cond)
+      memcpy(f->cond + (ptrdiff_t)r * f->cond_ld, s->cond + sample * (size_t)f->cond_ld,
+             (size_t)f->cond_ld * sizeof *f->cond);
+    for (int j = 0; f->probe && j < f->dim; j++)
+      f->probe[r * f->ld + j] = (real)s->probe[sample * (size_t)f->dim + (size_t)j];
+  }
+  graph_run(f->g, rows, s->step, f->row_id);
+}
+
+void field_at(Field *f, int rows, const uint32_t *ids, const double *t, const double *x,
+              double *out, double *divergence) {
+  run(f, rows, ids, t, x, f->dim);
+  const real *v = graph_values(f->out);
+  for (int r = 0; r < rows; r++)
+    for (int j = 0; j < f->dim; j++) out[r * f->dim + j] = (double)v[(ptrdiff_t)r * f->ld + j];
+  if (!divergence) return;
+  const real *div = graph_values(f->divergence);
+  for (int r = 0; r < rows; r++) divergence[r] = (double)div[(ptrdiff_t)r * row_stride(1)];
+}
+
+int field_width(const Field *f) { return f->dim + (f->divergence != NULL); }
+
+void field_slope(void *field, int rows, const uint32_t *ids, const double *t, const double *y,
+                 double *dy) {
+  Field *f = field;
+  int width = field_width(f);
+  run(f, rows, ids, t, y, width);
+  const real *v = graph_values(f->out), *div = f->divergence ? graph_values(f->divergence) : NULL;
+  for (int r = 0; r < rows; r++, dy += width, v += f->ld) {
+    for (int j = 0; j < f->dim; j++) dy[j] = (double)v[j];
+    if (div) dy[f->dim] = (double)div[(ptrdiff_t)r * row_stride(1)];
+  }
+}
+
+const Schedule *field_schedule(const Field *f) { return f->denoiser->schedule; }
+Prediction field_wanted(const Field *f) { return f->spec.wanted; }
+int field_dim(const Field *f) { return f->dim; }
+int field_max_rows(const Field *f) { return f->spec.graph.max_rows; }
