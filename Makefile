@@ -30,6 +30,8 @@ MUJOCO_SO := $(if $(MUJOCO_DIR),$(firstword $(wildcard $(MUJOCO_DIR)/lib/libmujo
 MUJOCO_LIBS := $(if $(MUJOCO_SO),$(MUJOCO_SO) -Wl$(comma)-rpath$(comma)$(abspath $(dir $(MUJOCO_SO))),-lmujoco)
 RANDOM123_CFLAGS := $(if $(RANDOM123_DIR),-I$(RANDOM123_DIR)/include)
 PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^.define DIFFRL_VERSION "\(.*\)"/\1/p' rl/version.h)
+SONAME := libdiffrl.so.0
 
 FLOORS := core datasets envs diffusion policy rl
 HELPER_SRC := datasets/hdf5.c
@@ -39,9 +41,9 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(MUJOCO_LIBS) -lm
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
-all: $(B)/diffrl $(B)/diffrl-hdf5
-# what acting needs, without OpenBLAS; its public header comes with a later release
-lib: $(B)/libdiffrl.a
+all: $(B)/diffrl $(B)/diffrl-hdf5 lib
+# the library of policy/diffrl.h, without OpenBLAS
+lib: $(B)/libdiffrl.a $(B)/libdiffrl.so
 
 $(B)/core/kernels_avx512.o: ALL_CFLAGS += -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
 $(B)/core/kernels_avx2.o: ALL_CFLAGS += -mavx2 -mfma
@@ -64,9 +66,16 @@ HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/datase
 $(B)/diffrl-hdf5: $(HELPER_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
 LIB_OBJ := $(filter-out $(B)/core/kernels_blas.o,$(filter $(B)/core/% $(B)/diffusion/% $(B)/policy/%,$(OBJ)))
-$(B)/libdiffrl.a: $(LIB_OBJ)
+# diffrl_* is all that a program may see of it, of the archive's one object too
+$(LIB_OBJ): ALL_CFLAGS += -fPIC -fvisibility=hidden
+$(B)/libdiffrl.o: $(LIB_OBJ)
+	$(CC) -r -nostdlib -o $@ $^
+	objcopy --localize-hidden $@
+$(B)/libdiffrl.a: $(B)/libdiffrl.o
 	@rm -f $@
 	ar rcs $@ $^
+$(B)/libdiffrl.so: $(LIB_OBJ)
+	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,$(SONAME) $(if $(SAN),,-Wl$(comma)-z$(comma)defs) -o $@ $^ $(CJSON_LIBS) -lm
 # the door to OpenBLAS is a weak reference, so it is named: an archive alone would leave it out
 $(B)/libdiffrl-all.a: $(OBJ)
 	@rm -f $@
@@ -93,18 +102,37 @@ run-tests: all $(TESTS)
 	  if out=$$(./$$t 2>&1); then \
 	    echo "$${t##*/}: $$(echo "$$out" | sed -n 's/^.*PASSED.*] *\([0-9]* test\).*/\1s passed/p')"; \
 	  else echo "$$out"; echo "$${t##*/}: failed"; exit 1; fi; done
+	@MAKE="$(MAKE)" MODE=$(MODE) CC="$(CC)" SAN="$(SAN)" tests/installed.sh
 demo: setup
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@DIFFRL=$(B)/diffrl scripts/demo.sh
 bench: all
 	@$(B)/diffrl bench --threads 1
 	@$(B)/diffrl bench
-install: all
+install: all install-lib
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/diffrl
 	install -m 755 $(B)/diffrl $(DESTDIR)$(PREFIX)/bin/diffrl
 	install -m 755 $(B)/diffrl-hdf5 $(DESTDIR)$(PREFIX)/libexec/diffrl/diffrl-hdf5
+define DIFFRL_PC
+prefix=$(PREFIX)
+Name: diffrl
+Description: Diffusion models: schedules, denoisers, samplers
+Version: $(VERSION)
+Cflags: -I$${prefix}/include
+Libs: -L$${prefix}/lib -ldiffrl
+Libs.private: $(CJSON_LIBS) -pthread -lm
+endef
+export DIFFRL_PC
+install-lib: lib
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 policy/diffrl.h $(DESTDIR)$(PREFIX)/include/diffrl.h
+	install -m 644 $(B)/libdiffrl.a $(DESTDIR)$(PREFIX)/lib/libdiffrl.a
+	install -m 755 $(B)/libdiffrl.so $(DESTDIR)$(PREFIX)/lib/libdiffrl.so.$(VERSION)
+	ln -sf libdiffrl.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libdiffrl.so
+	printenv DIFFRL_PC > $(DESTDIR)$(PREFIX)/lib/pkgconfig/diffrl.pc
 clean:
 	rm -rf build
-.PHONY: all lib setup lint format test run-tests demo bench install clean
+.PHONY: all lib setup lint format test run-tests demo bench install install-lib clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,65 @@
+#!/bin/sh
+# installed.sh -- the library as its users have it: installed, found by pkg-config, linked by C99
+# and C++11 programs, showing no name but diffrl_*; what docs/embedding.md shows is what happens.
+set -eu
+export LC_ALL=C
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' INT TERM
+
+failed() { # what
+  echo "installed: $1" >&2
+  exit 1
+}
+
+usr=$folder/usr example=docs/examples/custom_denoiser.c page=docs/embedding.md
+"${MAKE:-make}" -s MODE="${MODE:-release}" install-lib DESTDIR="$folder" PREFIX=/usr
+diffrl() { # what pkg-config says
+  PKG_CONFIG_PATH=$usr/lib/pkgconfig pkg-config --define-variable=prefix="$usr" "$@" diffrl
+}
+
+# --- names ----------------------------------------------------------------------------------------
+
+declared=$(sed -nE 's/^DIFFRL_API .*[ *](diffrl_[a-z_]+)\(.*/\1/p' policy/diffrl.h | sort)
+for library in "-D $usr/lib/libdiffrl.so" "-g $usr/lib/libdiffrl.a"; do
+  # shellcheck disable=SC2086  # an option and a file
+  seen=$(nm --defined-only $library | awk 'NF == 3 && $3 !~ /^__?(asan|odr_asan|sanitizer)/ {
+    print $3 }' | sort)
+  [ "$seen" = "$declared" ] || failed "$library shows $seen; expected what diffrl.h declares"
+done
+readelf -d "$usr/lib/libdiffrl.so" | grep -q 'soname: \[libdiffrl.so.0\]' || failed 'another soname'
+needed=$(readelf -d "$usr/lib/libdiffrl.so" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p' |
+  grep -vE '^lib(c|m|pthread|cjson|gcc_s|asan|ubsan|tsan)\.so|^ld-linux' || true)
+[ -z "$needed" ] || failed "libdiffrl.so needs $needed; expected libc, libm, pthread and cJSON"
+
+# --- the example ----------------------------------------------------------------------------------
+
+block() { # language -> the first such block of the page
+  awk -v fence="\`\`\`$1" '$0 == fence && !seen { seen = inside = 1; next }
+    inside && $0 == "```" { exit }
+    inside' $page
+}
+block c | cmp -s - $example || failed "$page does not show $example"
+block text >"$folder/expected"
+
+strict='-Wall -Wextra -pedantic -Werror -O2'
+# shellcheck disable=SC2046,SC2086  # lists of flags
+check_example() { # compiler and standard
+  $1 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/shared" $example \
+    ${2:-} $(diffrl --libs) -lm
+  $1 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/static" $example \
+    ${2:-} $(diffrl --static --libs | sed "s|-ldiffrl|$usr/lib/libdiffrl.a|")
+  for linked in shared static; do
+    LD_LIBRARY_PATH=$usr/lib "$folder/$linked" >"$folder/printed"
+    cmp -s "$folder/printed" "$folder/expected" ||
+      failed "$1, $linked: $page says otherwise: $(diff "$folder/expected" "$folder/printed")"
+  done
+}
+check_example "${CC:-gcc} -std=c99"
+if command -v g++ >/dev/null; then
+  check_example 'g++ -std=c++11 -x c++' '-x none'
+  echo 'installed: C99 and C++11 programs run'
+else
+  echo 'installed: C99 programs run; no g++ here, C++11 is not tried'
+fi
