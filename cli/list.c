@@ -2,7 +2,8 @@
 #include "cli/command.h"
 #include "core/config.h"
 #include "core/kernels.h"
-#include "diffusion/sampler.h"
+#include "diffusion/grid.h"
+#include "diffusion/method.h"
 #include "diffusion/schedule.h"
 #include "rl/algo.h"
 #include "rl/bench.h"
@@ -38,11 +39,11 @@ static void put(bool json, const char *kind, const char *name, const char *more,
 }
 
 static void list_algos(bool json) {
+  static const char *const from[] = { "from a file", "online", "from points" };
   size_t count;
   const AlgoDef *const *all = algo_list(&count);
   for (size_t i = 0; i < count; i++)
-    put(json, "algos", all[i]->name, all[i]->data == ALGO_ONLINE ? "online" : "from a file",
-        all[i]->about);
+    put(json, "algos", all[i]->name, from[all[i]->data], all[i]->about);
 }
 
 static void list_envs(bool json) {
@@ -68,15 +69,23 @@ static void list_datasets(bool json) {
 
 static void list_samplers(bool json) {
   size_t count;
-  const char *const *all = sampler_list(&count);
-  for (size_t i = 0; i < count; i++) put(json, "samplers", all[i], NULL, NULL);
+  const Method *all = method_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "samplers", all[i].name, all[i].noise > 0 ? "SDE" : "ODE", all[i].about);
 }
 
 static void list_schedules(bool json) {
   size_t count;
   const ScheduleDef *const *all = schedule_list(&count);
   for (size_t i = 0; i < count; i++)
-    put(json, "schedules", all[i]->name, all[i]->discrete ? "discrete" : "continuous", NULL);
+    put(json, "schedules", all[i]->name, all[i]->discrete ? "discrete" : "continuous",
+        all[i]->about);
+}
+
+static void list_spacings(bool json) {
+  size_t count;
+  const char *const *all = grid_list(&count);
+  for (size_t i = 0; i < count; i++) put(json, "spacings", all[i], NULL, grid_about(i));
 }
 
 static void list_presets(bool json) {
@@ -109,10 +118,9 @@ static const struct {
   const char *name;
   void (*list)(bool json);
 } kinds[] = {
-  { "algos", list_algos },         { "envs", list_envs },
-  { "datasets", list_datasets },   { "samplers", list_samplers },
-  { "schedules", list_schedules }, { "presets", list_presets },
-  { "kernels", list_kernels },     { "benchmarks", list_benchmarks },
+  { "algos", list_algos },       { "envs", list_envs },           { "datasets", list_datasets },
+  { "samplers", list_samplers }, { "schedules", list_schedules }, { "spacings", list_spacings },
+  { "presets", list_presets },   { "kernels", list_kernels },     { "benchmarks", list_benchmarks },
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -135,7 +143,7 @@ static int run(const void *request, Error *error) {
 
 const Command command_list = {
   .name = "list",
-  .usage = "[algos|envs|datasets|samplers|schedules|presets|kernels|benchmarks] [--json]",
+  .usage = "[algos|envs|datasets|samplers|schedules|spacings|presets|kernels|benchmarks] [--json]",
   .about = "the names that other commands take",
   .examples = "  diffrl list algos\n"
               "  diffrl list presets --json\n",

@@ -1,211 +1,218 @@
-/* sampler.c -- filling stage tables, and the executor that records them. */
+/* sampler.c -- making stage tables.  (chain.c runs them.) */
 #include "diffusion/sampler.h"
 #include "core/config.h"
+#include "diffusion/grid.h"
+#include "diffusion/method.h"
 #include <math.h>
 #include <string.h>
 
-/* ---- the grid: times from noise to data, and the level each stage ends at -------------------- */
+/* ---- which method, and whether it can -------------------------------------------------------- */
 
-typedef struct {
-  double time;   /* where the network is asked */
-  double a, s;   /* there */
-  double a1, s1; /* where the stage ends; (1, 0) at the end of a discrete schedule */
-  int n, n1;     /* discrete indices; n1 = -1: clean data */
-} Level;
-
-/* indices evenly from steps - 1 down to 0 when a sub-sequence is asked for ("linspace") */
-static int discrete_index(const Schedule *schedule, int stages, int i) {
-  if (stages == schedule->steps) return schedule->steps - 1 - i;
-  if (stages == 1) return schedule->steps - 1;
-  return (int)lround((schedule->steps - 1.0) * (stages - 1 - i) / (stages - 1));
-}
-
-static Level level(const Schedule *schedule, int stages, int i) {
-  Level l = { .n1 = -1, .a1 = 1 };
-  double next;
-  if (schedule->def->discrete) {
-    l.n = discrete_index(schedule, stages, i);
-    l.time = l.n;
-    l.n1 = i + 1 < stages ? discrete_index(schedule, stages, i + 1) : -1;
-    next = l.n1;
-  } else { /* uniform in t from 1 to t_min */
-    l.time = 1 + (schedule->t_min - 1) * i / stages;
-    next = 1 + (schedule->t_min - 1) * (i + 1) / stages;
-  }
-  l.a = schedule_a(schedule, l.time), l.s = schedule_s(schedule, l.time);
-  if (!schedule->def->discrete || l.n1 >= 0)
-    l.a1 = schedule_a(schedule, next), l.s1 = schedule_s(schedule, next);
-  return l;
-}
-
-/* ---- the methods: base, out[] and noise of one stage ----------------------------------------- */
-
-typedef void Method(const SamplerSpec *spec, const Level *l, const Level *before, Stage *stage);
-
-/* x' = a1 x0 + sqrt(s1^2 - d^2) eps + d z with eps = (x - a x0) / s and
- * d = eta (s1 / s) sqrt(1 - a^2 / a1^2) */
-static void ddim_with(double eta, const Level *l, Stage *stage) {
-  double ratio = l->a / l->a1; /* sqrt(abar_n / abar_n1) */
-  double d = eta * l->s1 / l->s * sqrt(fmax(1 - ratio * ratio, 0));
-  stage->base = sqrt(fmax(l->s1 * l->s1 - d * d, 0)) / l->s;
-  stage->out[0] = l->a1 - stage->base * l->a;
-  stage->noise = d;
-}
-static void ddim(const SamplerSpec *spec, const Level *l, const Level *before, Stage *stage) {
-  (void)before;
-  ddim_with(spec->eta, l, stage);
-}
-/* the posterior with the effective beta of the (sub-)sequence: equal to ddim with eta 1 */
-static void ddpm(const SamplerSpec *spec, const Level *l, const Level *before, Stage *stage) {
-  (void)spec, (void)before;
-  double keep = l->a * l->a / (l->a1 * l->a1), beta = 1 - keep, v = l->s * l->s;
-  stage->base = sqrt(keep) * l->s1 * l->s1 / v;
-  stage->out[0] = l->a1 * beta / v;
-  stage->noise = sqrt(beta * l->s1 * l->s1 / v);
-}
-
-/* h = lambda1 - lambda; D1 = (X_0 - X_1) / r, r = h_before / h, "midpoint" form */
-static void dpmpp_2m(const SamplerSpec *spec, const Level *l, const Level *before, Stage *stage) {
-  (void)spec;
-  if (l->s1 == 0) { /* the last step of a discrete schedule: x' = x0 */
-    stage->out[0] = l->a1;
-    return;
-  }
-  double lambda = log(l->a / l->s), h = log(l->a1 / l->s1) - lambda, c = -l->a1 * expm1(-h);
-  stage->base = l->s1 / l->s;
-  stage->out[0] = c;
-  if (!before) return;
-  double r = (lambda - log(before->a / before->s)) / h;
-  stage->out[0] += c / (2 * r), stage->out[1] = -c / (2 * r);
-}
-
-static const struct {
-  const char *name;
-  Method *fill;
-} methods[] = { { "ddpm", ddpm }, { "ddim", ddim }, { "dpmpp_2m", dpmpp_2m } };
-enum { METHODS = sizeof methods / sizeof *methods };
-
-const char *const *sampler_list(size_t *count) {
-  static const char *const names[] = { "ddpm", "ddim", "dpmpp_2m" };
-  *count = METHODS;
-  return names;
-}
-
-static Method *find(const char *name, Error *error) {
-  for (int i = 0; i < METHODS; i++)
-    if (!strcmp(methods[i].name, name)) return methods[i].fill;
+const char *sampler_name(size_t i) {
   size_t count;
-  const char *const *names = sampler_list(&count), *nearest = config_nearest(name, names, count);
+  const Method *methods = method_list(&count);
+  return i < count ? methods[i].name : NULL;
+}
+
+static const Method *find(const char *name, Error *error) {
+  enum { MOST = 64 };
+  const char *names[MOST];
+  size_t count;
+  const Method *methods = method_list(&count);
+  CHECK(count <= MOST, "sampler: %zu methods", count);
+  for (size_t i = 0; i < count; i++) {
+    names[i] = methods[i].name;
+    if (!strcmp(names[i], name)) return &methods[i];
+  }
+  const char *nearest = config_nearest(name, names, count);
   error_set(error, FAIL_USAGE, "unknown sampler \"%s\"; %s%s", name,
             nearest ? "did you mean " : "see `diffrl list samplers`", nearest ? nearest : "");
   return NULL;
 }
 
-Sampler *sampler_new(Arena *arena, const SamplerSpec *spec, const Schedule *schedule,
-                     Prediction predicts, Error *error) {
-  Method *fill = find(spec->method, error);
-  if (!fill) return NULL;
-  int stages = spec->steps ? spec->steps : schedule->steps;
-  if (!schedule->def->discrete && stages < 1) {
-    error_set(error, FAIL_USAGE, "schedule %s is continuous; give the number of sampling steps",
-              schedule->def->name);
-    return NULL;
+static bool ends_clean(const Method *method, const SamplerSpec *spec, const Schedule *schedule) {
+  if (spec->end != END_AUTO) return spec->end == END_CLEAN;
+  return schedule->def->discrete && !(method->needs & NEEDS_NOISY_END) && !spec->inverse;
+}
+
+/* settings that only some methods have; ignoring one would be a lie */
+static const char *untaken(const Method *m, const SamplerSpec *s) {
+  const struct {
+    bool given;
+    unsigned taken;
+    const char *why;
+  } settings[] = {
+    { s->eta > 0, TAKES_ETA, "has no eta to choose; ddim, flow_sde and sde_euler have" },
+    { s->order != 0, TAKES_ORDER, "has a fixed order; unipc, dpm_fast and dpmpp_fast choose" },
+    { s->taylor, TAKES_TAYLOR, "has no taylor form; the 2m methods have" },
+    { s->compat, TAKES_COMPAT, "has no second difference to halve; the 3m methods have" },
+    { s->lower_final, TAKES_LOWER_FINAL, "has no history, so no lower order to end with" },
+    { s->churn > 0 || s->alpha != 0, TAKES_CHURN, "takes no churn and no alpha; edm_heun does" },
+  };
+  for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+    if (settings[i].given && !(m->needs & settings[i].taken)) return settings[i].why;
+  return NULL;
+}
+
+/* numbers out of range; written so that NAN is, too */
+static const char *out_of_range(const Method *m, const SamplerSpec *s) {
+  if (!(s->eta >= 0)) return "wants eta of 0 or more: it scales a standard deviation";
+  if (!strcmp(m->name, "ddim") && s->eta > 1)
+    return "wants eta up to 1: more noise than the posterior's leaves no room for the estimate";
+  if (!(s->temperature >= 0)) return "wants a temperature of 0 or more";
+  if (s->order < 0 || s->order > m->order) return "has no such order";
+  if (s->order == 1 && m->needs & BY_BUDGET) return "wants order 2 or 3 to share a budget among";
+  if (!(s->alpha >= 0 && s->alpha <= 1)) return "wants alpha in (0, 1]: 1 Heun, 1/2 midpoint";
+  if (!(s->churn >= 0 && s->churn_min >= 0 && s->churn_max >= 0 && s->churn_noise >= 0))
+    return "wants churn settings of 0 or more";
+  if (s->clip && !(s->low < s->high)) return "clips to [low, high]: low must be below high";
+  if (s->times && m->needs & BY_BUDGET)
+    return "divides a budget of evaluations into steps, so it takes no explicit times";
+  return NULL;
+}
+
+/* why this method cannot run on this schedule, with this network, to this end */
+static const char *misfit(const Method *m, const SamplerSpec *spec, const Denoiser *d) {
+  bool clean = ends_clean(m, spec, d->schedule);
+  if (clean && m->needs & NEEDS_SLOPES)
+    return "steps in time along slopes, which end at the schedule's first time, not at clean data";
+  if (clean && m->needs & NEEDS_NOISY_END)
+    return "combines noise estimates, which cannot reach sigma 0 (a step of infinite length in "
+           "ln(a/s)): end at the first time, or take its data form (dpmpp)";
+  if (m->needs & NEEDS_SLOPES && d->schedule->def->discrete)
+    return "needs a schedule that is continuous in time";
+  if (m->needs & NEEDS_FLOW && strcmp(d->schedule->def->name, "flow"))
+    return "is made for the straight paths of schedule flow";
+  if (m->needs & NEEDS_VARIANCE && !d->learns_variance)
+    return "takes its variance from the network, which does not learn one";
+  if (spec->inverse && (!(m->needs & INVERTS) || spec->eta > 0))
+    return "has noise or memory and cannot run from data to noise";
+  if (spec->inverse && clean) return "starts from noisy data when it runs backwards";
+  return NULL;
+}
+
+static bool check(const Method *m, const SamplerSpec *spec, const Denoiser *d, int steps,
+                  Error *error) {
+  const Schedule *s = d->schedule;
+  const char *why = untaken(m, spec);
+  if (!why) why = out_of_range(m, spec);
+  if (!why) why = misfit(m, spec, d);
+  if (why) return error_set(error, FAIL_USAGE, "sampler %s %s", m->name, why), false;
+  if (steps < 1)
+    return error_set(error, FAIL_USAGE, "schedule %s %s; give the number of sampling steps",
+                     s->def->name,
+                     spec->steps ? "cannot be stepped backwards"
+                     : s->steps  ? "has one step only"
+                                 : "is continuous"),
+           false;
+  int most = s->steps - !ends_clean(m, spec, s) + (spec->times != NULL);
+  if (s->steps && steps > most)
+    return error_set(error, FAIL_USAGE, "%d sampling steps for schedule %s with %d; choose 1 to %d",
+                     steps, s->def->name, s->steps, most),
+           false;
+  return true;
+}
+
+/* ---- the grid -------------------------------------------------------------------------------- */
+
+static bool fill_knots(Arena *arena, Table *t, bool clean, Error *error) {
+  const SamplerSpec *spec = t->spec;
+  int count = t->steps + !clean;
+  double *times = arena_array(arena, double, count);
+  if (spec->times) {
+    memcpy(times, spec->times, (size_t)t->steps * sizeof *times);
+    if (!clean) times[t->steps] = spec->final;
+  } else if (!grid_times(t->schedule, spec->spacing, spec->from, count, times, error)) {
+    return false;
   }
-  if (stages < 1 || (schedule->def->discrete && stages > schedule->steps)) {
-    error_set(error, FAIL_USAGE, "%d sampling steps for schedule %s with %d; choose 1 to %d",
-              stages, schedule->def->name, schedule->steps, schedule->steps);
-    return NULL;
-  }
-  Sampler *sampler = arena_alloc(arena, sizeof *sampler);
-  *sampler = (Sampler){ *spec, stages, arena_array(arena, Stage, stages) };
-  Level before = { 0 };
-  for (int i = 0; i < stages; i++) {
-    Level now = level(schedule, stages, i);
-    Stage *stage = &sampler->stage[i];
-    DataForm form = denoiser_data_form(predicts, now.a, now.s);
-    stage->time = now.time, stage->to_x = form.to_x, stage->to_out = form.to_out;
-    fill(spec, &now, i ? &before : NULL, stage);
-    before = now;
-  }
-  return sampler;
+  t->knot = arena_array(arena, Level, t->steps + 1);
+  for (int i = 0; i < count; i++)
+    t->knot[i] = schedule_level(t->schedule, times[spec->inverse ? count - 1 - i : i]);
+  if (clean) t->knot[t->steps] = schedule_clean();
+  for (int i = 0; i < t->steps; i++)
+    if (!((t->knot[i + 1].lambda > t->knot[i].lambda) ^ spec->inverse)) {
+      error_set(error, FAIL_USAGE, "signal to noise does not %s from time %g to %g",
+                spec->inverse ? "fall" : "grow", t->knot[i].time, t->knot[i + 1].time);
+      return false;
+    }
+  return true;
 }
 
-/* ---- the executor ---------------------------------------------------------------------------- */
-
-/* a stage's numbers as once-scalars: constants of a chain, or columns of a given table */
-typedef struct {
-  Tensor *to_x, *to_out, *base, *out0, *out1, *noise;
-} Numbers;
-
-typedef struct {
-  Graph *g;
-  const Sampler *sampler;
-  const Denoiser *denoiser;
-  const Params *params;
-  Tensor *cond;
-} Chain;
-
-/* x0 estimate of one stage, and the move to the next x; z and before may be NULL (no such term) */
-static Tensor *advance(const Chain *c, const Numbers *n, Tensor *x, Tensor *h, Tensor *before,
-                       Tensor *z, Tensor **x0_out) {
-  const SamplerSpec *spec = &c->sampler->spec;
-  Tensor *output = c->denoiser->net(c->denoiser, c->g, c->params, x, h, c->cond);
-  Tensor *x0 = t_blend(n->to_x, x, n->to_out, output);
-  if (spec->clip) x0 = t_clip(x0, spec->low, spec->high);
-  *x0_out = x0;
-  Tensor *next = t_blend(n->base, x, n->out0, x0), *one = t_number(c->g, 1);
-  if (before) next = t_blend(one, next, n->out1, before);
-  return z ? t_blend(one, next, n->noise, z) : next;
+/* orders of each step: one for all, or those of a budget */
+static int *orders(Arena *arena, const Method *m, const SamplerSpec *spec, int *steps) {
+  int highest = spec->order > 0 ? spec->order : m->order;
+  int *order = arena_array(arena, int, *steps);
+  for (int i = 0; i < *steps; i++) order[i] = highest;
+  if (m->needs & BY_BUDGET) *steps = method_budget(*steps, highest, order);
+  return order;
 }
 
-static Numbers constants(Graph *g, const Stage *s) {
-  return (Numbers){ t_number(g, s->to_x),   t_number(g, s->to_out), t_number(g, s->base),
-                    t_number(g, s->out[0]), t_number(g, s->out[1]), t_number(g, s->noise) };
-}
+static bool finite_form(Form f) { return isfinite(f.to_x) && isfinite(f.to_out); }
 
-static Tensor *embed_grid(const Chain *c) {
-  const Sampler *sampler = c->sampler;
-  double *times = arena_array(graph_arena(c->g), double, sampler->stages);
-  for (int i = 0; i < sampler->stages; i++) times[i] = sampler->stage[i].time;
-  return c->denoiser->embed(c->denoiser, c->g, c->params, t_table(c->g, times, sampler->stages, 1));
-}
-
-Tensor *sampler_record(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
-                       const Params *params, const char *stream, Tensor *cond, int k) {
-  Chain c = { g, sampler, denoiser, params, cond };
-  Arena *arena = graph_arena(g);
-  Tensor *grid = embed_grid(&c), *before = NULL, *x0 = NULL;
-  Tensor *x = t_normal(g, arena_text(arena, "%s start", stream), k, denoiser->dim);
+/* does every step have a finite length?  Not where a noise form meets sigma 0 or no signal. */
+static bool check_lengths(const Sampler *sampler, Error *error) {
   for (int i = 0; i < sampler->stages; i++) {
-    const Stage *stage = &sampler->stage[i];
-    Numbers n = constants(g, stage);
-    const char *name = arena_text(arena, "%s %d", stream, i);
-    Tensor *z = stage->noise > 0 ? t_normal(g, name, k, denoiser->dim) : NULL;
-    x = advance(&c, &n, x, t_row(grid, i), stage->out[1] != 0 ? before : NULL, z, &x0);
-    before = x0;
+    const Stage *s = &sampler->stage[i];
+    double sum = s->base + s->noise;
+    for (int j = 0; j < SAMPLER_HISTORY; j++) sum += s->out[j];
+    if (isfinite(sum)) continue;
+    error_set(
+        error, FAIL_USAGE,
+        "sampler %s has no finite step at time %g of schedule %s, where there is no %s: start "
+        "or end elsewhere, or take ddpm, ddim or a dpmpp method",
+        sampler->spec.method, s->at.time, sampler->schedule->def->name,
+        s->at.a > 0 ? "noise" : "signal");
+    return false;
   }
-  return sampler->spec.clip ? t_clip(x, sampler->spec.low, sampler->spec.high) : x;
+  return true;
 }
 
-SamplerStep sampler_step_record(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
-                                const Params *params, Tensor *cond, int k) {
-  Chain c = { g, sampler, denoiser, params, cond };
-  SamplerStep s = { .x = t_input(g, "step x", k, denoiser->dim),
-                    .before = t_input(g, "step before", k, denoiser->dim),
-                    .noise = t_input(g, "step noise", k, denoiser->dim),
-                    .numbers = t_given(g, "step numbers", 1, SAMPLER_NUMBERS) };
-  Tensor *col[SAMPLER_NUMBERS];
-  for (int i = 0; i < SAMPLER_NUMBERS; i++) col[i] = t_col(s.numbers, i);
-  Numbers n = { col[1], col[2], col[3], col[4], col[5], col[6] };
-  Tensor *h = denoiser->embed(denoiser, g, params, col[0]);
-  s.next = advance(&c, &n, s.x, h, s.before, s.noise, &s.x0);
-  graph_keep(s.next), graph_keep(s.x0);
-  return s;
+/* an output that does not tell what the stage must know, as eps does where there is no signal */
+static bool check_forms(const Sampler *sampler, const Denoiser *d, Error *error) {
+  bool by_x0 = sampler->spec.clip || sampler->spec.guides;
+  for (int i = 0; i < sampler->stages; i++) {
+    const Stage *s = &sampler->stage[i];
+    if (!s->ask) continue;
+    if (finite_form(s->direct) && (!by_x0 || (finite_form(s->x0) && finite_form(s->back))))
+      continue;
+    error_set(error, FAIL_USAGE,
+              "a network that predicts %s cannot be asked at time %g of schedule %s, where %s is "
+              "left: predict v, x0 or velocity, or start later",
+              prediction_name(d->predicts), s->at.time, d->schedule->def->name,
+              s->at.a > 0 ? "no noise" : "no signal");
+    return false;
+  }
+  return true;
 }
 
-void sampler_numbers(const Stage *s, real numbers[16]) {
-  const double values[SAMPLER_NUMBERS] = { s->time,   s->to_x,   s->to_out, s->base,
-                                           s->out[0], s->out[1], s->noise };
-  memset(numbers, 0, 16 * sizeof *numbers);
-  for (int i = 0; i < SAMPLER_NUMBERS; i++) numbers[i] = (real)values[i];
+static void finish(Sampler *sampler) {
+  double temperature = sampler->spec.temperature > 0 ? sampler->spec.temperature : 1;
+  for (int i = 0; i < sampler->stages; i++) {
+    sampler->stage[i].noise *= temperature;
+    sampler->evaluations += sampler->stage[i].ask;
+  }
+}
+
+Sampler *sampler_new(Arena *arena, const SamplerSpec *spec, const Denoiser *d, Error *error) {
+  const Method *method = find(spec->method, error);
+  if (!method) return NULL;
+  bool clean = ends_clean(method, spec, d->schedule);
+  int steps = spec->steps || !d->schedule->steps ? spec->steps : d->schedule->steps - !clean;
+  if (!check(method, spec, d, steps, error)) return NULL;
+  int *order = orders(arena, method, spec, &steps);
+  Table t = { .spec = spec, .denoiser = d, .schedule = d->schedule, .steps = steps };
+  t.combines = method->combines;
+  t.stage = arena_array(arena, Stage, steps * method->widest);
+  if (!fill_knots(arena, &t, clean, error)) return NULL;
+  for (t.now = 0; t.now < steps; t.now++) method->step(&t, order[t.now]);
+  Sampler *sampler = arena_alloc(arena, sizeof *sampler);
+  *sampler = (Sampler){ .spec = *spec, .schedule = d->schedule, .stages = t.stages };
+  bool early = spec->from > 0 || spec->times;
+  sampler->start =
+      early && !d->schedule->def->preserves ? t.knot[0].s : schedule_prior(d->schedule);
+  sampler->end = t.knot[steps];
+  sampler->stage = t.stage, sampler->data_form = method->combines == PREDICTS_X0;
+  if (!check_forms(sampler, d, error) || !check_lengths(sampler, error)) return NULL;
+  finish(sampler);
+  return sampler;
 }

@@ -18,7 +18,8 @@ const size_t act_field_count = sizeof act_fields / sizeof *act_fields;
 
 static bool build_diffusion(Policy *p, Error *error) {
   const PolicySpec *s = &p->spec;
-  p->schedule = schedule_new(p->arena, s->schedule.s, (int)s->diffusion_steps, error);
+  p->schedule = schedule_new(
+      p->arena, &(ScheduleSpec){ .name = s->schedule.s, .steps = (int)s->diffusion_steps }, error);
   if (!p->schedule) return false;
   p->denoiser =
       mlp_denoiser_new(p->arena, p->actor, p->schedule, denoiser_prediction(s->predicts.s),
@@ -93,11 +94,13 @@ static Tensor *record_diffusion(const Policy *p, Graph *g, const Params *actor, 
   const ActRecord *a = &p->act;
   SamplerSpec spec = { .method = a->sampler.s,
                        .steps = (int)a->steps,
+                       .spacing = a->spacing.s,
+                       .order = (int)a->order,
                        .eta = a->eta,
                        .clip = true,
                        .low = -1,
                        .high = 1 };
-  Sampler *sampler = sampler_new(graph_arena(g), &spec, p->schedule, p->denoiser->predicts, error);
+  Sampler *sampler = sampler_new(graph_arena(g), &spec, p->denoiser, error);
   if (!sampler) return NULL;
   int k = (int)a->candidates;
   Tensor *x = sampler_record(g, sampler, p->denoiser, actor, "act", obs, k);

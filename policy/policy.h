@@ -31,9 +31,11 @@ extern const size_t policy_field_count;
 /* the act record */
 #define ACT_FIELDS(F)                                                                              \
   F(TEXT, weights, "online", "online|ema", NULL, "which weights act")                              \
-  F(TEXT, sampler, "ddpm", NULL, NULL, "sampler of a diffusion policy")                            \
-  F(INT, steps, 0, 0, 100000, "network evaluations an action; 0: all of the schedule")             \
-  F(FLOAT, eta, 0.0, 0, 1, "noise of ddim: 0 none, 1 as ddpm")                                     \
+  F(TEXT, sampler, "ddpm", NULL, NULL, "sampler of a diffusion policy (diffrl list samplers)")     \
+  F(INT, steps, 0, 0, 100000, "steps of the sampler; 0: as many as the schedule has")              \
+  F(TEXT, spacing, "linspace", NULL, NULL, "how they lie in time (diffrl list spacings)")          \
+  F(INT, order, 0, 0, 3, "of unipc, dpm_fast and dpmpp_fast; 0: the highest")                      \
+  F(FLOAT, eta, 0.0, 0, 1, "noise of ddim (0 none, 1 as ddpm), flow_sde and sde_euler")            \
   F(INT, candidates, 1, 1, 4096, "actions drawn before one is chosen")                             \
   F(TEXT, choice, "sample", "sample|softmax|argmax|mean", NULL,                                    \
     "sample: the first; softmax, argmax: by the critics; mean: the centre of a gaussian policy")   \

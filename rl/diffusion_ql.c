@@ -27,6 +27,7 @@
   F(INT, ema_every, 5, 1, NULL, "steps between updates of the average")                            \
   F(INT, ema_start, 1000, 0, NULL, "step from which the average moves")                            \
   F(INT, candidates, 50, 1, 4096, "actions drawn when acting")                                     \
+  F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of the softmax that chooses among candidates")            \
   F(TEXT, weights, "online", "online|ema", NULL, "which actor acts")
 
 typedef struct {
@@ -156,6 +157,7 @@ static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, 
   params_init(p->critic, setup->seed);
   params_copy(p->critic_target, p->critic);
   p->act.candidates = cfg->candidates, p->act.weights = cfg->weights;
+  p->act.temperature = cfg->temperature;
   if (cfg->candidates > 1) strcpy(p->act.choice.s, "softmax");
   return p;
 }
@@ -166,7 +168,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Policy *p = m->agent.policy = new_policy(setup, m->cfg, error);
   if (!p) return NULL;
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
-  Sampler *sampler = sampler_new(setup->arena, &chain, p->schedule, PREDICTS_EPS, error);
+  Sampler *sampler = sampler_new(setup->arena, &chain, p->denoiser, error);
   if (!sampler) return NULL;
   m->batch = batch_new(setup->arena, (int)m->cfg->batch, setup->obs_dim, setup->act_dim);
   m->average = (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };

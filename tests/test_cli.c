@@ -88,7 +88,7 @@ static const struct {
   { 3, "point-v0", "eval run --env hopper-v2" },
   { 2, "did you mean hopper-v2", "eval run --env hoper-v2" },
   { 2, "did you mean \"sampler\"", "eval run --act smapler=ddim" },
-  { 2, "unknown sampler", "eval run --act sampler=heun" },
+  { 2, "unknown sampler", "eval run --act sampler=hewn" },
   { 2, "choice=softmax or choice=argmax", "eval run --act choice=sample" },
   { 3, "cut.safetensors", "eval cut.safetensors" },
   { 3, "flipped.safetensors", "eval flipped.safetensors" },

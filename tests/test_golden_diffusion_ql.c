@@ -163,7 +163,7 @@ static void make_policy(Learner *l) {
     params_touch(blocks[i]);
   }
   const SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
-  l->sampler = sampler_new(l->golden.arena, &chain, l->p->schedule, PREDICTS_EPS, &error);
+  l->sampler = sampler_new(l->golden.arena, &chain, l->p->denoiser, &error);
 }
 
 static void make_tapes(Learner *l, double eta) {

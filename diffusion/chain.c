@@ -1,0 +1,370 @@
+/* chain.c -- the executor of stage tables: a whole chain on the tape, or one question replayed. */
+#include "diffusion/sampler.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- the question ---------------------------------------------------------------------------- */
+
+enum { OWN = 16, MOST_GUIDES = 8 }; /* numbers of a question before those of its guides */
+enum { MOST_DIM = 4096 };           /* of a sample, as t_normal */
+typedef enum {
+  N_TIME,
+  N_A,
+  N_S,
+  N_EMBED,
+  N_SCALE,
+  N_X0_X,
+  N_X0_OUT,
+  N_BACK_X,
+  N_BACK_X0,
+  N_DIRECT_X,
+  N_DIRECT_OUT,
+  N_LOW,
+  N_HIGH,
+  N_NOISE
+} NumberOf;
+
+static int guide_count(const Sampler *sampler) {
+  int count = 0;
+  while (sampler->spec.guides && sampler->spec.guides[count]) count++;
+  CHECK(count <= MOST_GUIDES, "sampler: %d guides", count);
+  return count;
+}
+
+/* the numbers of a stage that its question depends on */
+static void question_numbers(const Sampler *sampler, const Stage *s, double *n) {
+  const double own[] = { s->at.time,     s->at.a,        s->at.s,          s->time,
+                         s->scale,       s->x0.to_x,     s->x0.to_out,     s->back.to_x,
+                         s->back.to_out, s->direct.to_x, s->direct.to_out, s->log_low,
+                         s->log_high,    s->noise };
+  memcpy(n, own, sizeof own);
+  for (int i = 0; i < guide_count(sampler); i++) {
+    const Guide *guide = sampler->spec.guides[i];
+    double *numbers = n + OWN + i * GUIDE_NUMBERS;
+    memset(numbers, 0, GUIDE_NUMBERS * sizeof *numbers);
+    if (guide->numbers) guide->numbers(guide, &s->at, numbers);
+  }
+}
+
+typedef struct {
+  Graph *g;
+  const Sampler *sampler;
+  const Denoiser *denoiser;
+  const Params *params;
+  Tensor *cond;
+} Chain;
+
+/* the numbers on the tape: constants of a chain, or columns of a given table */
+typedef struct {
+  Tensor *of[OWN], *guide[MOST_GUIDES], *h;
+} Numbers;
+
+typedef struct {
+  Tensor *M, *std; /* std: of the learned variance, or NULL */
+} Answer;
+
+Tensor *asking_net(const Asking *a, Tensor *x, Tensor *cond) {
+  return a->denoiser->net(a->denoiser, a->g, a->params, a->scale ? t_mul(x, a->scale) : x, a->h,
+                          cond);
+}
+
+static Asking asking_of(const Chain *c, const Numbers *n) {
+  return (Asking){ .g = c->g,
+                   .denoiser = c->denoiser,
+                   .params = c->params,
+                   .h = n->h,
+                   .cond = c->cond,
+                   .time = n->of[N_TIME],
+                   .a = n->of[N_A],
+                   .s = n->of[N_S],
+                   .scale = c->denoiser->predicts == PREDICTS_EDM ? n->of[N_SCALE] : NULL };
+}
+
+static Tensor *ask_network(const Chain *c, const Numbers *n, Asking *asking, Tensor *x) {
+  for (int i = 0; i < guide_count(c->sampler); i++) {
+    const Guide *guide = c->sampler->spec.guides[i];
+    asking->own = n->guide[i];
+    if (guide->ask) return guide->ask(guide, asking, x);
+  }
+  return asking_net(asking, x, c->cond);
+}
+
+/* M = direct, or by way of x_0 where somebody wants to change it */
+static Answer ask(const Chain *c, const Numbers *n, Tensor *x) {
+  const SamplerSpec *spec = &c->sampler->spec;
+  Asking asking = asking_of(c, n);
+  int guides = guide_count(c->sampler), dim = c->denoiser->dim;
+  for (int i = 0; i < guides; i++) {
+    asking.own = n->guide[i];
+    if (spec->guides[i]->before) x = spec->guides[i]->before(spec->guides[i], &asking, x);
+  }
+  Tensor *output = ask_network(c, n, &asking, x), *std = NULL;
+  if (c->denoiser->learns_variance) { /* ln variance = low + (v + 1) / 2 (high - low) */
+    Tensor *v = t_slice(output, dim, dim), *low = n->of[N_LOW], *high = n->of[N_HIGH];
+    Tensor *log_variance = t_add(t_mul(t_scale(0.5, t_shift(v, 1)), t_sub(high, low)), low);
+    std = t_map(MAP_exp, t_scale(0.5, log_variance));
+    output = t_slice(output, 0, dim);
+  }
+  if (!spec->clip && !guides)
+    return (Answer){ t_blend(n->of[N_DIRECT_X], x, n->of[N_DIRECT_OUT], output), std };
+  Tensor *x0 = t_blend(n->of[N_X0_X], x, n->of[N_X0_OUT], output);
+  for (int i = 0; i < guides; i++) {
+    asking.own = n->guide[i];
+    if (spec->guides[i]->after) x0 = spec->guides[i]->after(spec->guides[i], &asking, x, x0);
+  }
+  if (spec->clip) x0 = t_clip(x0, spec->low, spec->high);
+  if (c->sampler->data_form) return (Answer){ x0, std };
+  return (Answer){ t_blend(n->of[N_BACK_X], x, n->of[N_BACK_X0], x0), std };
+}
+
+/* ---- the whole chain ------------------------------------------------------------------------- */
+
+static Numbers constants(const Chain *c, const Stage *stage, Tensor *h) {
+  double n[OWN + MOST_GUIDES * GUIDE_NUMBERS] = { 0 };
+  Numbers numbers = { .h = h };
+  question_numbers(c->sampler, stage, n);
+  for (int i = 0; i < OWN; i++) numbers.of[i] = t_number(c->g, n[i]);
+  for (int i = 0; i < guide_count(c->sampler); i++)
+    numbers.guide[i] = t_table(c->g, n + OWN + i * GUIDE_NUMBERS, 1, GUIDE_NUMBERS);
+  return numbers;
+}
+
+static Tensor *embed_grid(const Chain *c) {
+  const Sampler *sampler = c->sampler;
+  double *times = arena_array(graph_arena(c->g), double, sampler->stages);
+  for (int i = 0; i < sampler->stages; i++) times[i] = sampler->stage[i].time;
+  return c->denoiser->embed(c->denoiser, c->g, c->params, t_table(c->g, times, sampler->stages, 1));
+}
+
+static void push(Tensor *M[SAMPLER_HISTORY], Tensor *newest) {
+  memmove(M + 1, M, (SAMPLER_HISTORY - 1) * sizeof *M);
+  M[0] = newest;
+}
+
+/* base x_b + sum out[j] M_j: the first two terms in one pass, as in every method of one output */
+static Tensor *combine(Graph *g, const Stage *stage, Tensor *base, Tensor *const *M) {
+  Tensor *one = t_number(g, 1), *x = base;
+  bool begun = false;
+  for (int j = 0; j < SAMPLER_HISTORY; j++) {
+    if (stage->out[j] == 0 && j) continue;
+    if (!M[j]) continue;
+    x = t_blend(begun ? one : t_number(g, stage->base), x, t_number(g, stage->out[j]), M[j]);
+    begun = true;
+  }
+  return begun ? x : t_scale(stage->base, base);
+}
+
+static Tensor *record_chain(const Chain *c, const char *stream, Tensor *x) {
+  const Sampler *sampler = c->sampler;
+  Graph *g = c->g;
+  Tensor *grid = embed_grid(c), *base = x, *M[SAMPLER_HISTORY] = { NULL };
+  for (int i = 0; i < sampler->stages; i++) {
+    const Stage *stage = &sampler->stage[i];
+    Answer answer = { NULL, NULL };
+    if (stage->ask) {
+      Numbers n = constants(c, stage, t_row(grid, i));
+      answer = ask(c, &n, x);
+      push(M, answer.M);
+    }
+    x = combine(g, stage, base, M);
+    if (stage->noise > 0) {
+      Tensor *z = t_normal(g, arena_text(graph_arena(g), "%s %d", stream, i), x->k, x->n);
+      if (stage->learned) z = t_mul(z, answer.std);
+      x = t_blend(t_number(g, 1), x, t_number(g, stage->noise), z);
+    }
+    if (stage->rebase) base = x;
+  }
+  return sampler->spec.clip ? t_clip(x, sampler->spec.low, sampler->spec.high) : x;
+}
+
+Tensor *sampler_record_from(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
+                            const Params *params, const char *stream, Tensor *x, Tensor *cond) {
+  Chain c = { g, sampler, denoiser, params, cond };
+  return record_chain(&c, stream, x);
+}
+
+Tensor *sampler_record(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
+                       const Params *params, const char *stream, Tensor *cond, int k) {
+  Chain c = { g, sampler, denoiser, params, cond };
+  Tensor *x = t_normal(g, arena_text(graph_arena(g), "%s start", stream), k, denoiser->dim);
+  return record_chain(&c, stream, sampler->start != 1 ? t_scale(sampler->start, x) : x);
+}
+
+Tensor *sampler_log_prob(Graph *g, const Sampler *sampler, int i, const Denoiser *denoiser,
+                         const Params *params, Tensor *x, Tensor *next, Tensor *cond,
+                         Error *error) {
+  const Stage *s = &sampler->stage[i];
+  bool looks_back = s->out[1] != 0 || s->out[2] != 0 || s->out[3] != 0;
+  bool alone = s->rebase && (i == 0 || sampler->stage[i - 1].rebase);
+  if (!s->ask || !alone || looks_back || s->learned || !(s->noise > 0)) {
+    error_set(error, FAIL_USAGE, "stage %d of sampler %s has no log-probability: %s", i,
+              sampler->spec.method,
+              s->noise > 0 ? "its mean uses older outputs, or its variance is learned"
+                           : "it adds no noise (use ddpm, or ddim with eta > 0, and not its end)");
+    return NULL;
+  }
+  Chain c = { g, sampler, denoiser, params, cond };
+  Numbers n = constants(
+      &c, s, denoiser->embed(denoiser, g, params, t_table(g, (double[]){ s->time }, 1, 1)));
+  Tensor *M[SAMPLER_HISTORY] = { ask(&c, &n, x).M };
+  Tensor *miss = t_scale(1 / s->noise, t_sub(next, combine(g, s, x, M)));
+  double constant = -denoiser->dim * (log(s->noise) + 0.5 * log(2 * acos(-1)));
+  return t_shift(t_scale(-0.5, t_sum_last(t_map(MAP_square, miss))), constant);
+}
+
+/* ---- one question, replayed ------------------------------------------------------------------ */
+
+struct SamplerLoop {
+  const Sampler *sampler;
+  Graph *g;
+  Tensor *x, *cond, *numbers, *M, *std;
+  Rng start, *stream; /* [stages] */
+  int k, dim, ld, max_rows;
+  real *base, *at, *last[SAMPLER_HISTORY]; /* [max_rows k ld] each */
+  double *number;
+  real *given;
+  SamplerWatch *watch;
+  SamplerCorrect *correct;
+  void *user, *corrector;
+};
+
+static void record_question(SamplerLoop *l, const Denoiser *denoiser, const Params *params,
+                            int cond) {
+  int guides = guide_count(l->sampler), count = OWN + guides * GUIDE_NUMBERS;
+  l->x = t_input(l->g, "loop x", l->k, l->dim);
+  l->cond = cond ? t_input(l->g, "loop cond", 1, cond) : NULL;
+  l->numbers = t_given(l->g, "loop numbers", 1, count);
+  Chain c = { l->g, l->sampler, denoiser, params, l->cond };
+  Numbers n = { .h = NULL };
+  for (int i = 0; i < OWN; i++) n.of[i] = t_col(l->numbers, i);
+  for (int i = 0; i < guides; i++)
+    n.guide[i] = t_slice(l->numbers, OWN + i * GUIDE_NUMBERS, GUIDE_NUMBERS);
+  n.h = denoiser->embed(denoiser, l->g, params, n.of[N_EMBED]);
+  Answer answer = ask(&c, &n, l->x);
+  l->M = answer.M, l->std = answer.std;
+  graph_keep(l->M);
+  if (l->std) graph_keep(l->std);
+  graph_seal(l->g);
+}
+
+SamplerLoop *sampler_loop_new(Arena *arena, const Sampler *sampler, const Denoiser *denoiser,
+                              const Params *params, const SamplerLoopSpec *spec) {
+  CHECK(!spec->graph.trained, "sampler_loop: nothing is trained here");
+  CHECK(denoiser->dim <= MOST_DIM, "sampler_loop: %d dimensions, at most %d", denoiser->dim,
+        MOST_DIM);
+  SamplerLoop *l = arena_alloc(arena, sizeof *l);
+  *l = (SamplerLoop){ .sampler = sampler, .k = spec->k, .dim = denoiser->dim };
+  l->max_rows = spec->graph.max_rows;
+  l->ld = row_stride(l->dim);
+  l->g = graph_new(arena, &spec->graph);
+  record_question(l, denoiser, params, spec->cond);
+  l->start = rng_stream(spec->graph.seed, arena_text(arena, "%s start", spec->stream));
+  l->stream = arena_array(arena, Rng, sampler->stages);
+  for (int i = 0; i < sampler->stages; i++)
+    l->stream[i] = rng_stream(spec->graph.seed, arena_text(arena, "%s %d", spec->stream, i));
+  size_t size = (size_t)l->max_rows * (size_t)l->k * (size_t)l->ld;
+  l->base = arena_array(arena, real, size), l->at = arena_array(arena, real, size);
+  for (int j = 0; j < SAMPLER_HISTORY; j++) l->last[j] = arena_array(arena, real, size);
+  int count = OWN + guide_count(sampler) * GUIDE_NUMBERS;
+  l->number = arena_array(arena, double, count);
+  l->given = arena_array(arena, real, row_stride(count));
+  return l;
+}
+
+void sampler_loop_watch(SamplerLoop *loop, SamplerWatch *watch, void *user) {
+  loop->watch = watch, loop->user = user;
+}
+void sampler_loop_correct(SamplerLoop *loop, SamplerCorrect *correct, void *user) {
+  loop->correct = correct, loop->corrector = user;
+}
+
+/* what the tape would do: the same operations in the same order */
+static void loop_combine(SamplerLoop *l, const Stage *s, size_t size, int asked) {
+  bool begun = false;
+  for (int j = 0; j < SAMPLER_HISTORY && j < asked; j++) {
+    if (s->out[j] == 0 && j) continue;
+    real a = begun ? 1 : (real)s->base, b = (real)s->out[j];
+    const real *from = begun ? l->at : l->base, *M = l->last[j];
+    for (size_t i = 0; i < size; i++) l->at[i] = a * from[i] + b * M[i];
+    begun = true;
+  }
+  real a = (real)s->base;
+  for (size_t i = 0; !begun && i < size; i++) l->at[i] = a * l->base[i];
+}
+
+/* z of one sample: the same counters as t_normal in a recorded chain */
+static void loop_noise(const SamplerLoop *l, Rng stream, uint64_t step, const uint32_t *row_ids,
+                       int r, float *z) {
+  uint32_t row = row_ids ? row_ids[r / l->k] : (uint32_t)(r / l->k);
+  rng_normals(stream, step, row * (uint32_t)l->k + (uint32_t)(r % l->k), z, l->dim);
+}
+
+static void loop_ask(SamplerLoop *l, const Stage *s, int rows, uint64_t step,
+                     const uint32_t *row_ids, size_t size) {
+  int count = OWN + guide_count(l->sampler) * GUIDE_NUMBERS;
+  question_numbers(l->sampler, s, l->number);
+  for (int i = 0; i < count; i++) l->given[i] = (real)l->number[i];
+  graph_bind(l->x, l->at);
+  graph_give(l->numbers, l->given);
+  graph_run(l->g, rows, step, row_ids);
+  real *oldest = l->last[SAMPLER_HISTORY - 1];
+  memmove(l->last + 1, l->last, (SAMPLER_HISTORY - 1) * sizeof *l->last);
+  l->last[0] = oldest;
+  memcpy(oldest, graph_values(l->M), size * sizeof *oldest);
+}
+
+static void loop_add_noise(SamplerLoop *l, const Stage *s, int i, int rows, uint64_t step,
+                           const uint32_t *row_ids) {
+  float z[MOST_DIM];
+  const real *std = s->learned ? graph_values(l->std) : NULL;
+  real noise = (real)s->noise;
+  for (int r = 0; r < rows * l->k; r++) {
+    real *x = l->at + (ptrdiff_t)r * l->ld;
+    loop_noise(l, l->stream[i], step, row_ids, r, z);
+    for (int j = 0; j < l->dim; j++) {
+      real scaled = std ? (real)z[j] * std[(ptrdiff_t)r * l->ld + j] : (real)z[j];
+      x[j] = x[j] + noise * scaled;
+    }
+  }
+}
+
+static void loop_start(SamplerLoop *l, int rows, uint64_t step, const uint32_t *row_ids) {
+  float z[MOST_DIM];
+  real start = (real)l->sampler->start;
+  for (int r = 0; r < rows * l->k; r++) {
+    loop_noise(l, l->start, step, row_ids, r, z);
+    for (int j = 0; j < l->dim; j++)
+      l->at[(ptrdiff_t)r * l->ld + j] = start == 1 ? (real)z[j] : start * (real)z[j];
+  }
+}
+
+void sampler_loop_run(SamplerLoop *l, int rows, uint64_t step, const uint32_t *row_ids,
+                      const real *cond, real *x, bool from_x) {
+  const Sampler *sampler = l->sampler;
+  CHECK(rows <= l->max_rows && (cond != NULL) == (l->cond != NULL), "sampler_loop_run: its inputs");
+  size_t size = (size_t)rows * (size_t)l->k * (size_t)l->ld;
+  if (from_x)
+    memcpy(l->at, x, size * sizeof *x);
+  else
+    loop_start(l, rows, step, row_ids);
+  if (l->cond) graph_bind(l->cond, cond);
+  memcpy(l->base, l->at, size * sizeof *x);
+  if (l->watch) l->watch(l->user, -1, l->at);
+  for (int i = 0, asked = 0; i < sampler->stages; i++) {
+    const Stage *s = &sampler->stage[i];
+    if (l->correct && s->ask && (i == 0 || s[-1].rebase)) {
+      l->correct(l->corrector, i, l->at);
+      memcpy(l->base, l->at, size * sizeof *x);
+    }
+    if (s->ask) loop_ask(l, s, rows, step, row_ids, size), asked++;
+    loop_combine(l, s, size, asked);
+    if (s->noise > 0) loop_add_noise(l, s, i, rows, step, row_ids);
+    if (!s->rebase) continue;
+    memcpy(l->base, l->at, size * sizeof *x);
+    if (l->watch) l->watch(l->user, i, l->at);
+  }
+  memcpy(x, l->at, size * sizeof *x);
+  real low = (real)sampler->spec.low, high = (real)sampler->spec.high;
+  for (size_t r = 0; sampler->spec.clip && r < size; r++)
+    if (r % (size_t)l->ld < (size_t)l->dim) x[r] = x[r] < low ? low : x[r] > high ? high : x[r];
+}

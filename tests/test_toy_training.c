@@ -1,0 +1,201 @@
+/* test_toy_training.c -- `diffrl train toy` and `diffrl sample` as their users run them: the same
+ * bits however often interrupted, samples that are near the data, a student that needs two steps,
+ * and sentences for what cannot be. */
+#include "core/json.h"
+#include "core/real.h"
+#include "tests/program.h"
+
+#define TOY                                                                                        \
+  "train toy --data gmm --set hidden=16 --set batch=64 --set group=16 --set lane=16 "              \
+  "--set eval_points=256 --set eval_draws=1 --set eval_every=40 --set log_every=20 "               \
+  "--set save_every=20 --set sample_steps=4 --set pictures=false "                                 \
+  "--set schedule_rate=constant"
+
+static void run(const char *line) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, 0, "");
+}
+
+static void refused(int code, const char *line, const char *says) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, code, says);
+}
+
+static void assert_same_run(const char *a, const char *b) {
+  static const char *const files[] = { "last.safetensors", "best.safetensors", "eval.jsonl" };
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    char x[256], y[256];
+    snprintf(x, sizeof x, "%s/%s", a, files[i]), snprintf(y, sizeof y, "%s/%s", b, files[i]);
+    assert_same_file(x, y);
+  }
+}
+
+/* ---- the same bits --------------------------------------------------------------------------- */
+
+static void test_80_steps_are_40_resume_40(void **state) {
+  (void)state;
+  static const char *const more[] = { "", "--set pairing=ot", "--set net=residual",
+                                      "--set embedding=fourier" };
+  for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+    char line[1024];
+    snprintf(line, sizeof line, TOY " --steps 80 --out whole%zu %s", i, more[i]), run(line);
+    snprintf(line, sizeof line, TOY " --steps 40 --out half%zu %s", i, more[i]), run(line);
+    snprintf(line, sizeof line, "train --resume half%zu --steps 80", i), run(line);
+    char whole[32], half[32];
+    snprintf(whole, sizeof whole, "whole%zu", i), snprintf(half, sizeof half, "half%zu", i);
+    assert_same_run(whole, half);
+  }
+}
+
+static void test_a_student_resumes_without_its_teacher(void **state) {
+  (void)state;
+#define STUDENT TOY " --set distill=consistency --set sampler=consistency --set teacher_steps=8"
+  run(TOY " --steps 40 --out teacher");
+  run(STUDENT " --init teacher --steps 80 --out student");
+  run(STUDENT " --init teacher --steps 40 --out pupil");
+  assert_int_equal(rename("teacher", "gone"), 0);
+  run("train --resume pupil --steps 80");
+  assert_same_run("student", "pupil");
+}
+
+static void test_threads_change_no_bit(void **state) {
+  (void)state;
+  run(TOY " --steps 40 --threads 1 --out one");
+  run(TOY " --steps 40 --threads 3 --out three");
+  assert_same_run("one", "three");
+}
+
+/* ---- what is learned ------------------------------------------------------------------------- */
+
+/* distance / floor of the last line of eval.jsonl */
+static double last_ratio(const char *path) {
+  size_t n;
+  Error error;
+  char *text = file_read(path, &n);
+  while (n && text[n - 1] == '\n') text[--n] = '\0';
+  char *line = strrchr(text, '\n');
+  line = line ? line + 1 : text;
+  Json *json = json_parse(line, strlen(line), &error);
+  double ratio =
+      json_number(json_get(json, "distance"), NAN) / json_number(json_get(json, "floor"), NAN);
+  json_free(json), free(text);
+  return ratio;
+}
+
+/* A network that knows nothing is ten times as far from the data as data are; after two seconds it
+ * is nearly as near, and its student of two steps too. */
+static void test_samples_come_near_the_data(void **state) {
+  (void)state;
+#define LEARN                                                                                      \
+  "train toy --data gmm --set batch=128 --set schedule_rate=cosine --set eval_every=0 "            \
+  "--set hidden=64 --set eval_points=1024 --set pictures=false"
+  run(LEARN " --steps 1 --out nothing");
+  run(LEARN " --steps 1500 --out model");
+  run(LEARN " --steps 600 --preset student --init model --out pair");
+  double nothing = last_ratio("nothing/eval.jsonl"), model = last_ratio("model/eval.jsonl"),
+         pair = last_ratio("pair/eval.jsonl");
+  print_message("distance to data / between data: at first %.2f, trained %.2f, student %.2f\n",
+                nothing, model, pair);
+  assert_true(nothing > 4);
+  assert_true(model < 2);
+  assert_true(pair < 3);
+}
+
+/* ---- sample ---------------------------------------------------------------------------------- */
+
+static void test_points_depend_on_the_seed_and_their_number(void **state) {
+  (void)state;
+  size_t n, m;
+  run(TOY " --steps 20 --out small");
+  run("sample small --count 300 --seed 4 --threads 1 --out a.csv");
+  run("sample small --count 300 --seed 4 --threads 3 --out b.csv");
+  assert_same_file("a.csv", "b.csv");
+  run("sample small --count 300 --seed 5 --out c.csv");
+  run("sample small --count 200 --seed 4 --out d.csv");
+  char *a = file_read("a.csv", &n), *c = file_read("c.csv", &m);
+  assert_true(n != m || memcmp(a, c, n) != 0);
+  free(c);
+  char *d = file_read("d.csv", &m);
+  assert_true(m < n && !memcmp(a, d, m)); /* the first 200 of 300 */
+  free(a), free(d);
+  run("sample small/last.safetensors --count 300 --seed 4 --out e.csv");
+  assert_same_file("a.csv", "e.csv");
+}
+
+static void test_the_file_says_what_it_is(void **state) {
+  (void)state;
+  size_t n;
+  run("sample small --count 10 --sampler ddim --steps 3 --out p.npy");
+  char *npy = file_read("p.npy", &n);
+  assert_int_equal(n, 128 + 10 * 2 * 8);
+  assert_memory_equal(npy, "\x93NUMPY\x01\x00\x76\x00", 10);
+  assert_non_null(strstr(npy + 10, "'shape': (10, 2)"));
+  free(npy);
+  run("sample small --count 10 --out p.csv");
+  char *csv = file_read("p.csv", &n);
+  int lines = 0;
+  for (size_t i = 0; i < n; i++) lines += csv[i] == '\n';
+  assert_int_equal(lines, 11);
+  assert_memory_equal(csv, "x,y\n", 4);
+  free(csv);
+  run("sample small --count 10 --out p.png");
+  char *png = file_read("p.png", &n);
+  assert_memory_equal(png, "\x89PNG\r\n", 6);
+  free(png);
+}
+
+static void test_pictures_come_with_the_report(void **state) {
+  (void)state;
+  run("train toy --data gmm --set hidden=8 --set batch=32 --set eval_points=64 --set eval_draws=1 "
+      "--steps 2 --out shown");
+  size_t n;
+  char *page = file_read("shown/report.html", &n);
+  int pictures = 0;
+  for (char *at = page; (at = strstr(at, "data:image/png;base64,iVBOR")); at++) pictures++;
+  assert_int_equal(pictures, 3);
+  assert_non_null(strstr(page, "Error against evaluations"));
+  assert_non_null(strstr(page, "With the exact score"));
+  free(page);
+}
+
+/* ---- what cannot be -------------------------------------------------------------------------- */
+
+static void test_bad_input_is_told(void **state) {
+  (void)state;
+  refused(2, "train toy", "give --data swissroll");
+  refused(2, "train toy --data mons", "did you mean moons");
+  refused(2, "train toy --data gmm --env hopper-v2", "leave --env");
+  refused(2, "train toy --data gmm --set net=resnet", "residual");
+  refused(2, "train toy --data gmm --set schedule=cosin", "did you mean cosine");
+  refused(2, "train toy --data gmm --set sampler=hein", "heun");
+  refused(2, "train toy --data gmm --set weighting=simpel", "did you mean simple");
+  refused(2, "train toy --data gmm --set schedule=vp --set sampler=heun", "continuous");
+  refused(2, "train toy --data gmm --set distill=consistency", "give --init RUN");
+  refused(2, "train toy --data gmm --set distill=consistency --init small", "its hidden is 16");
+  refused(2, "train toy --data moons --set hidden=16 --init small", "use --data gmm");
+  refused(2, "sample small", "--out");
+  refused(2, "sample small --out a.jpg", "expected FILE.png, FILE.csv or FILE.npy");
+  refused(2, "sample small --sampler nosuch --out a.csv", "unknown sampler");
+  refused(2, "sample small --count 0 --out a.csv", "count");
+  refused(3, "sample nowhere --out a.csv", "no such run");
+  file_write("junk.safetensors", "junk", 4);
+  refused(3, "sample junk.safetensors --out a.csv", "junk.safetensors");
+  refused(1, "sample small --out nowhere/a.csv", "cannot write");
+  refused(3, "eval small", "not a policy");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_80_steps_are_40_resume_40),
+    cmocka_unit_test(test_a_student_resumes_without_its_teacher),
+    cmocka_unit_test(test_threads_change_no_bit),
+    cmocka_unit_test(test_samples_come_near_the_data),
+    cmocka_unit_test(test_points_depend_on_the_seed_and_their_number),
+    cmocka_unit_test(test_the_file_says_what_it_is),
+    cmocka_unit_test(test_pictures_come_with_the_report),
+    cmocka_unit_test(test_bad_input_is_told),
+  };
+  return cmocka_run_group_tests(tests, program_enter, program_leave);
+}
