@@ -1,8 +1,8 @@
-"""Noise schedules from their formulas in 50 digits, and diffusers' sampling chains.
+"""Noise schedules from their formulas in 50 digits.
 
     python3 -m venv venv
     venv/bin/pip install torch==2.15.0 numpy==2.4.6 safetensors==0.8.0
-    venv/bin/pip install mpmath==1.3.0 diffusers==0.42.1
+    venv/bin/pip install mpmath==1.3.0
     venv/bin/python scripts/golden/schedules.py
 
 tests/golden/schedules.safetensors, float64, each number rounded once.  With n = 1..T:
@@ -19,25 +19,12 @@ tests/golden/schedules.safetensors, float64, each number rounded once.  With n =
 
     vp_sde/{t,a,s,lambda}   ln a = -(b1-b0) t^2/4 - b0 t/2, s = sqrt(1-a^2), lambda = ln(a/s),
                             b0 0.1, b1 20
-
-tests/golden/samplers.safetensors: chains of 10 steps on eps(x, t) = tanh(0.7 x) + 0.1 t/1000 with
-the 1000-step linear schedule, run by diffusers in float64, x [8, 3].  For each SAMPLER_SPACING:
-
-    timesteps [10]   where the network was asked
-    previous  [10]   where the step ended; -1 is abar = 1.  DDIM always steps 1000//10 back, so with
-                     linspace that is not where the network is asked next
-    x [11, 8, 3]     x_T and every x after it
-    noise [10, 8, 3] (ddpm, ddim_eta0.5); DDPM uses none in the step from t = 0
-
-ddpm: fixed_small, nothing clipped.  ddim_eta0, ddim_eta0.5.  dpmpp2m: dpmsolver++ of order 2,
-midpoint, lower_order_final, ending at sigma 0 (so both ends are steps of order 1).
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.schedulers import scheduling_ddim, scheduling_ddpm, scheduling_dpmsolver_multistep
 from mpmath import cos, exp, expm1, log, mp, mpf, pi, sqrt
 from safetensors.torch import save_file
 
@@ -124,69 +111,6 @@ def check_schedules(r):
     assert torch.allclose(torch.cumprod(1 - beta, 0), r["linear_1000/abar"], rtol=1e-12)
 
 
-class Double:
-    """A module whose float32 is float64: diffusers keeps its tables and DPM steps in float32."""
-
-    def __init__(self, module):
-        self.module = module
-
-    def __getattr__(self, name):
-        return getattr(self.module, "float64" if name == "float32" else name)
-
-
-for scheduling in (scheduling_ddim, scheduling_ddpm, scheduling_dpmsolver_multistep):
-    scheduling.torch, scheduling.np = Double(torch), Double(np)
-
-
-def samplers(spacing):
-    """name: (scheduler, its extra arguments of a step)"""
-    shared = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=2e-2, beta_schedule="linear",
-                  timestep_spacing=spacing)
-    ddpm = scheduling_ddpm.DDPMScheduler(variance_type="fixed_small", clip_sample=False, **shared)
-    ddim = scheduling_ddim.DDIMScheduler(clip_sample=False, **shared)
-    dpm = scheduling_dpmsolver_multistep.DPMSolverMultistepScheduler(
-        algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",
-        lower_order_final=True, **shared)
-    return {"ddpm": (ddpm, {}), "ddim_eta0": (ddim, {"eta": 0.0}),
-            "ddim_eta0.5": (ddim, {"eta": 0.5}), "dpmpp2m": (dpm, {})}
-
-
-def chain(name, scheduler, arguments, steps=10, shape=(8, 3)):
-    scheduler.set_timesteps(steps)
-    timesteps = scheduler.timesteps.tolist()
-    x = torch.randn(shape, dtype=torch.float64)
-    noise = torch.randn((steps, *shape), dtype=torch.float64)
-    xs = [x]
-    for k, t in enumerate(timesteps):
-        eps = torch.tanh(0.7 * x) + 0.1 * t / 1000
-        if name == "ddpm":
-            scheduling_ddpm.randn_tensor = lambda *_, **__: noise[k]
-        if name == "ddim_eta0.5":
-            arguments = arguments | {"variance_noise": noise[k]}
-        x = scheduler.step(eps, t, x, **arguments).prev_sample
-        assert x.dtype == torch.float64
-        xs.append(x)
-    previous = timesteps[1:] + [-1]
-    if name.startswith("ddim"):
-        previous = [max(t - 1000 // steps, -1) for t in timesteps]
-    r = {"timesteps": torch.tensor(timesteps), "previous": torch.tensor(previous),
-         "x": torch.stack(xs)}
-    return r | ({"noise": noise} if name in ("ddpm", "ddim_eta0.5") else {})
-
-
-def check_chain(name, r, abar):
-    """Euler's form of the same step, from the formulas: eps-exact samplers of first order."""
-    for k, (t, p) in enumerate(zip(r["timesteps"].tolist(), r["previous"].tolist())):
-        x, at, ap = r["x"][k], abar[t], abar[p] if p >= 0 else torch.ones((), dtype=abar.dtype)
-        eps = torch.tanh(0.7 * x) + 0.1 * t / 1000
-        eta = {"ddpm": 1.0, "ddim_eta0": 0.0, "ddim_eta0.5": 0.5}[name]
-        std = eta * ((1 - ap) / (1 - at) * (1 - at / ap)).sqrt()
-        x0 = (x - (1 - at).sqrt() * eps) / at.sqrt()
-        y = ap.sqrt() * x0 + (1 - ap - std**2).sqrt() * eps
-        y = y + std * r["noise"][k] if eta > 0 else y
-        assert torch.allclose(y, r["x"][k + 1], rtol=1e-9, atol=1e-9), (name, t)
-
-
 def write(path, tensors):
     tensors = {k: v.contiguous() for k, v in tensors.items()}
     save_file(tensors, path, metadata={"made_by": "scripts/golden/schedules.py"})
@@ -194,20 +118,9 @@ def write(path, tensors):
 
 
 def main():
-    torch.manual_seed(20200619)
     exact = schedules()
     check_schedules(exact)
     write(GOLDEN / "schedules.safetensors", exact)
-
-    chains = {}
-    for spacing in ("leading", "linspace"):
-        for name, (scheduler, arguments) in samplers(spacing).items():
-            r = chain(name, scheduler, arguments)
-            assert torch.allclose(scheduler.alphas_cumprod, exact["linear_1000/abar"], rtol=1e-12)
-            if name != "dpmpp2m":
-                check_chain(name, r, exact["linear_1000/abar"])
-            chains |= {f"{name}_{spacing}/{k}": v for k, v in r.items()}
-    write(GOLDEN / "samplers.safetensors", chains)
 
 
 if __name__ == "__main__":
