@@ -3,137 +3,41 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the question ---------------------------------------------------------------------------- */
-
-enum { OWN = 16, MOST_GUIDES = 8 }; /* numbers of a question before those of its guides */
-enum { MOST_DIM = 4096 };           /* of a sample, as t_normal */
-typedef enum {
-  N_TIME,
-  N_A,
-  N_S,
-  N_EMBED,
-  N_SCALE,
-  N_X0_X,
-  N_X0_OUT,
-  N_BACK_X,
-  N_BACK_X0,
-  N_DIRECT_X,
-  N_DIRECT_OUT,
-  N_LOW,
-  N_HIGH,
-  N_NOISE
-} NumberOf;
-
-static int guide_count(const Sampler *sampler) {
-  int count = 0;
-  while (sampler->spec.guides && sampler->spec.guides[count]) count++;
-  CHECK(count <= MOST_GUIDES, "sampler: %d guides", count);
-  return count;
-}
-
-/* the numbers of a stage that its question depends on */
-static void question_numbers(const Sampler *sampler, const Stage *s, double *n) {
-  const double own[] = { s->at.time,     s->at.a,        s->at.s,          s->time,
-                         s->scale,       s->x0.to_x,     s->x0.to_out,     s->back.to_x,
-                         s->back.to_out, s->direct.to_x, s->direct.to_out, s->log_low,
-                         s->log_high,    s->noise };
-  memcpy(n, own, sizeof own);
-  for (int i = 0; i < guide_count(sampler); i++) {
-    const Guide *guide = sampler->spec.guides[i];
-    double *numbers = n + OWN + i * GUIDE_NUMBERS;
-    memset(numbers, 0, GUIDE_NUMBERS * sizeof *numbers);
-    if (guide->numbers) guide->numbers(guide, &s->at, numbers);
-  }
-}
+enum { MOST_DIM = 4096 }; /* of a sample, as t_normal */
 
 typedef struct {
   Graph *g;
   const Sampler *sampler;
-  const Denoiser *denoiser;
-  const Params *params;
-  Tensor *cond;
+  Question question;
 } Chain;
 
-/* the numbers on the tape: constants of a chain, or columns of a given table */
-typedef struct {
-  Tensor *of[OWN], *guide[MOST_GUIDES], *h;
-} Numbers;
-
-typedef struct {
-  Tensor *M, *std; /* std: of the learned variance, or NULL */
-} Answer;
-
-Tensor *asking_net(const Asking *a, Tensor *x, Tensor *cond) {
-  return a->denoiser->net(a->denoiser, a->g, a->params, a->scale ? t_mul(x, a->scale) : x, a->h,
-                          cond);
-}
-
-static Asking asking_of(const Chain *c, const Numbers *n) {
-  return (Asking){ .g = c->g,
-                   .denoiser = c->denoiser,
-                   .params = c->params,
-                   .h = n->h,
-                   .cond = c->cond,
-                   .time = n->of[N_TIME],
-                   .a = n->of[N_A],
-                   .s = n->of[N_S],
-                   .scale = c->denoiser->predicts == PREDICTS_EDM ? n->of[N_SCALE] : NULL };
-}
-
-static Tensor *ask_network(const Chain *c, const Numbers *n, Asking *asking, Tensor *x) {
-  for (int i = 0; i < guide_count(c->sampler); i++) {
-    const Guide *guide = c->sampler->spec.guides[i];
-    asking->own = n->guide[i];
-    if (guide->ask) return guide->ask(guide, asking, x);
-  }
-  return asking_net(asking, x, c->cond);
-}
-
-/* M = direct, or by way of x_0 where somebody wants to change it */
-static Answer ask(const Chain *c, const Numbers *n, Tensor *x) {
-  const SamplerSpec *spec = &c->sampler->spec;
-  Asking asking = asking_of(c, n);
-  int guides = guide_count(c->sampler), dim = c->denoiser->dim;
-  for (int i = 0; i < guides; i++) {
-    asking.own = n->guide[i];
-    if (spec->guides[i]->before) x = spec->guides[i]->before(spec->guides[i], &asking, x);
-  }
-  Tensor *output = ask_network(c, n, &asking, x), *std = NULL;
-  if (c->denoiser->learns_variance) { /* ln variance = low + (v + 1) / 2 (high - low) */
-    Tensor *v = t_slice(output, dim, dim), *low = n->of[N_LOW], *high = n->of[N_HIGH];
-    Tensor *log_variance = t_add(t_mul(t_scale(0.5, t_shift(v, 1)), t_sub(high, low)), low);
-    std = t_map(MAP_exp, t_scale(0.5, log_variance));
-    output = t_slice(output, 0, dim);
-  }
-  if (!spec->clip && !guides)
-    return (Answer){ t_blend(n->of[N_DIRECT_X], x, n->of[N_DIRECT_OUT], output), std };
-  Tensor *x0 = t_blend(n->of[N_X0_X], x, n->of[N_X0_OUT], output);
-  for (int i = 0; i < guides; i++) {
-    asking.own = n->guide[i];
-    if (spec->guides[i]->after) x0 = spec->guides[i]->after(spec->guides[i], &asking, x, x0);
-  }
-  if (spec->clip) x0 = t_clip(x0, spec->low, spec->high);
-  if (c->sampler->data_form) return (Answer){ x0, std };
-  return (Answer){ t_blend(n->of[N_BACK_X], x, n->of[N_BACK_X0], x0), std };
+static Chain chain_of(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
+                      const Params *params, Tensor *cond) {
+  const SamplerSpec *spec = &sampler->spec;
+  return (Chain){ g,
+                  sampler,
+                  { .denoiser = denoiser,
+                    .params = params,
+                    .cond = cond,
+                    .guides = spec->guides,
+                    .data_form = sampler->data_form,
+                    .clip = spec->clip,
+                    .low = spec->low,
+                    .high = spec->high } };
 }
 
 /* ---- the whole chain ------------------------------------------------------------------------- */
 
-static Numbers constants(const Chain *c, const Stage *stage, Tensor *h) {
-  double n[OWN + MOST_GUIDES * GUIDE_NUMBERS] = { 0 };
-  Numbers numbers = { .h = h };
-  question_numbers(c->sampler, stage, n);
-  for (int i = 0; i < OWN; i++) numbers.of[i] = t_number(c->g, n[i]);
-  for (int i = 0; i < guide_count(c->sampler); i++)
-    numbers.guide[i] = t_table(c->g, n + OWN + i * GUIDE_NUMBERS, 1, GUIDE_NUMBERS);
-  return numbers;
+static Tensor *embed(const Chain *c, const double *times, int count) {
+  const Denoiser *d = c->question.denoiser;
+  return d->embed(d, c->g, c->question.params, t_table(c->g, times, count, 1));
 }
 
 static Tensor *embed_grid(const Chain *c) {
   const Sampler *sampler = c->sampler;
   double *times = arena_array(graph_arena(c->g), double, sampler->stages);
   for (int i = 0; i < sampler->stages; i++) times[i] = sampler->stage[i].time;
-  return c->denoiser->embed(c->denoiser, c->g, c->params, t_table(c->g, times, sampler->stages, 1));
+  return embed(c, times, sampler->stages);
 }
 
 static void push(Tensor *M[SAMPLER_HISTORY], Tensor *newest) {
@@ -160,10 +64,10 @@ static Tensor *record_chain(const Chain *c, const char *stream, Tensor *x) {
   Tensor *grid = embed_grid(c), *base = x, *M[SAMPLER_HISTORY] = { NULL };
   for (int i = 0; i < sampler->stages; i++) {
     const Stage *stage = &sampler->stage[i];
-    Answer answer = { NULL, NULL };
+    Answer answer = { .M = NULL };
     if (stage->ask) {
-      Numbers n = constants(c, stage, t_row(grid, i));
-      answer = ask(c, &n, x);
+      QuestionNumbers n = question_constants(g, &c->question, stage, t_row(grid, i));
+      answer = question_record(&c->question, &n, x);
       push(M, answer.M);
     }
     x = combine(g, stage, base, M);
@@ -179,13 +83,13 @@ static Tensor *record_chain(const Chain *c, const char *stream, Tensor *x) {
 
 Tensor *sampler_record_from(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
                             const Params *params, const char *stream, Tensor *x, Tensor *cond) {
-  Chain c = { g, sampler, denoiser, params, cond };
+  Chain c = chain_of(g, sampler, denoiser, params, cond);
   return record_chain(&c, stream, x);
 }
 
 Tensor *sampler_record(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
                        const Params *params, const char *stream, Tensor *cond, int k) {
-  Chain c = { g, sampler, denoiser, params, cond };
+  Chain c = chain_of(g, sampler, denoiser, params, cond);
   Tensor *x = t_normal(g, arena_text(graph_arena(g), "%s start", stream), k, denoiser->dim);
   return record_chain(&c, stream, sampler->start != 1 ? t_scale(sampler->start, x) : x);
 }
@@ -203,10 +107,9 @@ Tensor *sampler_log_prob(Graph *g, const Sampler *sampler, int i, const Denoiser
                            : "it adds no noise (use ddpm, or ddim with eta > 0, and not its end)");
     return NULL;
   }
-  Chain c = { g, sampler, denoiser, params, cond };
-  Numbers n = constants(
-      &c, s, denoiser->embed(denoiser, g, params, t_table(g, (double[]){ s->time }, 1, 1)));
-  Tensor *M[SAMPLER_HISTORY] = { ask(&c, &n, x).M };
+  Chain c = chain_of(g, sampler, denoiser, params, cond);
+  QuestionNumbers n = question_constants(g, &c.question, s, embed(&c, &s->time, 1));
+  Tensor *M[SAMPLER_HISTORY] = { question_record(&c.question, &n, x).M };
   Tensor *miss = t_scale(1 / s->noise, t_sub(next, combine(g, s, x, M)));
   double constant = -denoiser->dim * (log(s->noise) + 0.5 * log(2 * acos(-1)));
   return t_shift(t_scale(-0.5, t_sum_last(t_map(MAP_square, miss))), constant);
@@ -230,17 +133,12 @@ struct SamplerLoop {
 
 static void record_question(SamplerLoop *l, const Denoiser *denoiser, const Params *params,
                             int cond) {
-  int guides = guide_count(l->sampler), count = OWN + guides * GUIDE_NUMBERS;
   l->x = t_input(l->g, "loop x", l->k, l->dim);
   l->cond = cond ? t_input(l->g, "loop cond", 1, cond) : NULL;
-  l->numbers = t_given(l->g, "loop numbers", 1, count);
-  Chain c = { l->g, l->sampler, denoiser, params, l->cond };
-  Numbers n = { .h = NULL };
-  for (int i = 0; i < OWN; i++) n.of[i] = t_col(l->numbers, i);
-  for (int i = 0; i < guides; i++)
-    n.guide[i] = t_slice(l->numbers, OWN + i * GUIDE_NUMBERS, GUIDE_NUMBERS);
-  n.h = denoiser->embed(denoiser, l->g, params, n.of[N_EMBED]);
-  Answer answer = ask(&c, &n, l->x);
+  l->numbers = t_given(l->g, "loop numbers", 1, question_size(l->sampler->spec.guides));
+  Chain c = chain_of(l->g, l->sampler, denoiser, params, l->cond);
+  QuestionNumbers n = question_columns(&c.question, l->numbers);
+  Answer answer = question_record(&c.question, &n, l->x);
   l->M = answer.M, l->std = answer.std;
   graph_keep(l->M);
   if (l->std) graph_keep(l->std);
@@ -265,7 +163,7 @@ SamplerLoop *sampler_loop_new(Arena *arena, const Sampler *sampler, const Denois
   size_t size = (size_t)l->max_rows * (size_t)l->k * (size_t)l->ld;
   l->base = arena_array(arena, real, size), l->at = arena_array(arena, real, size);
   for (int j = 0; j < SAMPLER_HISTORY; j++) l->last[j] = arena_array(arena, real, size);
-  int count = OWN + guide_count(sampler) * GUIDE_NUMBERS;
+  int count = question_size(sampler->spec.guides);
   l->number = arena_array(arena, double, count);
   l->given = arena_array(arena, real, row_stride(count));
   return l;
@@ -301,8 +199,8 @@ static void loop_noise(const SamplerLoop *l, Rng stream, uint64_t step, const ui
 
 static void loop_ask(SamplerLoop *l, const Stage *s, int rows, uint64_t step,
                      const uint32_t *row_ids, size_t size) {
-  int count = OWN + guide_count(l->sampler) * GUIDE_NUMBERS;
-  question_numbers(l->sampler, s, l->number);
+  int count = question_size(l->sampler->spec.guides);
+  question_numbers(l->sampler->spec.guides, s, l->number);
   for (int i = 0; i < count; i++) l->given[i] = (real)l->number[i];
   graph_bind(l->x, l->at);
   graph_give(l->numbers, l->given);

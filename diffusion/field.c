@@ -1,30 +1,15 @@
 /* field.c -- recording the question with a row of numbers for each sample, and asking it. */
 #include "diffusion/field.h"
+#include "diffusion/stage.h"
 #include <math.h>
 #include <string.h>
-
-/* the numbers of a row before those of its guides */
-typedef enum {
-  N_TIME,
-  N_A,
-  N_S,
-  N_EMBED,
-  N_SCALE,
-  N_DIRECT_X,
-  N_DIRECT_OUT,
-  N_X0_X,
-  N_X0_OUT,
-  N_BACK_X,
-  N_BACK_X0,
-  OWN
-} NumberOf;
 
 struct Field {
   const Denoiser *denoiser;
   FieldSpec spec;
   Graph *g;
   Tensor *out, *divergence;
-  int dim, ld, guides, numbers_ld, cond_ld;
+  int dim, ld, numbers_ld, cond_ld;
   real *x, *numbers, *cond, *probe; /* what the tape reads: [max_rows, ld] each */
   uint32_t *row_id;
   FieldSamples samples;
@@ -37,42 +22,6 @@ static Tensor *input(Field *f, Arena *arena, const char *name, int n, real **dat
   *data = arena_array(arena, real, (size_t)f->spec.graph.max_rows * (size_t)row_stride(n));
   graph_bind(t, *data);
   return t;
-}
-
-static Tensor *form(Tensor *numbers, NumberOf at, Tensor *x, Tensor *y) {
-  return t_add(t_mul(x, t_col(numbers, at)), t_mul(y, t_col(numbers, (int)at + 1)));
-}
-
-static Tensor *own_of(Tensor *numbers, int i) {
-  return t_slice(numbers, OWN + i * GUIDE_NUMBERS, GUIDE_NUMBERS);
-}
-
-/* the network's output at x, which `before` may move, or what the guide that asks makes of it */
-static Tensor *ask(const Field *f, Asking *asking, Tensor *numbers, Tensor **x) {
-  const Guide *const *guides = f->spec.guides;
-  Tensor *output = NULL;
-  for (int i = 0; i < f->guides; i++) {
-    asking->own = own_of(numbers, i);
-    if (guides[i]->before) *x = guides[i]->before(guides[i], asking, *x);
-  }
-  for (int i = 0; i < f->guides && !output; i++) {
-    asking->own = own_of(numbers, i);
-    if (guides[i]->ask) output = guides[i]->ask(guides[i], asking, *x);
-  }
-  if (!output) output = asking_net(asking, *x, asking->cond);
-  return f->denoiser->learns_variance ? t_slice(output, 0, f->dim) : output;
-}
-
-/* what is wanted, directly or by way of x_0 where guides want to change that */
-static Tensor *answer(const Field *f, Asking *asking, Tensor *numbers, Tensor *x, Tensor *output) {
-  if (!f->guides) return form(numbers, N_DIRECT_X, x, output);
-  Tensor *x0 = form(numbers, N_X0_X, x, output);
-  for (int i = 0; i < f->guides; i++) {
-    const Guide *guide = f->spec.guides[i];
-    asking->own = own_of(numbers, i);
-    if (guide->after) x0 = guide->after(guide, asking, x, x0);
-  }
-  return form(numbers, N_BACK_X, x, x0);
 }
 
 /* sum_j d v_j / d x_j */
@@ -91,21 +40,20 @@ static Tensor *probed_trace(Tensor *v, Tensor *x, Tensor *probe) {
 }
 
 static bool record_field(Field *f, Arena *arena, const Params *params, Error *error) {
-  const Denoiser *d = f->denoiser;
-  int count = OWN + f->guides * GUIDE_NUMBERS, c = f->spec.cond;
+  int c = f->spec.cond;
   Tensor *x = input(f, arena, "field x", f->dim, &f->x);
-  Tensor *numbers = input(f, arena, "field numbers", count, &f->numbers);
-  Tensor *cond = c ? input(f, arena, "field cond", c, &f->cond) : NULL;
-  Asking asking = { .g = f->g, .denoiser = d, .params = params, .cond = cond };
-  asking.h = d->embed(d, f->g, params, t_col(numbers, N_EMBED));
-  asking.time = t_col(numbers, N_TIME);
-  asking.a = t_col(numbers, N_A), asking.s = t_col(numbers, N_S);
-  asking.scale = d->predicts == PREDICTS_EDM ? t_col(numbers, N_SCALE) : NULL;
-  Tensor *at = x, *output = ask(f, &asking, numbers, &at);
-  f->out = answer(f, &asking, numbers, at, output);
+  Tensor *numbers = input(f, arena, "field numbers", question_size(f->spec.guides), &f->numbers);
+  Question q = { .denoiser = f->denoiser,
+                 .params = params,
+                 .cond = c ? input(f, arena, "field cond", c, &f->cond) : NULL,
+                 .guides = f->spec.guides,
+                 .data_form = f->spec.wanted == PREDICTS_X0 };
+  QuestionNumbers n = question_columns(&q, numbers);
+  Answer answer = question_record(&q, &n, x);
+  f->out = answer.M;
   graph_keep(f->out);
   if (f->spec.divergence == DIVERGENCE_NONE) return true;
-  if (!t_grad(output, x))
+  if (!t_grad(answer.output, x))
     return error_set(error, FAIL_USAGE,
                      "the divergence of this network is unknown: the tape has no derivative of its "
                      "output by x (is it a function of the caller's?)");
@@ -120,6 +68,7 @@ static bool record_field(Field *f, Arena *arena, const Params *params, Error *er
 Field *field_new(Arena *arena, const Denoiser *denoiser, const Params *params,
                  const FieldSpec *spec, Error *error) {
   CHECK(!spec->graph.trained, "field: nothing is trained here");
+  if (!question_check(spec->guides, error)) return NULL;
   if (spec->divergence == DIVERGENCE_EXACT && denoiser->dim > FIELD_EXACT_MOST) {
     error_set(error, FAIL_USAGE,
               "an exact divergence of %d dimensions takes as many backward passes; at most %d: use "
@@ -129,9 +78,8 @@ Field *field_new(Arena *arena, const Denoiser *denoiser, const Params *params,
   }
   Field *f = arena_alloc(arena, sizeof *f);
   *f = (Field){ .denoiser = denoiser, .spec = *spec, .dim = denoiser->dim };
-  while (spec->guides && spec->guides[f->guides]) f->guides++;
   f->ld = row_stride(f->dim), f->cond_ld = row_stride(spec->cond);
-  f->numbers_ld = row_stride(OWN + f->guides * GUIDE_NUMBERS);
+  f->numbers_ld = row_stride(question_size(spec->guides));
   f->row_id = arena_array(arena, uint32_t, spec->graph.max_rows);
   f->g = graph_new(arena, &spec->graph);
   if (!record_field(f, arena, params, error)) return NULL;
@@ -146,32 +94,11 @@ static Form direct_form(const Field *f, const Level *l) {
 }
 
 static void row_numbers(const Field *f, double t, real *row) {
-  const Denoiser *d = f->denoiser;
-  const Line x0_line = { 1, 0 };
-  Level l = schedule_level(d->schedule, t);
-  Line output = prediction_line(d->predicts, &l, d->data_std);
-  Form direct = direct_form(f, &l), x0 = line_form(output, x0_line, &l);
-  Form back = line_form(x0_line, prediction_line(f->spec.wanted, &l, d->data_std), &l);
-  const double own[OWN] = {
-    [N_TIME] = t,
-    [N_A] = l.a,
-    [N_S] = l.s,
-    [N_EMBED] = denoiser_time(d, &l),
-    [N_SCALE] = denoiser_scale(d, &l),
-    [N_DIRECT_X] = direct.to_x,
-    [N_DIRECT_OUT] = direct.to_out,
-    [N_X0_X] = x0.to_x,
-    [N_X0_OUT] = x0.to_out,
-    [N_BACK_X] = back.to_x,
-    [N_BACK_X0] = back.to_out,
-  };
-  for (int i = 0; i < OWN; i++) row[i] = (real)own[i];
-  for (int i = 0; i < f->guides; i++) {
-    const Guide *guide = f->spec.guides[i];
-    double numbers[GUIDE_NUMBERS] = { 0 };
-    if (guide->numbers) guide->numbers(guide, &l, numbers);
-    for (int j = 0; j < GUIDE_NUMBERS; j++) row[OWN + i * GUIDE_NUMBERS + j] = (real)numbers[j];
-  }
+  double n[QUESTION_MOST];
+  Level l = schedule_level(f->denoiser->schedule, t);
+  Stage stage = stage_asking(f->denoiser, f->spec.wanted, &l);
+  question_numbers(f->spec.guides, &stage, n);
+  for (int i = 0; i < question_size(f->spec.guides); i++) row[i] = (real)n[i];
 }
 
 bool field_tells(const Field *f, double t, Error *error) {

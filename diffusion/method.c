@@ -14,15 +14,8 @@ Stage *table_move(Table *t) {
 }
 
 Stage *table_ask(Table *t, const Level *at) {
-  const Denoiser *d = t->denoiser;
-  Stage *stage = table_move(t);
-  Line output = prediction_line(d->predicts, at, d->data_std);
-  Line wanted = prediction_line(t->combines, at, d->data_std);
-  stage->at = *at, stage->ask = true;
-  stage->time = denoiser_time(d, at), stage->scale = denoiser_scale(d, at);
-  stage->x0 = line_form(output, (Line){ 1, 0 }, at);
-  stage->back = line_form((Line){ 1, 0 }, wanted, at);
-  stage->direct = line_form(output, wanted, at);
+  Stage *stage = &t->stage[t->stages++];
+  *stage = stage_asking(t->denoiser, t->combines, at);
   return stage;
 }
 

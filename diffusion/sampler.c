@@ -196,6 +196,7 @@ static void finish(Sampler *sampler) {
 Sampler *sampler_new(Arena *arena, const SamplerSpec *spec, const Denoiser *d, Error *error) {
   const Method *method = find(spec->method, error);
   if (!method) return NULL;
+  if (!question_check(spec->guides, error)) return NULL;
   bool clean = ends_clean(method, spec, d->schedule);
   int steps = spec->steps || !d->schedule->steps ? spec->steps : d->schedule->steps - !clean;
   if (!check(method, spec, d, steps, error)) return NULL;

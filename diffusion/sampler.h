@@ -28,20 +28,7 @@
  * dpm_fast and dpmpp_fast take `steps` as a budget of network evaluations. */
 #ifndef DIFFUSION_SAMPLER_H
 #define DIFFUSION_SAMPLER_H
-#include "diffusion/denoiser.h"
-#include "diffusion/guide.h"
-
-enum { SAMPLER_HISTORY = 4 };
-
-typedef struct Stage {
-  Level at;           /* where the network is asked */
-  double time, scale; /* what it is given: embedded time, factor of x */
-  bool ask, rebase;
-  bool learned; /* noise from the network's own variance, between these logarithms: */
-  double log_low, log_high;
-  Form x0, back, direct; /* output -> x_0; x_0 -> M; output -> M */
-  double base, out[SAMPLER_HISTORY], noise;
-} Stage;
+#include "diffusion/stage.h"
 
 typedef enum { END_AUTO, END_CLEAN, END_LAST } End;
 
