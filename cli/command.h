@@ -83,6 +83,6 @@ void command_print(const char *text);
 
 extern const Command command_train, command_eval, command_act, command_data_make,
     command_data_inspect, command_list, command_report, command_bench, command_doctor,
-    command_export;
+    command_export, command_sample;
 
 #endif

@@ -9,8 +9,8 @@
 
 /* ---- which file ------------------------------------------------------------------------------ */
 
-static const char *find_file(Saved *saved, Arena *arena, const char *run, const char *which,
-                             Error *error) {
+const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *which,
+                       Error *error) {
   struct stat status;
   if (stat(run, &status)) {
     error_set(error, FAIL_INPUT,
@@ -62,7 +62,7 @@ static bool read_policy(Saved *saved, Arena *arena, Error *error) {
 bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
                 Error *error) {
   *saved = (Saved){ 0 };
-  saved->path = find_file(saved, arena, run, which, error);
+  saved->path = saved_find(saved, arena, run, which, error);
   if (!saved->path) return false;
   if (!read_policy(saved, arena, error)) return error_prefix(error, "%s", saved->path);
   return change_act(saved->policy, act, error);

@@ -17,6 +17,10 @@ typedef struct {
 bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
                 Error *error);
 
+/* The first step of it: the path of that checkpoint; sets `which` alone. */
+const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *which,
+                       Error *error);
+
 /* The member "act" of a JSON object, and for people: "weights=ema sampler=ddpm steps=0 ..." */
 void saved_write_act(const Policy *policy, JsonText *out);
 const char *saved_act_text(Arena *arena, const Policy *policy);

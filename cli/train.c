@@ -106,7 +106,10 @@ static void announce(const Trainer *t) {
   const Preset *preset = t->preset ? preset_find(t->algo->name, t->preset, &ignored) : NULL;
   if (preset) source = arena_text(t->arena, " (%s)", preset->source);
   log_progress(true, "%s on %s, env %s, preset %s%s, seed %llu, threads %d, kernels %s",
-               t->algo->name, t->data ? t->data->source : "its own experience",
+               t->algo->name,
+               t->toy    ? t->toy->name
+               : t->data ? t->data->source
+                         : "its own experience",
                t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
                (unsigned long long)t->seed, pool_threads(t->pool), t->kernels->name);
   if (t->data && !t->env_def)
@@ -191,13 +194,15 @@ static bool read_scores(const Trainer *t, Scores *scores) {
 
 static void put_scores(const Trainer *t, const Scores *s, JsonText *out) {
   Error ignored;
-  double latency = saved_latency(t->agent->policy, t->kernels, &ignored);
   json_put_number(out, "last", scores_value(s, &s->last));
   json_put_number(out, "best", scores_value(s, &s->best));
   json_put_text(out, "score",
-                s->held_out     ? "held_out_loss"
+                s->distance     ? "distance"
+                : s->held_out   ? "held_out_loss"
                 : s->normalized ? "normalized_mean"
                                 : "return_mean");
+  if (!t->agent->policy) return;
+  double latency = saved_latency(t->agent->policy, t->kernels, &ignored);
   saved_write_act(t->agent->policy, out);
   json_put_number(out, "action_us", round(10 * latency) / 10);
 }
@@ -224,6 +229,8 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
 /* The page is a convenience: failing to write it does not undo the training. */
 static void write_report(const Trainer *t) {
   Error error;
+  if (t->algo->show && !t->algo->show(t->agent, t->run.folder, &error))
+    log_progress(true, "no pictures: %s", error.text);
   if (report_write(&t->run.folder, 1, t->run.report, &error))
     log_progress(true, "report: %s", t->run.report);
   else

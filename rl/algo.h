@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/optim.h"
 #include "datasets/batch.h"
+#include "datasets/toy.h"
 #include "envs/env.h"
 #include "policy/policy.h"
 
@@ -33,7 +34,8 @@ typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
 } TrainConfig;
 
-typedef enum { ALGO_OFFLINE, ALGO_ONLINE } AlgoData;
+/* what it learns from: a file of transitions, an environment, a set of datasets/toy.h */
+typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY } AlgoData;
 
 /* what `create` gets; everything outlives the agent */
 typedef struct {
@@ -45,6 +47,7 @@ typedef struct {
   const float *act_low, *act_high; /* [act_dim] */
   const Drawer *drawer;            /* offline: where batches come from */
   const EnvModel *env;             /* online: what to act in; else NULL */
+  const ToyDef *toy;               /* toy: what to draw from; else NULL */
   const char *run;                 /* the run's folder */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
 } AlgoSetup;
@@ -52,8 +55,9 @@ typedef struct {
 typedef struct AlgoDef AlgoDef;
 typedef struct {
   const AlgoDef *def;
-  Policy *policy; /* what it yields */
-} Agent;          /* first member of every algorithm's state */
+  Policy *policy;  /* what it yields; NULL: a model that does not act */
+  bool wants_init; /* a student: trains with --init alone */
+} Agent;           /* first member of every algorithm's state */
 
 struct AlgoDef {
   const char *name, *paper, *about;
@@ -68,6 +72,12 @@ struct AlgoDef {
   bool (*update)(Agent *agent, int64_t step, Log *log);
   /* offline, nullable: the loss on rows kept apart */
   double (*held_out)(Agent *agent, const Drawer *drawer);
+  /* where no policy acts: members of a line of eval.jsonl, and a score, more is better */
+  bool (*measure)(Agent *agent, JsonText *line, double *score, Error *error);
+  /* where no policy acts, nullable: begin with the weights of another run */
+  bool (*begin)(Agent *agent, const Checkpoint *checkpoint, Error *error);
+  /* nullable: files in the run's folder that show what was learned, for its report */
+  bool (*show)(const Agent *agent, const char *folder, Error *error);
   /* all state beyond the step: Params, moments, simulator */
   bool (*save)(const Agent *agent, Checkpoint *checkpoint, Error *error);
   bool (*load)(Agent *agent, const Checkpoint *checkpoint, Error *error);

@@ -112,6 +112,8 @@ static void take_evaluation(History *history, Arena *arena, const Json *line, si
     NUMBER(normalized_mean),
     NUMBER(normalized_std),
     NUMBER(held_out_loss),
+    NUMBER(distance),
+    NUMBER(floor),
     .which = arena_text(arena, "%s", which ? which : "last"),
     .act = act ? history_text(arena, act) : "",
     .training = !which || !strcmp(which, "last"),

@@ -24,9 +24,10 @@ typedef struct {
   double return_mean, return_std;         /* std over episodes */
   double normalized_mean, normalized_std; /* in percent of the reference policy */
   double held_out_loss;
-  const char *which; /* "last" */
-  const char *act;   /* "weights=online sampler=ddpm ..."; "" if absent */
-  bool training;     /* of the weights as they were, not of best or of a file */
+  double distance, floor; /* of samples to data, and between two samples of data */
+  const char *which;      /* "last" */
+  const char *act;        /* "weights=online sampler=ddpm ..."; "" if absent */
+  bool training;          /* of the weights as they were, not of best or of a file */
 } HistoryEvaluation;
 
 typedef struct {

@@ -82,12 +82,14 @@ static void put_run_legend(const Page *page) {
 
 /* ---- the learning curve ---------------------------------------------------------------------- */
 
-enum { LOSS, RETURN, NORMALIZED }; /* what it shows */
+enum { LOSS, DISTANCE, RETURN, NORMALIZED }; /* what it shows */
 
 static const struct {
   const char *title, *axis, *caption, *reference;
 } learning[] = {
   [LOSS] = { "Held-out loss", "loss", "Loss on the episodes held out of training.", NULL },
+  [DISTANCE] = { "Distance to data", "sliced Wasserstein distance",
+                 "Distance between samples and data that no training saw.", NULL },
   [RETURN] = { "Return", "return per episode", "Mean return of the evaluation episodes.",
                "return_mean" },
   [NORMALIZED] = { "Normalised score", "normalised score, 0 random, 100 expert",
@@ -95,14 +97,15 @@ static const struct {
 };
 
 static int learning_shows(const Page *page) {
-  bool normalized = true, held_out = true;
+  bool normalized = true, held_out = true, distance = true;
   for (size_t i = 0; i < page->count; i++) {
     Scores s = scores_of(&page->run[i]);
     if (!s.count) continue;
     normalized &= s.normalized;
     held_out &= s.held_out;
+    distance &= s.distance;
   }
-  return held_out ? LOSS : normalized ? NORMALIZED : RETURN;
+  return distance && held_out ? DISTANCE : held_out ? LOSS : normalized ? NORMALIZED : RETURN;
 }
 
 /* The evaluations of a run as columns: step, mean, mean - std, mean + std, each [evaluations]. */
@@ -113,7 +116,9 @@ static size_t evaluation_columns(const Page *page, const History *run, int shows
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];
     if (!e->training) continue;
-    Scores s = { .normalized = shows == NORMALIZED, .held_out = shows == LOSS };
+    Scores s = { .normalized = shows == NORMALIZED,
+                 .held_out = shows <= DISTANCE,
+                 .distance = shows == DISTANCE };
     double mean = scores_value(&s, e), std = scores_std(&s, e);
     column[0][count] = e->step, column[1][count] = mean;
     column[2][count] = mean - std, column[3][count++] = mean + std;
@@ -136,7 +141,7 @@ static void add_learning_curve(const Page *page, Figure *figure, size_t index, i
   SvgCurve *curve = add_curve(page, figure, run->folder, column[0], column[1], count);
   if (!curve) return;
   curve->colour = (int)index;
-  if (page->count == 1 && figure->bucket == 1) curve->ringed = best_point(curve, shows == LOSS);
+  if (page->count == 1 && figure->bucket == 1) curve->ringed = best_point(curve, shows <= DISTANCE);
   if (page->count > BANDED_RUNS) return;
   curve->with_dots = curve->count <= DOTTED_POINTS;
   double *ignored = new_points(page, figure);
@@ -155,19 +160,24 @@ static void put_learning(const Page *page) {
   for (size_t i = 0; i < figure.plot.curves; i++) banded |= figure.curve[i].low != NULL;
   figure.plot.y_label = learning[shows].axis;
   figure.plot.from_zero = shows != LOSS;
-  figure.plot.log_scale = shows == LOSS;
+  figure.plot.log_scale = shows <= DISTANCE;
   const Json *data = page_config(&page->run[0], "dataset");
-  if (shows != LOSS && page_all_same(page, "data"))
+  if (shows > DISTANCE && page_all_same(page, "data"))
     figure.plot.reference = json_number(json_get(data, learning[shows].reference), NAN);
-  figure.plot.reference_label = "mean of the data set";
+  if (shows == DISTANCE && page_all_same(page, "data"))
+    figure.plot.reference = scores_of(&page->run[0]).last.floor;
+  figure.plot.reference_label =
+      shows == DISTANCE ? "between two samples of data" : "mean of the data set";
   page_put(page, "<h2>Learning</h2>\n");
   put_run_legend(page);
-  put_figure(
-      page, &figure, false,
-      arena_text(page->arena, "%s%s%s%s", learning[shows].caption,
-                 banded ? " Band: one standard deviation over episodes." : "",
-                 isfinite(figure.plot.reference) ? " Dashed: mean of the data set's episodes." : "",
-                 figure.curve[0].ringed >= 0 ? " Ring: the best." : ""));
+  put_figure(page, &figure, false,
+             arena_text(page->arena, "%s%s%s%s", learning[shows].caption,
+                        banded ? " Band: one standard deviation over episodes." : "",
+                        !isfinite(figure.plot.reference) ? ""
+                        : shows == DISTANCE
+                            ? " Dashed: the distance between two samples of data of that size."
+                            : " Dashed: mean of the data set's episodes.",
+                        figure.curve[0].ringed >= 0 ? " Ring: the best." : ""));
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */

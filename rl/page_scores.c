@@ -92,7 +92,11 @@ static void put_evaluation(const Page *page, const char *name, const HistoryEval
   page_put(page, "<tr>");
   put_text_cell(page, name);
   put_count_cell(page, e->step);
-  if (s->held_out) {
+  if (s->distance) {
+    put_spread_cell(page, e->distance, NAN);
+    put_spread_cell(page, e->floor, NAN);
+    put_spread_cell(page, e->distance / e->floor, NAN);
+  } else if (s->held_out) {
     put_spread_cell(page, e->held_out_loss, NAN);
   } else {
     put_spread_cell(page, e->return_mean, e->return_std);
@@ -107,6 +111,9 @@ static void put_evaluation(const Page *page, const char *name, const HistoryEval
 }
 
 static void put_run(const Page *page, const History *run) {
+  static const char *const distance[] = {
+    "evaluation", "step", "distance to data", "between two samples of data", "ratio", NULL
+  };
   static const char *const loss[] = { "evaluation", "step", "held-out loss", NULL };
   static const char *const plain[] = { "evaluation", "step", "return", "episodes", "length", NULL };
   static const char *const full[] = { "evaluation", "step",   "return", "normalised",
@@ -117,7 +124,7 @@ static void put_run(const Page *page, const History *run) {
     page_put(page, "<p class=\"note\">Not evaluated yet.</p>\n");
     return;
   }
-  open_table(page, s.held_out ? loss : s.normalized ? full : plain, act);
+  open_table(page, s.distance ? distance : s.held_out ? loss : s.normalized ? full : plain, act);
   put_evaluation(page, "last", &s.last, &s, act);
   put_evaluation(page, "best", &s.best, &s, act);
   put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean, &s,
@@ -129,9 +136,11 @@ static void put_run(const Page *page, const History *run) {
   }
   close_table(page, act);
   page_put(page, "<p class=\"note\">");
-  page_put(page, s.held_out ? "Loss on the episodes held out of training; less is better."
-                            : "± is the standard deviation over episodes; for the mean, over the "
-                              "episodes of all its evaluations.");
+  page_put(page, s.distance   ? "Sliced Wasserstein distance between samples and data that no "
+                                "training saw; less is better, and 1 is the best a ratio can be."
+                 : s.held_out ? "Loss on the episodes held out of training; less is better."
+                              : "± is the standard deviation over episodes; for the mean, over the "
+                                "episodes of all its evaluations.");
   put_caveats(page);
   page_put(page, "</p>\n");
 }
@@ -175,7 +184,8 @@ static bool differ_in_seed(const Page *page, const History *a, const History *b)
   }
   Scores sa = scores_of(a), sb = scores_of(b);
   return sa.count && sb.count && sa.held_out == sb.held_out && sa.normalized == sb.normalized &&
-         sa.last.step == sb.last.step && !strcmp(sa.last.act, sb.last.act) &&
+         sa.distance == sb.distance && sa.last.step == sb.last.step &&
+         !strcmp(sa.last.act, sb.last.act) &&
          !page_same_text(page_config_text(page, a, "seed"), page_config_text(page, b, "seed"));
 }
 

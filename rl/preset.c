@@ -8,6 +8,8 @@
 #define QUICK     "our own: minutes on two cores, for `make demo`"
 #define LONG      "our own: half an hour on two cores, for results"
 #define DQL(data, settings) { "diffusion-ql", data, settings, PUBLISHED }
+#define TOY(data) { "toy", data, "steps=9000 schedule_rate=cosine eval_every=3000 " \
+  "log_every=100 save_every=3000", "our own: half a minute on two cores" }
 #define ANTMAZE   "steps=1000000 reward=antmaze "
 #define ADROIT    "steps=1000000 reward=standard actor_rate=3e-5 "
 
@@ -40,6 +42,11 @@ static const Preset presets[] = {
     QUICK },
   { "diffusion-bc", "long", "steps=200000 hidden=128 schedule_rate=cosine eval_every=10000",
     LONG },
+  TOY("swissroll"), TOY("moons"), TOY("rings"), TOY("checkerboard"), TOY("8gaussians"),
+  TOY("2spirals"), TOY("gmm"),
+  { "toy", "student", "distill=consistency sampler=consistency sample_steps=2 spacing=karras "
+    "steps=3000 rate=5e-4 schedule_rate=cosine eval_every=1000 log_every=100 save_every=1000",
+    "our own: two steps from noise to data, with --init RUN" },
 };
 /* clang-format on */
 enum { PRESETS = sizeof presets / sizeof *presets };

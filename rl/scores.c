@@ -4,12 +4,12 @@
 #include <string.h>
 
 /* What the best is chosen by. */
-static double raw(const HistoryEvaluation *e, bool held_out) {
-  return held_out ? e->held_out_loss : e->return_mean;
+static double raw(const Scores *s, const HistoryEvaluation *e) {
+  return s->distance ? e->distance : s->held_out ? e->held_out_loss : e->return_mean;
 }
 
 double scores_value(const Scores *s, const HistoryEvaluation *e) {
-  return s->normalized ? e->normalized_mean : raw(e, s->held_out);
+  return s->normalized ? e->normalized_mean : raw(s, e);
 }
 
 double scores_std(const Scores *s, const HistoryEvaluation *e) {
@@ -37,6 +37,8 @@ static void average(Scores *s, const HistoryEvaluation *const *e, size_t count) 
     mean.normalized_mean += e[i]->normalized_mean / (double)count;
     mean.length_mean += e[i]->length_mean / (double)count;
     mean.held_out_loss += e[i]->held_out_loss / (double)count;
+    mean.distance += e[i]->distance / (double)count;
+    mean.floor += e[i]->floor / (double)count;
     mean.simulator_failures += e[i]->simulator_failures;
     s->acts_differ |= strcmp(e[i]->act, mean.act) != 0;
   }
@@ -47,19 +49,21 @@ static void average(Scores *s, const HistoryEvaluation *const *e, size_t count) 
 }
 
 Scores scores_of(const History *run) {
-  const HistoryEvaluation none = { NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, "", "", true };
+  const HistoryEvaluation none = { NAN, NAN, NAN, NAN, NAN, NAN, NAN,
+                                   NAN, NAN, NAN, NAN, "",  "",  true };
   Scores s = { .held_out = run->evaluations > 0, .last = none, .best = none, .mean = none };
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];
     if (!e->training) continue;
     s.held_out &= !isfinite(e->return_mean);
     s.normalized |= isfinite(e->normalized_mean);
+    s.distance |= isfinite(e->distance);
   }
   const HistoryEvaluation *few[SCORES_LAST];
   for (size_t i = run->evaluations; i-- > 0;) {
     const HistoryEvaluation *e = &run->evaluation[i];
-    if (!e->training || !isfinite(raw(e, s.held_out))) continue;
-    double gain = raw(e, s.held_out) - raw(&s.best, s.held_out);
+    if (!e->training || !isfinite(raw(&s, e))) continue;
+    double gain = raw(&s, e) - raw(&s, &s.best);
     if (!s.count) s.last = *e;
     if (!s.count || (s.held_out ? gain <= 0 : gain >= 0)) s.best = *e;
     if (s.count < SCORES_LAST) few[s.count] = e;

@@ -56,7 +56,7 @@ bool trainer_save(const Trainer *t, const char *path, int64_t step, int64_t eval
   checkpoint_add_text(&c, "data_hash", t->data ? t->data->hash : "none");
   add_number(&c, "seed", (double)t->seed), add_number(&c, "step", (double)step);
   add_number(&c, "evaluated", (double)evaluated), add_number(&c, "best", best);
-  policy_save(t->agent->policy, &c);
+  if (t->agent->policy) policy_save(t->agent->policy, &c);
   save_log(log, &c);
   bool done = t->algo->save(t->agent, &c, error) && checkpoint_save(&c, path, error);
   arena_free(arena);
@@ -201,10 +201,27 @@ static bool evaluate_held_out(Loop *l, Error *error) {
   return append(t->run.eval, &line, error);
 }
 
+/* without a policy: what the algorithm measures itself by */
+static bool evaluate_model(Loop *l, Error *error) {
+  Trainer *t = l->t;
+  JsonText line = { 0 };
+  json_open(&line, NULL, '{');
+  json_put_integer(&line, "step", l->step);
+  if (!t->algo->measure(t->agent, &line, &l->last, error)) return json_text_free(&line), false;
+  l->evaluated = l->step;
+  if (!append(t->run.eval, &line, error)) return false;
+  if (!(l->last > l->best)) return true;
+  l->best = l->last;
+  return trainer_save(t, t->run.best, l->step, l->evaluated, l->best, &l->log, error);
+}
+
 static bool evaluate_now(Loop *l, Error *error) {
   if (l->evaluated == l->step) return true;
   double began = now();
-  bool done = l->t->env ? evaluate_policy(l, error) : evaluate_held_out(l, error);
+  bool (*evaluate_it)(Loop *, Error *) = l->t->algo->measure ? evaluate_model
+                                         : l->t->env         ? evaluate_policy
+                                                             : evaluate_held_out;
+  bool done = evaluate_it(l, error);
   l->mark += now() - began; /* steps/s are of training alone */
   return done;
 }

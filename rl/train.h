@@ -35,6 +35,7 @@ typedef struct {
   Pool *pool;
   const Kernels *kernels;
   Dataset *data;
+  const ToyDef *toy; /* what toy models learn; else NULL */
   DatasetSummary summary;
   const EnvDef *env_def; /* NULL: no environment */
   EnvModel *env;

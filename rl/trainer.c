@@ -84,6 +84,7 @@ static bool check_file_env(const Trainer *t, Error *error) {
 
 /* hash: of the file a resumed run was started on; NULL: any file will do */
 static bool open_data(Trainer *t, const char *hash, Error *error) {
+  if (t->algo->data == ALGO_TOY) return (t->toy = toy_find(t->data_name, error)) != NULL;
   const char *path = task_data_path(t->arena, t->data_name, error);
   if (!path && t->request->resume)
     return error_prefix(error, "the data of this run (give --data FILE if it was moved)");
@@ -165,23 +166,23 @@ static void prepare_drawers(Trainer *t, float *mid, float *half) {
 }
 
 static void prepare_setup(Trainer *t) {
+  t->setup = (AlgoSetup){ .arena = t->arena,
+                          .pool = t->pool,
+                          .kernels = t->kernels,
+                          .seed = t->seed,
+                          .toy = t->toy,
+                          .run = t->run.folder,
+                          .config = t->config };
+  if (t->toy) return;
   float *bounds = arena_array(t->arena, float, 4 * POLICY_MAX_ACT);
   float *low = bounds, *high = low + POLICY_MAX_ACT, *mid = high + POLICY_MAX_ACT,
         *half = mid + POLICY_MAX_ACT;
   action_bounds(t, low, high, mid, half);
   if (t->data) prepare_drawers(t, mid, half);
-  t->setup = (AlgoSetup){ .arena = t->arena,
-                          .pool = t->pool,
-                          .kernels = t->kernels,
-                          .seed = t->seed,
-                          .obs_dim = t->data ? t->data->obs_dim : t->env_def->obs_dim,
-                          .act_dim = t->data ? t->data->act_dim : t->env_def->act_dim,
-                          .act_low = low,
-                          .act_high = high,
-                          .drawer = t->data ? &t->drawer : NULL,
-                          .env = t->env,
-                          .run = t->run.folder,
-                          .config = t->config };
+  t->setup.obs_dim = t->data ? t->data->obs_dim : t->env_def->obs_dim;
+  t->setup.act_dim = t->data ? t->data->act_dim : t->env_def->act_dim;
+  t->setup.act_low = low, t->setup.act_high = high;
+  t->setup.drawer = t->data ? &t->drawer : NULL, t->setup.env = t->env;
 }
 
 /* ---- the run's folder ------------------------------------------------------------------------ */
@@ -222,7 +223,7 @@ static bool write_config(const Trainer *t, Error *error) {
   json_put_text(&out, "diffrl", DIFFRL_VERSION);
   json_put_text(&out, "algo", t->algo->name);
   json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
-  json_put_text(&out, "data", t->data ? t->data->source : NULL);
+  json_put_text(&out, "data", t->toy ? t->toy->name : t->data ? t->data->source : NULL);
   json_put_bool(&out, "generated", t->data && strstr(t->data->metadata, "\"diffrl/"));
   json_put_text(&out, "data_hash", t->data ? t->data->hash : NULL);
   json_put_integer(&out, "seed", (int64_t)t->seed);
@@ -286,11 +287,14 @@ static bool init_weights(Trainer *t, const char *init, Error *error) {
   Arena *arena = arena_new();
   Checkpoint checkpoint;
   checkpoint_init(&checkpoint, arena);
-  const Policy *old = checkpoint_load(&checkpoint, path, NULL, error)
-                          ? policy_load(arena, &checkpoint, error)
-                          : NULL;
-  bool done =
-      (old && copy_weights(t->agent->policy, old, error)) || error_prefix(error, "--init %s", path);
+  bool done = checkpoint_load(&checkpoint, path, NULL, error);
+  if (done && t->algo->begin) {
+    done = t->algo->begin(t->agent, &checkpoint, error);
+  } else if (done) {
+    const Policy *old = policy_load(arena, &checkpoint, error);
+    done = old && copy_weights(t->agent->policy, old, error);
+  }
+  if (!done) error_prefix(error, "--init %s", path);
   arena_free(arena);
   return done;
 }
@@ -330,6 +334,11 @@ static void restore_record(Trainer *t, const Json *config) {
 }
 
 static bool choose_env(Trainer *t, const char *name, Error *error) {
+  bool none = !name || !strcmp(name, "none");
+  if (t->algo->data == ALGO_TOY)
+    return none ||
+           error_set(error, FAIL_USAGE, "%s learns points, it does not act: leave --env %s away",
+                     t->algo->name, name);
   if (!name && t->data_name) name = task_env_of(t->data_name);
   if (!name)
     return t->algo->data == ALGO_OFFLINE || error_set(error, FAIL_USAGE,
@@ -347,6 +356,11 @@ static bool choose(Trainer *t, const Resumed *old, Error *error) {
   t->algo = algo_find(r->resume ? old->algo : r->algo, error);
   if (!t->algo) return false;
   t->data_name = r->data ? r->data : r->resume ? old->data : NULL;
+  if (t->algo->data == ALGO_TOY && !t->data_name)
+    return error_set(error, FAIL_USAGE,
+                     "%s learns a set of points: give --data swissroll, moons, rings, "
+                     "checkerboard, 8gaussians, 2spirals or gmm",
+                     t->algo->name);
   if (t->algo->data == ALGO_OFFLINE && !t->data_name)
     return error_set(error, FAIL_USAGE,
                      "%s learns from a file: give --data FILE or a name from "
@@ -384,6 +398,8 @@ static bool open_all(Trainer *t, Error *error) {
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
   t->agent->def = t->algo;
+  if (t->agent->wants_init && !r->init && !r->resume)
+    return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
   if (r->init && !init_weights(t, r->init, error)) return false;
   return r->dry_run || write_config(t, error);
 }

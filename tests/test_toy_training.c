@@ -36,7 +36,7 @@ static void assert_same_run(const char *a, const char *b) {
 
 static void test_80_steps_are_40_resume_40(void **state) {
   (void)state;
-  static const char *const more[] = { "", "--set pairing=ot", "--set net=residual",
+  static const char *const more[] = { "", "--set pairing=ot", "--set net=mlp",
                                       "--set embedding=fourier" };
   for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
     char line[1024];
@@ -84,23 +84,25 @@ static double last_ratio(const char *path) {
   return ratio;
 }
 
-/* A network that knows nothing is ten times as far from the data as data are; after two seconds it
+/* A network that knows nothing is ten times as far from the data as data are; after a second it
  * is nearly as near, and its student of two steps too. */
 static void test_samples_come_near_the_data(void **state) {
   (void)state;
+  if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
 #define LEARN                                                                                      \
   "train toy --data gmm --set batch=128 --set schedule_rate=cosine --set eval_every=0 "            \
-  "--set hidden=64 --set eval_points=1024 --set pictures=false"
+  "--set net=mlp --set hidden=64 --set octaves=1 --set ema=0.99 --set eval_points=1024 --set "     \
+  "pictures=false"
   run(LEARN " --steps 1 --out nothing");
-  run(LEARN " --steps 1500 --out model");
-  run(LEARN " --steps 600 --preset student --init model --out pair");
+  run(LEARN " --steps 3000 --out model");
+  run(LEARN " --steps 250 --preset student --init model --out pair");
   double nothing = last_ratio("nothing/eval.jsonl"), model = last_ratio("model/eval.jsonl"),
          pair = last_ratio("pair/eval.jsonl");
   print_message("distance to data / between data: at first %.2f, trained %.2f, student %.2f\n",
                 nothing, model, pair);
   assert_true(nothing > 4);
-  assert_true(model < 2);
-  assert_true(pair < 3);
+  assert_true(model < 2.3);
+  assert_true(pair < 2.3);
 }
 
 /* ---- sample ---------------------------------------------------------------------------------- */
@@ -148,7 +150,9 @@ static void test_the_file_says_what_it_is(void **state) {
 
 static void test_pictures_come_with_the_report(void **state) {
   (void)state;
-  run("train toy --data gmm --set hidden=8 --set batch=32 --set eval_points=64 --set eval_draws=1 "
+  if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
+  run("train toy --data gmm --set net=mlp --set hidden=8 --set batch=32 --set eval_points=64 --set "
+      "eval_draws=1 "
       "--steps 2 --out shown");
   size_t n;
   char *page = file_read("shown/report.html", &n);
