@@ -11,24 +11,37 @@
 #ifdef V
 #define INLINE static inline __attribute__((always_inline))
 
-/* M rows by NV vectors; j0 is a multiple of the tile's width */
-INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
+/* Row i of a tile is reached from one of four pointers, three rows apart, by 0, 1, 2, 4 or 8 times
+ * the stride: addresses that the processor forms on its own. */
+#define ROW_FROM(i)       ((i) == 9 ? 3 : (i) == 6 || (i) == 10 ? 2 : (i) % 2 && (i) > 1 ? 1 : 0)
+#define ENTRY(row, bytes) (*(const real *)((row) + (bytes)))
+
+/* M rows by NV vectors; j0 is a multiple of the tile's width.  ahead (nullable): the panel that
+ * comes next, fetched meanwhile: few rows leave no other time for its way from L3. */
+INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV, const real *ahead) {
   V acc[TILE][2];
-  const real *a = p->a + i0 * p->ai, *b = p->b + (j0 / 32) * p->bpanel + j0 % 32;
+  const ptrdiff_t size = sizeof(real), ak = p->ak * size, bk = p->bk;
+  ptrdiff_t ai = p->ai * size;
+  const char *a[4];
+  const real *b = p->b + (j0 / 32) * p->bpanel + j0 % 32;
   const real *init = p->init ? p->init + i0 * p->init_row + j0 : NULL;
   real *c = p->c + i0 * p->ldc + j0;
+  for (int q = 0; q < 4; q++) a[q] = (const char *)p->a + (i0 + 3 * q) * ai;
 #pragma GCC unroll 12
   for (int i = 0; i < M; i++)
     for (int v = 0; v < NV; v++)
       acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
-  for (int k = 0; k < p->k; k++, b += p->bk) {
+  for (int k = p->k; k > 0; k--, b += bk) {
     V b0 = vload(b), b1 = NV > 1 ? vload(b + VW) : b0;
+    if (ahead) __builtin_prefetch(ahead, 0, 2), __builtin_prefetch(ahead + 16, 0, 2), ahead += bk;
 #pragma GCC unroll 12
     for (int i = 0; i < M; i++) {
-      V s = vset(a[i * p->ai + k * p->ak]);
+      V s = vset(ENTRY(a[ROW_FROM(i)], (i - 3 * ROW_FROM(i)) * ai));
       acc[i][0] = vfma(s, b0, acc[i][0]);
       if (NV > 1) acc[i][1] = vfma(s, b1, acc[i][1]);
     }
+    for (int q = 0; q < 4; q++) a[q] += ak;
+    __asm__("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3]), "+r"(ai)); /* keep them so */
   }
 #pragma GCC unroll 12
   for (int i = 0; i < M; i++)
@@ -38,12 +51,20 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
 /* all rows of one column strip */
 INLINE void strip(const Gemm *p, int j0, const int NV) {
   int i = 0;
+  const real *ahead = NULL;
+  if (NV == 2 && p->bk == 32 && j0 + 32 < p->n) ahead = p->b + (j0 / 32 + 1) * p->bpanel;
   /* two tiles of 8 rows are quicker than 12 and 4 */
-  for (; i + TILE <= p->m && !(TILE == 12 && p->m - i == 16); i += TILE) tile(p, i, j0, TILE, NV);
-  for (; TILE > 8 && i + 8 <= p->m; i += 8) tile(p, i, j0, 8, NV);
-  if (i + 4 <= p->m) tile(p, i, j0, 4, NV), i += 4;
-  if (i + 2 <= p->m) tile(p, i, j0, 2, NV), i += 2;
-  if (i < p->m) tile(p, i, j0, 1, NV);
+  for (; i + TILE <= p->m && !(TILE == 12 && p->m - i == 16); i += TILE) {
+    if (ahead)
+      tile(p, i, j0, TILE, NV, ahead);
+    else
+      tile(p, i, j0, TILE, NV, NULL);
+    ahead = NULL;
+  }
+  for (; TILE > 8 && i + 8 <= p->m; i += 8) tile(p, i, j0, 8, NV, NULL);
+  if (i + 4 <= p->m) tile(p, i, j0, 4, NV, NULL), i += 4;
+  if (i + 2 <= p->m) tile(p, i, j0, 2, NV, NULL), i += 2;
+  if (i < p->m) tile(p, i, j0, 1, NV, NULL);
 }
 
 enum { PROBE = 2 * TILE };
