@@ -2,7 +2,7 @@
 MODE ?= release
 B := build/$(MODE)
 CC ?= gcc
-WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(STRICT),-Werror)
 FLOAT := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS ?= -O3 -g
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) $(FLOAT) -pthread -MMD -MP -I.

@@ -451,7 +451,7 @@ static bool import(const char *source, const char *output, int64_t horizon, Erro
       !index_write(&in, error) || !source_hash(source, in.header.source_hash, error))
     return false;
   memcpy(in.map, &in.header, sizeof in.header); /* where its columns are */
-  in.header.summary = cache_summary(in.map);
+  in.header.summary = cache_summary((const CacheHeader *)(void *)in.map);
   cache_seal(&in.header, in.map);
   if (munmap(in.map, in.map_bytes) == 0 && fsync(in.output) == 0) return true;
   return error_set(error, FAIL_RUNNING, "%s: %s", output, strerror(errno));
