@@ -164,4 +164,3 @@ void field_slope(void *field, int rows, const uint32_t *ids, const double *t, co
 const Schedule *field_schedule(const Field *f) { return f->denoiser->schedule; }
 Prediction field_wanted(const Field *f) { return f->spec.wanted; }
 int field_dim(const Field *f) { return f->dim; }
-int field_max_rows(const Field *f) { return f->spec.graph.max_rows; }

@@ -62,6 +62,5 @@ bool field_tells(const Field *field, double t, Error *error);
 const Schedule *field_schedule(const Field *field);
 Prediction field_wanted(const Field *field);
 int field_dim(const Field *field);
-int field_max_rows(const Field *field);
 
 #endif

@@ -103,16 +103,6 @@ const Guide *guide_free(Arena *arena, const FreeGuide *spec) {
   return &made->guide;
 }
 
-Tensor *condition_drop(Graph *g, const Params *params, NullCondition null, const char *stream,
-                       Tensor *cond, double p) {
-  enum { COINS = 1000 };
-  double kept[COINS];
-  for (int i = 0; i < COINS; i++) kept[i] = i >= lround(p * COINS);
-  Tensor *coin = t_index(g, arena_text(graph_arena(g), "%s drop", stream), cond->k, COINS);
-  Tensor *keep = t_gather(t_table(g, kept, COINS, 1), coin);
-  return known_overwrite((Known){ keep, cond }, null_row(g, params, null, cond->n));
-}
-
 /* ---- dynamic thresholding -------------------------------------------------------------------- */
 
 typedef struct {

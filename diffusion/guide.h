@@ -78,12 +78,7 @@ typedef struct {
   NullCondition null;
   double rescale; /* 0: none */
 } FreeGuide;
-const Guide *guide_free(Arena *arena, const FreeGuide *spec);
-
-/* Training for it: cond [1, 1, c], in a random part p of the rows (to thousandths) the null
- * condition.  Random stream "<stream> drop". */
-Tensor *condition_drop(Graph *g, const Params *params, NullCondition null, const char *stream,
-                       Tensor *cond, double p);
+const Guide *guide_free(Arena *arena, const FreeGuide *spec); /* train with LossSpec.drop */
 
 /* Dynamic thresholding (Saharia et al. 2022, section 2.3), every sample for itself: q = quantile of
  * |x_0|, at least `range` and at most `most`; x_0 = range clip(x_0 / q, -1, 1).  For data that lie

@@ -98,7 +98,3 @@ bool likelihood_run(Likelihood *l, const LikelihoodRows *who, const double *x, d
   }
   return ode_arrived(result, who->rows, error);
 }
-
-double likelihood_bits(double log_p, int dim, double width) {
-  return -log_p / (dim * log(2)) - log2(width);
-}

@@ -48,12 +48,8 @@ typedef struct {
 
 /* ln p of x [rows, dim] in nats -> log_p [rows]; latent [rows, dim] (nullable): x_to.  result
  * [rows] (nullable): evaluations.  false and an error (FAIL_DIVERGED) where a path did not arrive;
- * that sample's log_p is NAN. */
+ * that sample's log_p is NAN.  In bits: bits_per_dim(-log_p, ..) of bound.h. */
 bool likelihood_run(Likelihood *l, const LikelihoodRows *who, const double *x, double *log_p,
                     double *latent, OdeResult *result, Error *error);
-
-/* Bits per dimension of data in bins of this width, dequantised by uniform noise:
- * -ln p / (dim ln 2) - log2(width).  8 bits on [-1, 1]: width 2/256, "+ 7"; on [0, 1]: "+ 8". */
-double likelihood_bits(double log_p, int dim, double width);
 
 #endif

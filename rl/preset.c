@@ -6,7 +6,7 @@
 /* clang-format off */
 #define PUBLISHED "Wang et al. 2023 (arXiv 2208.06193), released settings"
 #define QUICK     "our own: minutes on two cores, for `make demo`"
-#define LONG      "our own: half an hour on two cores, for results"
+#define LONG      "our own: half an hour on one core, for results"
 #define DQL(data, settings) { "diffusion-ql", data, settings, PUBLISHED }
 #define TOY(data) { "toy", data, "steps=9000 schedule_rate=cosine eval_every=3000 " \
   "log_every=100 save_every=3000", "our own: half a minute on two cores" }

@@ -120,34 +120,6 @@ static void one_call_is_two_calls(void **state) {
   arena_free(m.arena);
 }
 
-static void conditions_are_dropped_for_training(void **state) {
-  enum { MANY = 2000 };
-  static real data[MANY * LD];
-  Model m = model_open("flow", DIM);
-  (void)state;
-  for (int learned = 0; learned < 2; learned++) {
-    const NullCondition null = { learned, NULL_SLOT };
-    GraphSpec spec = a_graph(NULL, MANY);
-    Graph *g = graph_new(m.arena, &spec);
-    Tensor *cond = t_input(g, "cond", 1, COND);
-    Tensor *y = condition_drop(g, m.params, null, "train", cond, 0.15);
-    graph_keep(y), graph_seal(g);
-    fill(data, MANY, COND, "cond");
-    graph_bind(cond, data);
-    graph_run(g, MANY, 0, NULL);
-    const real *row = params_at(m.params, NULL_SLOT), *values = graph_values(y);
-    int dropped = 0;
-    for (int r = 0; r < MANY; r++) {
-      bool kept = values[r * LD] == data[r * LD];
-      for (int j = 0; j < COND; j++)
-        assert_true(values[r * LD + j] == (kept ? data[r * LD + j] : learned ? row[j] : 0));
-      dropped += !kept;
-    }
-    assert_true(fabs(dropped - 0.15 * MANY) < 4 * sqrt(0.15 * 0.85 * MANY));
-  }
-  arena_free(m.arena);
-}
-
 /* Kynkaanniemi et al. 2024; s^2/a is the guide's own */
 static void weights_live_on_an_interval_of_noise(void **state) {
   Arena *arena = arena_new();
@@ -429,7 +401,6 @@ int main(void) {
     cmocka_unit_test(a_classifier_does_what_its_absence_does),
     cmocka_unit_test(a_field_is_guided_at_every_row_s_own_time),
     cmocka_unit_test(one_call_is_two_calls),
-    cmocka_unit_test(conditions_are_dropped_for_training),
     cmocka_unit_test(weights_live_on_an_interval_of_noise),
     cmocka_unit_test(rescaling_is_that_of_diffusers),
     cmocka_unit_test(dynamic_thresholds_are_those_of_diffusers),

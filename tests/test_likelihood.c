@@ -1,4 +1,5 @@
 /* test_likelihood.c -- log-densities against the exact ones, and what probes estimate. */
+#include "diffusion/bound.h"
 #include "diffusion/likelihood.h"
 #include "policy/denoiser_mlp.h"
 #include "tests/chain.h"
@@ -171,9 +172,9 @@ static void a_sample_keeps_its_probe(void **state) {
 /* Uniform data say nothing: 8 bits a dimension, on [0, 1] and on [-1, 1] alike. */
 static void uniform_data_take_all_their_bits(void **state) {
   (void)state;
-  assert_true(near(likelihood_bits(0, 12, 1.0 / 256), 8, 1e-15));
-  assert_true(near(likelihood_bits(-12 * log(2), 12, 2.0 / 256), 8, 1e-14));
-  assert_true(near(likelihood_bits(-3, 1, 2.0 / 256), 3 / log(2) + 7, 1e-15));
+  assert_true(near(bits_per_dim(0, 12, 1.0 / 256), 8, 1e-15));
+  assert_true(near(bits_per_dim(12 * log(2), 12, 2.0 / 256), 8, 1e-14));
+  assert_true(near(bits_per_dim(3, 1, 2.0 / 256), 3 / log(2) + 7, 1e-15));
 }
 
 static void bad_settings_are_refused_with_a_sentence(void **state) {
