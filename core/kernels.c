@@ -35,8 +35,8 @@ static bool agrees_with_plain(const Kernels *kernels) {
   for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
     for (int transposed = 0; transposed < 2; transposed++) {
       const int *d = shape[s];
-      Gemm p = { d[0], d[1], d[2], a, transposed ? 1 : K, transposed ? M : 1, b, N, 32,
-                 NULL, 0,    c,    N };
+      Gemm p = { .m = d[0], .n = d[1], .k = d[2], .a = a, .b = b, .bk = N, .bpanel = 32 };
+      p.ai = transposed ? 1 : K, p.ak = transposed ? M : 1, p.c = c, p.ldc = N;
       kernels->gemm(&p);
       p.c = reference;
       kernels_plain.gemm(&p);

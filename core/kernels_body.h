@@ -4,6 +4,7 @@
  * but IEEE operations and fma, so every build gives the same bits. */
 #include "core/kernels.h"
 #include "core/vecmath.h"
+#include <stdbool.h>
 #include <math.h>
 
 /* ---- products -------------------------------------------------------------------------------- */
@@ -16,24 +17,19 @@
 #define ROW_FROM(i)       ((i) == 9 ? 3 : (i) == 6 || (i) == 10 ? 2 : (i) % 2 && (i) > 1 ? 1 : 0)
 #define ENTRY(row, bytes) (*(const real *)((row) + (bytes)))
 
-/* M rows by NV vectors; j0 is a multiple of the tile's width.  ahead (nullable): the panel that
- * comes next, fetched meanwhile: few rows leave no other time for its way from L3. */
-INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV, const real *ahead) {
-  V acc[TILE][2];
+/* acc += A B over one pair of matrices.  Meanwhile fetch what comes later, at the pace of the
+ * third cache level: from `ahead` on, `stride` reals for each k; and the columns of A (a weight's
+ * gradient reads those) that the next tiles begin with. */
+INLINE void accumulate(const Gemm *p, const real *from, const real *b, V acc[TILE][2], const int M,
+                       const int NV, const real *ahead, ptrdiff_t stride) {
   const ptrdiff_t size = sizeof(real), ak = p->ak * size, bk = p->bk;
   ptrdiff_t ai = p->ai * size;
   const char *a[4];
-  const real *b = p->b + (j0 / 32) * p->bpanel + j0 % 32;
-  const real *init = p->init ? p->init + i0 * p->init_row + j0 : NULL;
-  real *c = p->c + i0 * p->ldc + j0;
-  for (int q = 0; q < 4; q++) a[q] = (const char *)p->a + (i0 + 3 * q) * ai;
-#pragma GCC unroll 12
-  for (int i = 0; i < M; i++)
-    for (int v = 0; v < NV; v++)
-      acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
+  for (int q = 0; q < 4; q++) a[q] = (const char *)from + 3 * q * ai;
   for (int k = p->k; k > 0; k--, b += bk) {
     V b0 = vload(b), b1 = NV > 1 ? vload(b + VW) : b0;
-    if (ahead) __builtin_prefetch(ahead, 0, 2), __builtin_prefetch(ahead + 16, 0, 2), ahead += bk;
+    __builtin_prefetch(ahead, 0, 2), ahead += stride;
+    __builtin_prefetch(a[0] + 2 * TILE * size, 0, 3);
 #pragma GCC unroll 12
     for (int i = 0; i < M; i++) {
       V s = vset(ENTRY(a[ROW_FROM(i)], (i - 3 * ROW_FROM(i)) * ai));
@@ -43,6 +39,29 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV, const
     for (int q = 0; q < 4; q++) a[q] += ak;
     __asm__("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3]), "+r"(ai)); /* keep them so */
   }
+}
+
+/* M rows by NV vectors; j0 is a multiple of the tile's width */
+INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
+  V acc[TILE][2];
+  const ptrdiff_t a0 = i0 * p->ai, b0 = (j0 / 32) * p->bpanel + j0 % 32;
+  const real *init = p->init ? p->init + i0 * p->init_row + j0 : NULL;
+  real *c = p->c + i0 * p->ldc + j0;
+#pragma GCC unroll 12
+  for (int i = 0; i < M; i++)
+    for (int v = 0; v < NV; v++) {
+      acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
+      __builtin_prefetch(c + (i + M) * p->ldc + v * VW, 1, 2); /* the tile below */
+    }
+  /* the next strip of B: packed, a share of its panel for each tile; else a column of lines */
+  bool last = j0 + 32 >= p->n, packed = p->bk == 32;
+  ptrdiff_t next = last ? 0 : packed ? p->bpanel + i0 * p->k * 8 / TILE : 32 + i0 / TILE % 2 * 16;
+  const real *ahead = p->b + b0 + next;
+  if (last && p->after) ahead = p->after + i0 * p->k * 8 / TILE;
+  accumulate(p, p->a + a0, p->b + b0, acc, M, NV, ahead, packed ? 8 : p->bk);
+  for (int q = 0; q < p->joined; q++)
+    accumulate(p, p->next_a[q] + a0, p->next_b[q] + b0, acc, M, NV, p->next_b[q] + b0 + next,
+               p->bk);
 #pragma GCC unroll 12
   for (int i = 0; i < M; i++)
     for (int v = 0; v < NV; v++) vstore(c + i * p->ldc + v * VW, acc[i][v]);
@@ -51,20 +70,12 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV, const
 /* all rows of one column strip */
 INLINE void strip(const Gemm *p, int j0, const int NV) {
   int i = 0;
-  const real *ahead = NULL;
-  if (NV == 2 && p->bk == 32 && j0 + 32 < p->n) ahead = p->b + (j0 / 32 + 1) * p->bpanel;
   /* two tiles of 8 rows are quicker than 12 and 4 */
-  for (; i + TILE <= p->m && !(TILE == 12 && p->m - i == 16); i += TILE) {
-    if (ahead)
-      tile(p, i, j0, TILE, NV, ahead);
-    else
-      tile(p, i, j0, TILE, NV, NULL);
-    ahead = NULL;
-  }
-  for (; TILE > 8 && i + 8 <= p->m; i += 8) tile(p, i, j0, 8, NV, NULL);
-  if (i + 4 <= p->m) tile(p, i, j0, 4, NV, NULL), i += 4;
-  if (i + 2 <= p->m) tile(p, i, j0, 2, NV, NULL), i += 2;
-  if (i < p->m) tile(p, i, j0, 1, NV, NULL);
+  for (; i + TILE <= p->m && !(TILE == 12 && p->m - i == 16); i += TILE) tile(p, i, j0, TILE, NV);
+  for (; TILE > 8 && i + 8 <= p->m; i += 8) tile(p, i, j0, 8, NV);
+  if (i + 4 <= p->m) tile(p, i, j0, 4, NV), i += 4;
+  if (i + 2 <= p->m) tile(p, i, j0, 2, NV), i += 2;
+  if (i < p->m) tile(p, i, j0, 1, NV);
 }
 
 enum { PROBE = 2 * TILE };
@@ -104,12 +115,15 @@ static void gemm(const Gemm *p) {
   for (int i = 0; i < p->m; i++)
     for (int j = 0; j < p->n; j += 16) {
       real acc[16] = { 0 };
-      const real *b = p->b + (j / 32) * p->bpanel + j % 32;
+      const ptrdiff_t from = (j / 32) * p->bpanel + j % 32;
       if (p->init)
         for (int l = 0; l < 16; l++) acc[l] = p->init[i * p->init_row + j + l];
-      for (int k = 0; k < p->k; k++) {
-        real s = p->a[i * p->ai + k * p->ak];
-        for (int l = 0; l < 16; l++) acc[l] = vecmath_fma(s, b[k * p->bk + l], acc[l]);
+      for (int q = 0; q <= p->joined; q++) {
+        const real *a = q ? p->next_a[q - 1] : p->a, *b = (q ? p->next_b[q - 1] : p->b) + from;
+        for (int k = 0; k < p->k; k++) {
+          real s = a[i * p->ai + k * p->ak];
+          for (int l = 0; l < 16; l++) acc[l] = vecmath_fma(s, b[k * p->bk + l], acc[l]);
+        }
       }
       for (int l = 0; l < 16; l++) p->c[i * p->ldc + j + l] = acc[l];
     }

@@ -18,6 +18,7 @@ typedef struct {
   int row0, rows; /* rows is 1 for ONCE nodes and for SUM nodes computed after a phase */
   real *scratch;  /* of this worker */
   real *sums;     /* the group's block of sums; NULL outside lanes */
+  bool begins;    /* the group's first lane */
 } Lane;
 
 typedef struct Op {
@@ -27,6 +28,7 @@ typedef struct Op {
   bool random;                         /* never shared; runs every time */
   bool adds;                           /* SUM: run adds a lane's share to the group's block */
   bool into_slot; /* adds to the gradient of slot attr.i[0], wherever it runs */
+  bool joins;     /* several that add to one place may run as one: see Tensor.joined */
   bool in_place;  /* y may take the memory of in[0] */
   bool twice;     /* the nodes of its recipe have recipes: t_grad_through may pass it */
   /* adds to the inputs' gradients what comes through y's second output; NULL: that is constant */
@@ -61,10 +63,14 @@ struct Tensor {
   bool rows;    /* recorded as a ROW whatever its inputs are */
   bool in_lane; /* runs in lanes; else once, or after its phase */
   Place place;
-  size_t offset; /* in the lane scratch or the block of sums */
-  real *data;    /* KEPT, BOUND, FIXED; SUM after the phase */
-  int last;      /* id of the last reader in its phase */
-  Tensor *next;  /* hash chain */
+  size_t offset;           /* in the lane scratch or the block of sums */
+  real *data;              /* KEPT, BOUND, FIXED; SUM after the phase */
+  int last;                /* id of the last reader in its phase */
+  Tensor *joined;          /* the use before this one, which runs with it; a chain */
+  const Tensor *following; /* the next node of this op that its phase's lanes run */
+  bool waits;              /* does not run: a later node has it in its chain */
+  bool first;   /* into_slot: the first to write there, which need not have been cleared */
+  Tensor *next; /* hash chain */
 };
 
 /* ---- recording ------------------------------------------------------------------------------- */

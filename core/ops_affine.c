@@ -68,6 +68,13 @@ static Tensor *pack(Graph *g, const Params *params, int slot, int from, int leng
 
 /* ---- products -------------------------------------------------------------------------------- */
 
+/* the weights of the product that comes next: the next member, or another node */
+static const real *next_panels(const Lane *lane, const Tensor *y, int e) {
+  const Tensor *w = y->in[1];
+  if (e + 1 < w->e) return lane_at(lane, w) + (size_t)(e + 1) * panel_reals(w);
+  return y->following ? lane_at(lane, y->following->in[1]) : NULL;
+}
+
 /* rows of one member: y = base + x W, or += when `accumulate` */
 static void multiply(const Lane *lane, const Tensor *y, int e_x, int e_w, bool accumulate) {
   const Tensor *x = y->in[0], *w = y->in[1], *base = y->in[2];
@@ -77,6 +84,7 @@ static void multiply(const Lane *lane, const Tensor *y, int e_x, int e_w, bool a
   p.a = lane_at(lane, x) + (x->e > 1 ? e_x : 0) * x->ld, p.ai = x->e * x->ld, p.ak = 1;
   p.b = lane_at(lane, w) + (size_t)e_w * panel_reals(w);
   p.bk = kernels->packs ? 32 : n, p.bpanel = kernels->packs ? 32 * w->k : 32;
+  p.after = next_panels(lane, y, e_w);
   p.c = lane_at(lane, y) + e_y * y->ld, p.ldc = y->e * y->ld;
   ptrdiff_t next = 0; /* from the base of one batch row to that of the next */
   if (accumulate)
@@ -130,20 +138,36 @@ Tensor *t_product(Tensor *x, Tensor *w, Tensor *base, int members) {
 
 /* ---- weight gradients: dW += x' dy over the rows of a lane ----------------------------------- */
 
+/* the uses of a weight that run together, the earliest first */
+static void join_uses(const Lane *lane, const Tensor *t, int e, Gemm *p) {
+  for (const Tensor *u = t->joined; u; u = u->joined) p->joined++;
+  int q = p->joined;
+  for (const Tensor *u = t; u; u = u->joined) {
+    const Tensor *x = u->in[0], *dy = u->in[1];
+    const real *a = lane_at(lane, x) + (x->e > 1 ? e : 0) * x->ld;
+    const real *b = lane_at(lane, dy) + (dy->e > 1 ? e : 0) * dy->ld;
+    if (q-- > 0)
+      p->next_a[q] = a, p->next_b[q] = b;
+    else
+      p->a = a, p->b = b;
+  }
+}
+
 static void weight_grad_run(const Lane *lane, const Tensor *t) {
   const Tensor *x = t->in[0], *dy = t->in[1];
   const Slot *slot = &graph_trained(lane->g)->layout->slot[t->attr.i[SLOT]];
   for (int e = 0; e < slot->e; e++) {
     real *out = lane_at(lane, t) + (ptrdiff_t)(e * slot->rows + t->attr.i[FROM]) * slot->ld;
     Gemm p = { .m = x->n, .n = padded(slot->n), .k = lane_rows(lane, dy) * dy->k };
-    p.a = lane_at(lane, x) + (x->e > 1 ? e : 0) * x->ld, p.ai = 1, p.ak = x->e * x->ld;
-    p.b = lane_at(lane, dy) + (dy->e > 1 ? e : 0) * dy->ld, p.bk = dy->e * dy->ld, p.bpanel = 32;
-    p.c = out, p.ldc = slot->ld, p.init = out, p.init_row = slot->ld;
+    p.ai = 1, p.ak = x->e * x->ld, p.bk = dy->e * dy->ld, p.bpanel = 32;
+    join_uses(lane, t, e, &p);
+    p.c = out, p.ldc = slot->ld, p.init_row = slot->ld;
+    p.init = t->first && lane->begins ? NULL : out;
     graph_kernels(lane->g)->gemm(&p);
   }
 }
 const Op op_weight_grad = {
-  .name = "weight_grad", .run = weight_grad_run, .adds = true, .into_slot = true
+  .name = "weight_grad", .run = weight_grad_run, .adds = true, .into_slot = true, .joins = true
 };
 
 static Tensor *weight_grad(Tensor *x, Tensor *dy, const Tensor *w) {

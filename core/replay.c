@@ -55,6 +55,19 @@ static void run_once(Graph *g) {
   g->fresh = false;
 }
 
+/* what lanes will add to; the rest of the gradient is written by those who are first there */
+static void clear_sums(const Graph *g, real *sums) {
+  if (g->minimises) {
+    const Layout *layout = g->spec.trained->layout;
+    for (int s = 0; s < layout->slots; s++) {
+      const Slot *slot = &layout->slot[s];
+      size_t size = (size_t)(slot->e * slot->rows) * (size_t)slot->ld;
+      if (g->cleared[s]) memset(sums + slot->offset, 0, size * sizeof *sums);
+    }
+  }
+  memset(sums + g->gradient_size, 0, (g->sum_size - g->gradient_size) * sizeof *sums);
+}
+
 /* one group: its lanes in order, each through all nodes of the phase */
 static void run_group(void *context, int group, int worker) {
   Graph *g = context;
@@ -64,8 +77,9 @@ static void run_group(void *context, int group, int worker) {
                 .phase = g->phase,
                 .scratch = g->scratch[worker],
                 .sums = g->blocks + (size_t)group * g->sum_size };
-  if (g->phase == 0) memset(lane.sums, 0, g->sum_size * sizeof(real));
+  if (g->phase == 0) clear_sums(g, lane.sums);
   for (int row = from; row < to; row += g->spec.lane) {
+    lane.begins = row == from;
     lane.row0 = row, lane.rows = to - row < g->spec.lane ? to - row : g->spec.lane;
     for (int i = 0; i < g->n_lane[g->phase]; i++) {
       const Tensor *t = g->lane_nodes[g->phase][i];

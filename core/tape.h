@@ -8,6 +8,7 @@ enum {
   TAPE_MAX_NODES = 1 << 16, /* about 55 a step of a trained chain: 1000 steps fit */
   TAPE_MAX_PHASES = 8,
   TAPE_MAX_PARAMS = 31,
+  TAPE_MAX_PARTS = 8,    /* of one slot: inputs that meet in an affine map */
   TAPE_MAX_NAMES = 4096, /* a stage of a chain has one */
 };
 
@@ -33,6 +34,8 @@ struct Graph {
   Tensor **once, **after, **lane_nodes[TAPE_MAX_PHASES]; /* what runs when, in creation order */
   int n_once, n_after, n_lane[TAPE_MAX_PHASES];
   size_t lane_size, sum_size, gradient_size, kept_size; /* in reals */
+  bool
+      cleared[PARAMS_MAX_SLOTS]; /* gradients of slots that a group's lanes add to from the start */
   size_t sum_from[TAPE_MAX_PHASES + 1]; /* sums of phase p: [sum_from[p], sum_from[p + 1]) */
   real **scratch;                       /* per worker */
   real *blocks; /* [groups, sum_size]; block 0 holds the totals after the tree */
