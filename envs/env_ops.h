@@ -36,6 +36,6 @@ struct EnvModel {
   void *compiled; /* the simulator's own */
 };
 
-extern const EnvOps mujoco_ops, analytic_ops;
+extern const EnvOps mujoco_ops; /* and analytic_ops, of analytic.h */
 
 #endif
