@@ -11,8 +11,8 @@ typedef struct {
 static const Option options[] = {
   OPTION_NUMBER_ROW(Bench, threads, "threads", "N", 0, 1, 1024,
                     "default: the CPUs this process may use"),
-  OPTION_NUMBER_ROW(Bench, seconds, "seconds", "N", 4, 1, 3600,
-                    "about how long each is timed (default 4)"),
+  OPTION_NUMBER_ROW(Bench, seconds, "seconds", "N", 0, 1, 3600,
+                    "about how long each is timed (default 4; latency --rate: 20)"),
   OPTION_NUMBER_ROW(Bench, rate, "rate", "HZ", 0, 1, 100000,
                     "latency: calls a second, 8 MiB of other work between them (default: hot)"),
   OPTION_FLAG_ROW(Bench, profile, "profile", "training steps: where the time goes, by op"),

@@ -9,9 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const BenchDef bench_diffusion_ql_step, bench_diffusion_bc_step, bench_sac_step;
-static const BenchDef *const benches[] = { &bench_diffusion_ql_step, &bench_diffusion_bc_step,
-                                           &bench_sac_step };
+/* One line a benchmark; its BenchDef is bench_<name>, in a file of its family. */
+#define BENCHMARKS(X)                                                                              \
+  X(diffusion_ql_step)                                                                             \
+  X(diffusion_bc_step)                                                                             \
+  X(sac_step)                                                                                      \
+  X(action_1)                                                                                      \
+  X(action_50)                                                                                     \
+  X(latency)                                                                                       \
+  X(env_step)
+
+#define DECLARE(name) extern const BenchDef bench_##name;
+#define ENTRY(name)   &bench_##name,
+
+BENCHMARKS(DECLARE)
+static const BenchDef *const benches[] = { BENCHMARKS(ENTRY) };
 enum { BENCHES = sizeof benches / sizeof *benches };
 
 const BenchDef *const *bench_list(size_t *count) {
@@ -42,16 +54,19 @@ double bench_critic_macs(int hidden_layers) {
   return (BENCH_OBS + BENCH_ACT + 1 + (hidden_layers - 1) * hidden) * hidden;
 }
 
+double bench_seconds(const Bench *bench, double otherwise) {
+  return bench->options->seconds > 0 ? bench->options->seconds : otherwise;
+}
+
 /* ---- timing ---------------------------------------------------------------------------------- */
 
-enum { LEAST_BLOCKS = 5, MOST_BLOCKS = 1000, READ_MAX = 1 << 20 };
+enum { LEAST_BLOCKS = 5, MOST_BLOCKS = 1000 };
 static const double block_seconds = 0.005;
 
 typedef struct {
   const Bench *bench;
   const BenchWork *work;
-  const float *data; /* to read, where reading is the bound */
-  int64_t index;     /* of the next call */
+  int64_t index; /* of the next call */
   double ms[MOST_BLOCKS], ratio[MOST_BLOCKS];
   double peak, floor_ms; /* best so far */
 } Timer;
@@ -74,14 +89,19 @@ static double time_calls(Timer *t, int64_t calls) {
   return bench_now() - began;
 }
 
-/* What a call would take at the rate of this moment. */
-static double probe_floor(Timer *t, int blocks) {
+static double floor_ms(const Bench *bench, const BenchWork *work, double peak) {
+  double ms = 1e3 * bench->def->gflop() / peak, bytes = (double)work->bytes * work->passes;
+  return work->stream ? fmax(ms, 1e-6 * bytes / bench_read(work->stream, work->bytes)) : ms;
+}
+
+double bench_floor(const Bench *bench, const BenchWork *work) {
+  return floor_ms(bench, work, bench_fma(work->pool, bench->kernels, 50));
+}
+
+static double probe(Timer *t, int blocks) {
   double peak = bench_fma(t->work->pool, t->bench->kernels, blocks);
-  t->peak = fmax(t->peak, peak);
-  double ms = 1e3 * t->bench->def->gflop() / peak;
-  if (t->work->bytes > 0)
-    ms = 1e-6 * t->work->bytes / bench_read(t->data, (size_t)(t->work->bytes / sizeof *t->data));
-  t->floor_ms = fmin(t->floor_ms, ms);
+  double ms = floor_ms(t->bench, t->work, peak);
+  t->peak = fmax(t->peak, peak), t->floor_ms = fmin(t->floor_ms, ms);
   return ms;
 }
 
@@ -94,13 +114,13 @@ static int64_t block_calls(Timer *t) {
 
 /* A probe of reading takes the cache from the work, so its first call after it does not count. */
 static bool time_blocks(Timer *t, int64_t calls, int *blocks) {
-  double began = bench_now(), before = probe_floor(t, 50);
+  double began = bench_now(), before = probe(t, 50);
   for (int b = 0; b < MOST_BLOCKS; *blocks = ++b) {
-    if (b >= LEAST_BLOCKS && bench_now() - began > t->bench->options->seconds) break;
-    if (t->work->bytes > 0 && time_calls(t, 1) < 0) return false;
+    if (b >= LEAST_BLOCKS && bench_now() - began > bench_seconds(t->bench, 4)) break;
+    if (t->work->stream && time_calls(t, 1) < 0) return false;
     double took = time_calls(t, calls);
     if (took < 0) return false;
-    double after = probe_floor(t, 10);
+    double after = probe(t, 10);
     t->ms[b] = 1e3 * took / (double)calls;
     t->ratio[b] = t->ms[b] / fmin(before, after);
     before = after;
@@ -115,7 +135,6 @@ static size_t allocated(const Bench *bench) {
 bool bench_time(const Bench *bench, const BenchWork *work, BenchLine *line) {
   Timer *t = arena_alloc(bench->arena, sizeof *t);
   *t = (Timer){ .bench = bench, .work = work, .floor_ms = INFINITY };
-  if (work->bytes > 0) t->data = arena_alloc(bench->arena, (size_t)work->bytes);
   int64_t calls = block_calls(t);
   int blocks = 0;
   if (bench->profile) profile_clear(bench->profile);

@@ -9,7 +9,7 @@ typedef struct BenchDef BenchDef; /* bench_def.h */
 
 typedef struct {
   int threads;    /* 0: the CPUs this process may use */
-  double seconds; /* about how long each is timed */
+  double seconds; /* about how long each is timed; 0: 4, paced calls 20 */
   int rate;       /* of `latency`: calls a second; 0: one after the other */
   bool json;      /* a JSON object a line, else text */
   bool profile;   /* of training steps: the time of each op */

@@ -57,23 +57,30 @@ void bench_print(const Bench *bench, const BenchLine *line);
 typedef struct {
   bool (*call)(void *context, int64_t index); /* false: it failed */
   void *context;
-  Pool *pool;   /* that it uses; NULL: one thread */
-  int block;    /* a block is a multiple of so many calls */
-  double bytes; /* that a call must read again, if that bounds it; 0: its arithmetic does */
+  Pool *pool; /* that it uses; NULL: one thread */
+  int block;  /* a block is a multiple of so many calls */
+  /* bytes that a call reads `passes` times, if that may bound it; NULL: its arithmetic does */
+  const void *stream;
+  size_t bytes;
+  int passes;
 } BenchWork;
 
 /* Time blocks of calls with probes between them; false if a call failed. */
 bool bench_time(const Bench *bench, const BenchWork *work, BenchLine *line);
 
-double bench_now(void);                        /* seconds */
-double bench_median(double *value, int count); /* sorts them */
+/* Milliseconds of a call that its bound allows at this moment. */
+double bench_floor(const Bench *bench, const BenchWork *work);
+
+double bench_seconds(const Bench *bench, double otherwise); /* how long to measure */
+double bench_now(void);                                     /* seconds */
+double bench_median(double *value, int count);              /* sorts them */
 
 /* GFLOP/s of fused multiply-adds on all threads of the pool (NULL: one), best of a few blocks of
  * some 50 us. */
 double bench_fma(Pool *pool, const Kernels *kernels, int blocks);
 
 /* GB/s at which one thread reads these bytes again and again: from the cache that holds them. */
-double bench_read(const float *data, size_t count);
+double bench_read(const void *data, size_t bytes);
 
 /* Multiply-adds of one row through layers of these widths. */
 double bench_macs(const int *width, int layers);

@@ -41,14 +41,14 @@ double bench_fma(Pool *pool, const Kernels *kernels, int blocks) {
 /* ---- reading --------------------------------------------------------------------------------- */
 
 typedef uint64_t Wide __attribute__((vector_size(64)));
-enum { STREAMS = 8, WIDE = 16 /* floats */ };
+enum { STREAMS = 8 };
 
 /* Exclusive or of all numbers: eight independent chains of the widest loads. */
 #define READ(name, target)                                                                         \
-  target static uint64_t name(const float *data, size_t count) {                                   \
-    const Wide *from = (const Wide *)(const void *)data;                                           \
+  target static uint64_t name(const void *data, size_t bytes) {                                    \
+    const Wide *from = data;                                                                       \
     Wide sum[STREAMS] = { { 0 } };                                                                 \
-    for (size_t i = 0; i + STREAMS <= count / WIDE; i += STREAMS)                                  \
+    for (size_t i = 0; i + STREAMS <= bytes / sizeof *from; i += STREAMS)                          \
       for (int j = 0; j < STREAMS; j++) sum[j] ^= from[i + (size_t)j];                             \
     for (int j = 1; j < STREAMS; j++) sum[0] ^= sum[j];                                            \
     return sum[0][0] ^ sum[0][7];                                                                  \
@@ -57,17 +57,17 @@ READ(read_avx512, __attribute__((target("avx512f"))))
 READ(read_avx2, __attribute__((target("avx2"))))
 READ(read_plain, )
 
-double bench_read(const float *data, size_t count) {
-  uint64_t (*read)(const float *, size_t) = __builtin_cpu_supports("avx512f") ? read_avx512
-                                            : __builtin_cpu_supports("avx2")  ? read_avx2
-                                                                              : read_plain;
+double bench_read(const void *data, size_t bytes) {
+  uint64_t (*read)(const void *, size_t) = __builtin_cpu_supports("avx512f") ? read_avx512
+                                           : __builtin_cpu_supports("avx2")  ? read_avx2
+                                                                             : read_plain;
   enum { PASSES = 10, BLOCKS = 5 };
   double best = INFINITY;
-  volatile uint64_t sink = read(data, count);
+  volatile uint64_t sink = read(data, bytes);
   for (int b = 0; b < BLOCKS; b++) {
     double began = bench_now();
-    for (int i = 0; i < PASSES; i++) sink ^= read(data, count);
+    for (int i = 0; i < PASSES; i++) sink ^= read(data, bytes);
     best = fmin(best, bench_now() - began);
   }
-  return 1e-9 * PASSES * (double)(count * sizeof *data) / best;
+  return 1e-9 * PASSES * (double)bytes / best;
 }

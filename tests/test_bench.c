@@ -14,16 +14,16 @@ static const BenchDef *named(const char *name) {
   return NULL;
 }
 
-/* The same networks in PyTorch, counted by hooks on its layers: GFLOP of a step. */
+/* The same networks in PyTorch, counted by hooks on its layers: GFLOP of a call. */
 static void the_arithmetic_is_what_pytorch_counts(void **state) {
   (void)state;
   static const struct {
     const char *name;
     double gflop;
   } counted[] = {
-    { "diffusion-ql-step", 2.414870528 },
-    { "diffusion-bc-step", 0.215875584 },
-    { "sac-step", 0.569376768 },
+    { "diffusion-ql-step", 2.414870528 }, { "diffusion-bc-step", 0.215875584 },
+    { "sac-step", 0.569376768 },          { "action-1", 0.00140544 },
+    { "action-50", 0.0972544 },
   };
   for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
     assert_true(fabs(named(counted[i].name)->gflop() - counted[i].gflop) < 1e-9);
@@ -60,17 +60,23 @@ static void check_line(const Json *line, const char *name) {
   assert_true(number(line, "ratio_p50") > 0);
 }
 
+static Json *only_line(const char *command, const char *name) {
+  Outcome o;
+  Error error;
+  program_run(&o, "%s", command);
+  program_expect(&o, 0, name);
+  Json *line = json_parse(o.out, strlen(o.out), &error);
+  assert_non_null(line);
+  check_line(line, name);
+  return line;
+}
+
 /* A step: nothing allocated, its ops share the time among them, and their products are the
  * arithmetic needed but for the time network, which runs once for all rows. */
 static void a_step_and_its_profile_add_up(void **state) {
   (void)state;
-  Outcome o;
-  Error error;
-  program_run(&o, "bench diffusion-bc-step --threads 1 --seconds 1 --json --profile");
-  program_expect(&o, 0, "diffusion-bc-step");
-  Json *line = json_parse(o.out, strlen(o.out), &error);
-  assert_non_null(line);
-  check_line(line, "diffusion-bc-step");
+  Json *line = only_line("bench diffusion-bc-step --threads 1 --seconds 1 --json --profile",
+                         "diffusion-bc-step");
   double needed = number(line, "needed_gflop"), share = 0, gflop = 0;
   near(number(line, "floor_ms"), 1e3 * needed / number(line, "peak_gflops"));
   assert_true(number(line, "allocated_bytes") == 0);
@@ -83,6 +89,55 @@ static void a_step_and_its_profile_add_up(void **state) {
   near(share, 1);
   assert_true(gflop > 0.95 * needed && gflop < 1.0 * needed);
   json_free(line);
+}
+
+/* One action is bounded by arithmetic or by reading its weights, whichever takes longer; fifty are
+ * bounded by arithmetic. */
+static void actions_have_their_own_floors(void **state) {
+  (void)state;
+  Json *one = only_line("bench action-1 --seconds 1 --json", "action-1");
+  assert_true(number(one, "threads") == 1 && number(one, "allocated_bytes") == 0);
+  assert_true(1.0001 * number(one, "floor_ms") >
+              1e3 * number(one, "needed_gflop") / number(one, "peak_gflops"));
+  json_free(one);
+  Json *many = only_line("bench action-50 --threads 2 --seconds 1 --json", "action-50");
+  assert_true(number(many, "threads") == 2 && number(many, "allocated_bytes") == 0);
+  near(number(many, "floor_ms"), 1e3 * number(many, "needed_gflop") / number(many, "peak_gflops"));
+  json_free(many);
+}
+
+static void paced_calls_are_counted_and_sorted(void **state) {
+  (void)state;
+  Json *line = only_line("bench latency --rate 200 --seconds 1 --json", "latency");
+  assert_true(number(line, "calls") == 200 && number(line, "rate") == 200);
+  assert_true(number(line, "misses") >= 0 && number(line, "misses") <= 200);
+  const char *order[] = { "p50_us", "p99_us", "p999_us", "max_us" };
+  for (int i = 0; i < 3; i++) assert_true(number(line, order[i]) <= number(line, order[i + 1]));
+  near(number(line, "p50_us"), 1e3 * number(line, "p50_ms"));
+  json_free(line);
+}
+
+/* A line an environment, which no arithmetic bounds. */
+static void environments_run_beside_their_engine(void **state) {
+  (void)state;
+  static const char *const envs[] = { "hopper-v2", "halfcheetah-v2", "walker2d-v2" };
+  Outcome o;
+  Error error;
+  program_run(&o, "bench env-step --seconds 1 --json");
+  program_expect(&o, 0, "env-step");
+  char *rest = o.out;
+  for (int i = 0; i < 3; i++) {
+    char *text = strsep(&rest, "\n");
+    Json *line = json_parse(text, strlen(text), &error);
+    assert_non_null(line);
+    check_line(line, "env-step");
+    assert_string_equal(json_text(json_get(line, "env")), envs[i]);
+    assert_true(json_is_null(json_get(line, "needed_gflop")));
+    near(number(line, "steps_per_s"), 1e3 / number(line, "best_ms"));
+    near(number(line, "engine_share"), 1 / number(line, "ratio_p50"));
+    json_free(line);
+  }
+  assert_string_equal(rest, "");
 }
 
 static void an_unknown_name_is_refused_with_the_nearest(void **state) {
@@ -101,6 +156,9 @@ int main(void) {
     cmocka_unit_test(the_arithmetic_is_what_pytorch_counts),
     cmocka_unit_test(names_are_unique_and_explained),
     cmocka_unit_test(a_step_and_its_profile_add_up),
+    cmocka_unit_test(actions_have_their_own_floors),
+    cmocka_unit_test(paced_calls_are_counted_and_sorted),
+    cmocka_unit_test(environments_run_beside_their_engine),
     cmocka_unit_test(an_unknown_name_is_refused_with_the_nearest),
   };
   return cmocka_run_group_tests(tests, program_enter, program_leave);
