@@ -16,6 +16,7 @@
   X(sac_step)                                                                                      \
   X(action_1)                                                                                      \
   X(action_50)                                                                                     \
+  X(startup)                                                                                       \
   X(latency)                                                                                       \
   X(env_step)
 

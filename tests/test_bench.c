@@ -117,6 +117,17 @@ static void paced_calls_are_counted_and_sorted(void **state) {
   json_free(line);
 }
 
+/* Set-up and step are the whole; the first run reads the HDF5 file. */
+static void a_start_is_its_set_up_and_its_step(void **state) {
+  (void)state;
+  Json *line = only_line("bench startup --threads 1 --seconds 1 --json", "startup");
+  near(number(line, "setup_ms") + number(line, "step_ms"), number(line, "p50_ms"));
+  assert_true(number(line, "first_ms") > number(line, "best_ms"));
+  assert_true(number(line, "rss_mb") > 1 && number(line, "data_mb") > 0.1);
+  assert_true(number(line, "runs") >= 5);
+  json_free(line);
+}
+
 /* A line an environment, which no arithmetic bounds. */
 static void environments_run_beside_their_engine(void **state) {
   (void)state;
@@ -158,6 +169,7 @@ int main(void) {
     cmocka_unit_test(a_step_and_its_profile_add_up),
     cmocka_unit_test(actions_have_their_own_floors),
     cmocka_unit_test(paced_calls_are_counted_and_sorted),
+    cmocka_unit_test(a_start_is_its_set_up_and_its_step),
     cmocka_unit_test(environments_run_beside_their_engine),
     cmocka_unit_test(an_unknown_name_is_refused_with_the_nearest),
   };
