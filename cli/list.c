@@ -110,8 +110,9 @@ static void list_kernels(bool json) {
 
 static void list_benchmarks(bool json) {
   size_t count;
-  const char *const *all = bench_list(&count);
-  for (size_t i = 0; i < count; i++) put(json, "benchmarks", all[i], NULL, NULL);
+  const BenchDef *const *all = bench_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "benchmarks", bench_name(all[i]), NULL, bench_about(all[i]));
 }
 
 static const struct {

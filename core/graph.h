@@ -21,6 +21,7 @@
 #include "core/kernels.h"
 #include "core/parallel.h"
 #include "core/params.h"
+#include "core/profile.h"
 #include "core/real.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,8 +34,9 @@ typedef struct {
   uint64_t seed;   /* of its random ops */
   Pool *pool;      /* NULL: the calling thread alone */
   const Kernels *kernels;
-  int max_rows;    /* of a run */
-  int group, lane; /* rows; 0: max_rows.  They change bits, so they are settings. */
+  int max_rows;     /* of a run */
+  int group, lane;  /* rows; 0: max_rows.  They change bits, so they are settings. */
+  Profile *profile; /* NULL: nobody asks where the time goes; else a worker of it per thread */
 } GraphSpec;
 
 /* Lives in the arena; all its memory is taken by graph_seal. */
@@ -82,6 +84,7 @@ double graph_scalar(const Tensor *t);      /* a kept SUM or ONCE [1, 1, 1] */
 const real *graph_values(const Tensor *t); /* a kept node: [B, k, e, row_stride(n)] */
 const Params *graph_trained(const Graph *g);
 const Kernels *graph_kernels(const Graph *g);
+Profile *graph_profile(const Graph *g);     /* of its spec */
 const real *graph_gradient(const Graph *g); /* flat, in the layout of the trained Params */
 
 /* for reports: row-nodes and bytes of lane scratch a thread, bytes kept for every row */

@@ -33,6 +33,7 @@ typedef struct Op {
   bool twice;     /* the nodes of its recipe have recipes: t_grad_through may pass it */
   /* adds to the inputs' gradients what comes through y's second output; NULL: that is constant */
   void (*aux_grad)(Tensor *y, Tensor *daux);
+  double (*flops)(const Lane *lane, const Tensor *y); /* of a run, for profiles; NULL: no product */
 } Op;
 
 enum { OP_INPUTS = 4, READS_ALWAYS = 31 };

@@ -123,8 +123,12 @@ static void product_grad(Tensor *y, Tensor *dy) {
   if (grad_wanted(w)) of[TRANSPOSED] ? weight_grad(dy, x, w) : weight_grad(x, dy, w);
   if (base && grad_wanted(base)) grad_add(base, t_sum_to(dy, base));
 }
+static double product_flops(const Lane *lane, const Tensor *y) {
+  const Tensor *w = y->in[1];
+  return 2.0 * lane_rows(lane, y) * y->k * w->e * w->k * w->n;
+}
 const Op op_product = {
-  .name = "product", .run = product_run, .grad = product_grad, .twice = true
+  .name = "product", .run = product_run, .grad = product_grad, .twice = true, .flops = product_flops
 };
 
 Tensor *t_product(Tensor *x, Tensor *w, Tensor *base, int members) {
@@ -166,9 +170,18 @@ static void weight_grad_run(const Lane *lane, const Tensor *t) {
     graph_kernels(lane->g)->gemm(&p);
   }
 }
-const Op op_weight_grad = {
-  .name = "weight_grad", .run = weight_grad_run, .adds = true, .into_slot = true, .joins = true
-};
+static double weight_grad_flops(const Lane *lane, const Tensor *t) {
+  const Tensor *x = t->in[0], *dy = t->in[1];
+  int uses = 1;
+  for (const Tensor *u = t->joined; u; u = u->joined) uses++;
+  return 2.0 * uses * lane_rows(lane, dy) * dy->k * t->e * x->n * dy->n;
+}
+const Op op_weight_grad = { .name = "weight_grad",
+                            .run = weight_grad_run,
+                            .adds = true,
+                            .into_slot = true,
+                            .joins = true,
+                            .flops = weight_grad_flops };
 
 static Tensor *weight_grad(Tensor *x, Tensor *dy, const Tensor *w) {
   CHECK((x->kind == ROW) == (dy->kind == ROW), "weight gradient: rows on one side only");

@@ -132,5 +132,9 @@ void ema_update(const Ema *ema, const Params *online, int64_t step) {
 
 bool objective_step(const Objective *o, int rows, uint64_t step) {
   graph_run(o->graph, rows, step, NULL);
-  return optim_step(o->optim, graph_gradient(o->graph), graph_kernels(o->graph), o->pool);
+  Profile *profile = graph_profile(o->graph);
+  int64_t began = profile_clock(profile);
+  bool done = optim_step(o->optim, graph_gradient(o->graph), graph_kernels(o->graph), o->pool);
+  profile_add(profile, 0, "optimiser", began, 0);
+  return done;
 }

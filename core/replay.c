@@ -33,12 +33,19 @@ static bool is_stale(const Graph *g, const Tensor *t) {
   return g->fresh || (t->reads & g->changed);
 }
 
+static void run_node(const Lane *lane, const Tensor *t, int worker) {
+  Profile *profile = lane->g->spec.profile;
+  int64_t began = profile ? profile_clock(profile) : 0;
+  t->op->run(lane, t);
+  if (profile)
+    profile_add(profile, worker, t->op->name, began, t->op->flops ? t->op->flops(lane, t) : 0);
+}
+
 /* once-nodes that read Params alone (packed weights) do not wait for each other */
 static void run_leaf(void *context, int piece, int worker) {
-  (void)worker;
   const Graph *g = context;
   const Tensor *t = g->once[piece];
-  if (!t->in[0] && is_stale(g, t)) t->op->run(&(Lane){ .g = g, .rows = 1 }, t);
+  if (!t->in[0] && is_stale(g, t)) run_node(&(Lane){ .g = g, .rows = 1 }, t, worker);
 }
 
 static void run_once(Graph *g) {
@@ -50,7 +57,7 @@ static void run_once(Graph *g) {
   pool_run(g->spec.pool, run_leaf, g, g->n_once);
   for (int i = 0; i < g->n_once; i++) {
     const Tensor *t = g->once[i];
-    if (t->in[0] && is_stale(g, t)) t->op->run(&(Lane){ .g = g, .rows = 1 }, t);
+    if (t->in[0] && is_stale(g, t)) run_node(&(Lane){ .g = g, .rows = 1 }, t, 0);
   }
   g->fresh = false;
 }
@@ -81,10 +88,8 @@ static void run_group(void *context, int group, int worker) {
   for (int row = from; row < to; row += g->spec.lane) {
     lane.begins = row == from;
     lane.row0 = row, lane.rows = to - row < g->spec.lane ? to - row : g->spec.lane;
-    for (int i = 0; i < g->n_lane[g->phase]; i++) {
-      const Tensor *t = g->lane_nodes[g->phase][i];
-      t->op->run(&lane, t);
-    }
+    for (int i = 0; i < g->n_lane[g->phase]; i++)
+      run_node(&lane, g->lane_nodes[g->phase][i], worker);
   }
 }
 
@@ -96,8 +101,9 @@ typedef struct {
 } Tree;
 
 static void add_blocks(void *context, int piece, int worker) {
-  (void)worker;
   const Tree *tree = context;
+  Profile *profile = tree->g->spec.profile;
+  int64_t began = profile_clock(profile);
   size_t from = tree->from + (size_t)piece * tree->chunk, to = from + tree->chunk;
   if (to > tree->to) to = tree->to;
   const Kernels *kernels = tree->g->spec.kernels;
@@ -106,6 +112,7 @@ static void add_blocks(void *context, int piece, int worker) {
       real *into = tree->g->blocks + (size_t)a * tree->g->sum_size + from;
       kernels->add(into, into + (size_t)stride * tree->g->sum_size, into, (int)(to - from));
     }
+  profile_add(profile, worker, "sums of groups", began, 0);
 }
 
 static void add_up(Graph *g, size_t from, size_t to, int groups) {
@@ -118,7 +125,7 @@ static void run_after(Graph *g, int phase, bool slots) {
   Lane lane = { .g = g, .phase = phase, .rows = 1 };
   for (int i = 0; i < g->n_after; i++) {
     const Tensor *t = g->after[i];
-    if (t->op->into_slot == slots && (slots || t->phase == phase)) t->op->run(&lane, t);
+    if (t->op->into_slot == slots && (slots || t->phase == phase)) run_node(&lane, t, 0);
   }
 }
 

@@ -14,4 +14,6 @@ typedef struct {
   void (*observe)(const double *qpos, const double *qvel, float *obs);
 } AnalyticTask;
 
+extern const struct EnvOps analytic_ops; /* of an EnvDef whose spec is an AnalyticTask */
+
 #endif

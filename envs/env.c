@@ -117,6 +117,11 @@ EnvStep env_step(Env *env, const float *act, float *obs) {
                     .timeout = !terminal && env->step >= def->horizon };
 }
 
+void env_advance(Env *env, const float *act) {
+  CHECK(ops_of(env)->advance, "%s: no simulator of its own", env->model->def->name);
+  ops_of(env)->advance(env->sim, act);
+}
+
 size_t env_state_size(const Env *env) {
   return sizeof env->step + ops_of(env)->state_size(env->sim);
 }

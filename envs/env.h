@@ -65,6 +65,10 @@ void env_reset(Env *env, uint64_t seed, uint64_t episode, float *obs /* [obs_dim
  * were. */
 EnvStep env_step(Env *env, const float *act /* [act_dim] */, float *obs /* [obs_dim] */);
 
+/* What the simulator itself does in env_step, and nothing else: no clipping, reward, observation or
+ * check.  For measuring; CHECKs that the simulator (MuJoCo) has it. */
+void env_advance(Env *env, const float *act /* [act_dim] */);
+
 /* The whole simulator state, warm start and episode step included: after a load, the steps that
  * follow are bit for bit those that followed the save (same simulator release and machine type). */
 size_t env_state_size(const Env *env);

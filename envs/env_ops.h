@@ -20,6 +20,8 @@ struct EnvOps {
   /* One control step.  False: the simulator gave up, and the state is the one before the step. */
   bool (*step)(void *sim, const float *act, double *reward, bool *terminal);
   void (*observe)(const void *sim, float *obs);
+  /* nullable: what the simulator itself does in a control step, and nothing else */
+  void (*advance)(void *sim, const float *act);
 
   size_t (*state_size)(const void *sim);
   void (*state_save)(const void *sim, void *state);
@@ -36,6 +38,6 @@ struct EnvModel {
   void *compiled; /* the simulator's own */
 };
 
-extern const EnvOps mujoco_ops, analytic_ops;
+extern const EnvOps mujoco_ops; /* and analytic_ops, of analytic.h */
 
 #endif

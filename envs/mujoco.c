@@ -222,6 +222,15 @@ static void advance(void *context) {
   for (int i = 0; i < sim->model->task->frame_skip; i++) mj_step(sim->model->m, sim->d);
 }
 
+static void set_controls(Sim *sim, const float *act) {
+  for (int i = 0; i < sim->model->m->nu; i++) sim->d->ctrl[i] = (double)act[i];
+}
+
+static void sim_advance(void *context, const float *act) {
+  set_controls(context, act);
+  advance(context);
+}
+
 /* False if the engine has reset the state, or would at the start of the next step. */
 static bool state_is_sound(const Sim *sim) {
   const mjModel *m = sim->model->m;
@@ -243,7 +252,7 @@ static bool sim_step(void *context, const float *act, double *reward, bool *term
   double *qpos = sim->before, *qvel = sim->before + m->nq;
   memcpy(qpos, sim->d->qpos, (size_t)m->nq * sizeof(double));
   memcpy(qvel, sim->d->qvel, (size_t)m->nv * sizeof(double));
-  for (int i = 0; i < m->nu; i++) sim->d->ctrl[i] = (double)act[i];
+  set_controls(sim, act);
 
   Rescue r;
   if (!guarded(&r, advance, sim) || !state_is_sound(sim)) {
@@ -324,6 +333,7 @@ const EnvOps mujoco_ops = {
   .reset = sim_reset,
   .step = sim_step,
   .observe = sim_observe,
+  .advance = sim_advance,
   .state_size = sim_state_size,
   .state_save = sim_state_save,
   .state_load = sim_state_load,

@@ -49,5 +49,6 @@ Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
                                                .kernels = setup->kernels,
                                                .max_rows = (int)config->batch,
                                                .group = (int)config->group,
-                                               .lane = (int)config->lane });
+                                               .lane = (int)config->lane,
+                                               .profile = setup->profile });
 }

@@ -42,6 +42,7 @@ typedef struct {
   Arena *arena;
   Pool *pool;
   const Kernels *kernels;
+  Profile *profile; /* nullable: of the tapes that train */
   uint64_t seed;
   int obs_dim, act_dim;
   const float *act_low, *act_high; /* [act_dim] */
