@@ -101,6 +101,14 @@ Rng graph_stream(Graph *g, const char *name) {
   return rng_stream(g->spec.seed, name);
 }
 
+void graph_reseed(Graph *g, uint64_t seed) {
+  for (int id = 0; id < g->nodes; id++) {
+    Tensor *t = g->node[id]; /* a fork shares the nodes of others */
+    if (t->g == g && t->attr.stream) t->attr.rng = rng_stream(seed, t->attr.stream);
+  }
+  g->spec.seed = seed;
+}
+
 bool graph_trains(const Graph *g, const Params *params) { return g->spec.trained == params; }
 const Kernels *graph_kernels(const Graph *g) { return g->spec.kernels; }
 Arena *graph_arena(const Graph *g) { return g->arena; }
