@@ -21,7 +21,7 @@ Graph *graph_fork(Arena *arena, const Graph *g) {
   Graph *fork = arena_alloc(arena, sizeof *fork);
   *fork = *g;
   fork->arena = arena, fork->spec.pool = NULL;
-  fork->n_once = 0;
+  fork->n_once = 0, fork->bucket = NULL, fork->name = NULL, fork->names = 0;
   fork->node = arena_array(arena, Tensor *, g->nodes);
   for (int id = 0; id < g->nodes; id++) {
     Tensor *t = g->node[id];

@@ -12,6 +12,8 @@ Graph *graph_new(Arena *arena, const GraphSpec *spec) {
   if (!g->spec.lane) g->spec.lane = g->spec.group;
   if (g->spec.lane > g->spec.group) g->spec.lane = g->spec.group;
   g->node = arena_array(arena, Tensor *, TAPE_MAX_NODES);
+  g->bucket = arena_array(arena, Tensor *, TAPE_BUCKETS);
+  g->name = arena_array(arena, const char *, TAPE_MAX_NAMES);
   return g;
 }
 

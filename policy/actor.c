@@ -25,7 +25,7 @@ Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed
   Actor *actor = arena_alloc(arena, sizeof *actor);
   int n = (int)policy->spec.obs_dim, lane = LANE_ROWS / (int)policy->act.candidates;
   *actor = (Actor){ .policy = policy, .max_rows = max_rows };
-  lane = lane < 1 ? 1 : lane;
+  lane = lane < 1 ? 1 : lane < max_rows ? lane : max_rows;
   actor->graph = graph_new(
       arena,
       &(GraphSpec){
