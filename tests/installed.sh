@@ -54,7 +54,7 @@ check_example() { # number, example, its arguments, compiler and standard, other
   for linked in shared static; do
     LD_LIBRARY_PATH=$usr/lib "$folder/$linked" $3 >"$folder/printed"
     cmp -s "$folder/printed" "$folder/expected" ||
-      failed "$source, $4, $linked: $page says otherwise: $(diff "$folder/expected" "$folder/printed")"
+      failed "$2, $4, $linked: $page says otherwise: $(diff "$folder/expected" "$folder/printed")"
   done
 }
 check_examples() { # compiler and standard, other flags
