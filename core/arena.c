@@ -2,6 +2,7 @@
 #include "core/arena.h"
 #include "core/check.h"
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ struct Arena {
   size_t size[MAX_CHUNKS];
   size_t touched[MAX_CHUNKS]; /* beyond it a chunk is as the system gave it: zero */
   size_t current, used;       /* chunk in use, bytes used in it */
-  size_t total;
+  size_t total, room;         /* bytes asked for; the same with the gaps between blocks */
+  bool borrowed;              /* its one chunk is the caller's */
 };
 
 /* Fresh zeros.  Large ones begin at a large page and ask for such: a tape walks over so many small
@@ -45,8 +47,11 @@ static void *map_pages(size_t size) {
   return at;
 }
 
+enum { FRONT = (sizeof(Arena) + ALIGN - 1) / ALIGN * ALIGN }; /* where the first block may begin */
+
 static void add_chunk(Arena *arena, size_t index, size_t bytes) {
   CHECK(index < MAX_CHUNKS, "arena: too many chunks");
+  CHECK(!arena->borrowed, "arena: %zu bytes more than the caller's memory has", bytes);
   size_t size = index ? 2 * arena->size[index - 1] : FIRST_CHUNK;
   if (size < bytes) size = (bytes + 4095) / 4096 * 4096;
   void *chunk = map_pages(size);
@@ -61,8 +66,25 @@ Arena *arena_new(void) {
   return arena;
 }
 
+Arena *arena_over(void *memory, size_t bytes) {
+  unsigned char *at = (unsigned char *)(((uintptr_t)memory + ALIGN - 1) / ALIGN * ALIGN);
+  Arena *arena = (Arena *)at;
+  size_t before = (size_t)(at - (unsigned char *)memory) + FRONT;
+  CHECK(memory && bytes >= before, "arena: %zu bytes of memory", bytes);
+  *arena = (Arena){ .chunk = { at + FRONT }, .borrowed = true };
+  arena->size[0] = arena->touched[0] = bytes - before;
+  ASAN_POISON_MEMORY_REGION(arena->chunk[0], arena->size[0]);
+  return arena;
+}
+
+size_t arena_footprint(const Arena *arena) { return ALIGN + FRONT + arena->room; }
+
 void arena_free(Arena *arena) {
   if (!arena) return;
+  if (arena->borrowed) {
+    ASAN_UNPOISON_MEMORY_REGION(arena->chunk[0], arena->size[0]);
+    return;
+  }
   for (size_t i = 0; i < MAX_CHUNKS && arena->chunk[i]; i++) {
     ASAN_UNPOISON_MEMORY_REGION(arena->chunk[i], arena->size[i]);
     munmap(arena->chunk[i], arena->size[i]);
@@ -86,7 +108,7 @@ void *arena_alloc(Arena *arena, size_t bytes) {
     if (!arena->chunk[arena->current]) add_chunk(arena, arena->current, need);
   }
   unsigned char *block = arena->chunk[arena->current] + arena->used;
-  arena->used += need, arena->total += bytes;
+  arena->used += need, arena->total += bytes, arena->room += need;
   ASAN_UNPOISON_MEMORY_REGION(block, bytes);
   clear(arena, arena->used - need, bytes);
   return block;

@@ -15,6 +15,11 @@ typedef struct {
 Arena *arena_new(void);
 void arena_free(Arena *arena); /* arena may be NULL */
 
+/* An arena in memory of the caller's, of any alignment, which needs arena_footprint bytes for the
+ * blocks of another arena and must stay until arena_free. */
+Arena *arena_over(void *memory, size_t bytes);
+size_t arena_footprint(const Arena *arena);
+
 /* Zeroed bytes, aligned to 64; valid until arena_free or a reset below this point. */
 void *arena_alloc(Arena *arena, size_t bytes);
 char *arena_text(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -12,6 +12,8 @@ Graph *graph_new(Arena *arena, const GraphSpec *spec) {
   if (!g->spec.lane) g->spec.lane = g->spec.group;
   if (g->spec.lane > g->spec.group) g->spec.lane = g->spec.group;
   g->node = arena_array(arena, Tensor *, TAPE_MAX_NODES);
+  g->bucket = arena_array(arena, Tensor *, TAPE_BUCKETS);
+  g->name = arena_array(arena, const char *, TAPE_MAX_NAMES);
   return g;
 }
 
@@ -99,6 +101,14 @@ Rng graph_stream(Graph *g, const char *name) {
   CHECK(g->names < TAPE_MAX_NAMES, "graph: more than %d names", TAPE_MAX_NAMES);
   g->name[g->names++] = name;
   return rng_stream(g->spec.seed, name);
+}
+
+void graph_reseed(Graph *g, uint64_t seed) {
+  for (int id = 0; id < g->nodes; id++) {
+    Tensor *t = g->node[id]; /* a fork shares the nodes of others */
+    if (t->g == g && t->attr.stream) t->attr.rng = rng_stream(seed, t->attr.stream);
+  }
+  g->spec.seed = seed;
 }
 
 bool graph_trains(const Graph *g, const Params *params) { return g->spec.trained == params; }

@@ -80,6 +80,16 @@ void graph_give(Tensor *given, const real *values /* [k, row_stride(n)] */);
 /* step and row_ids (NULL: 0, 1, 2, ..) are the counters of random ops. */
 void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids);
 
+/* Another seed for all random ops, as if the tape had been recorded with it. */
+void graph_reseed(Graph *g, uint64_t seed);
+
+/* A second runner of a sealed tape without sums: own inputs (to be bound), own rows, own seed, no
+ * threads.  What was computed once is shared with g, which has run since its Params changed last;
+ * neither changes while the fork is in use.  g is only read, so threads may fork it and run their
+ * forks at the same time. */
+Graph *graph_fork(Arena *arena, const Graph *g);
+Tensor *graph_forked(const Graph *fork, const Tensor *t); /* the fork's own node for one of g's */
+
 double graph_scalar(const Tensor *t);      /* a kept SUM or ONCE [1, 1, 1] */
 const real *graph_values(const Tensor *t); /* a kept node: [B, k, e, row_stride(n)] */
 const Params *graph_trained(const Graph *g);

@@ -67,15 +67,56 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
     for (int v = 0; v < NV; v++) vstore(c + i * p->ldc + v * VW, acc[i][v]);
 }
 
-/* all rows of one column strip */
-INLINE void strip(const Gemm *p, int j0, const int NV) {
+/* the rows of one column strip but the last 1 to 4, of which the first is returned */
+INLINE int strip(const Gemm *p, int j0, const int NV) {
   int i = 0;
   /* two tiles of 8 rows are quicker than 12 and 4 */
   for (; i + TILE <= p->m && !(TILE == 12 && p->m - i == 16); i += TILE) tile(p, i, j0, TILE, NV);
   for (; TILE > 8 && i + 8 <= p->m; i += 8) tile(p, i, j0, 8, NV);
-  if (i + 4 <= p->m) tile(p, i, j0, 4, NV), i += 4;
-  if (i + 2 <= p->m) tile(p, i, j0, 2, NV), i += 2;
-  if (i < p->m) tile(p, i, j0, 1, NV);
+  if (i + 4 < p->m) tile(p, i, j0, 4, NV), i += 4;
+  return i;
+}
+
+/* M rows by NV vectors, of several panels at once: few rows leave few chains of fma in one.  j0 is
+ * a multiple of NV vectors. */
+INLINE void thin_tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
+  enum { PER = 32 / VW }; /* vectors of a panel */
+  V acc[4][8];
+  const real *init = p->init ? p->init + i0 * p->init_row + j0 : NULL;
+  real *c = p->c + i0 * p->ldc + j0;
+#pragma GCC unroll 4
+  for (int i = 0; i < M; i++)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++)
+      acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
+  for (int q = 0; q <= p->joined; q++) {
+    const real *a = (q ? p->next_a[q - 1] : p->a) + i0 * p->ai, *b[8];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++)
+      b[v] =
+          (q ? p->next_b[q - 1] : p->b) + (j0 / 32 + v / PER) * p->bpanel + j0 % 32 + v % PER * VW;
+#pragma GCC unroll 4
+    for (int k = 0; k < p->k; k++)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) {
+        V bv = vload(b[v] + k * p->bk);
+#pragma GCC unroll 4
+        for (int i = 0; i < M; i++) acc[i][v] = vfma(vset(a[i * p->ai + k * p->ak]), bv, acc[i][v]);
+      }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < M; i++)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) vstore(c + i * p->ldc + v * VW, acc[i][v]);
+}
+
+/* strips as wide as there are accumulators for */
+INLINE void thin_rows(const Gemm *p, int i, const int M) {
+  const int wide = M * 8 <= 2 * TILE ? 8 : M * 4 <= 2 * TILE ? 4 : 2;
+  int j = 0;
+  for (; j + wide * VW <= p->n; j += wide * VW) thin_tile(p, i, j, M, wide);
+  for (; j + 2 * VW <= p->n; j += 2 * VW) thin_tile(p, i, j, M, 2);
+  if (j < p->n) thin_tile(p, i, j, M, 1);
 }
 
 enum { PROBE = 2 * TILE };
@@ -95,9 +136,15 @@ static real fma_probe(int rounds) {
 }
 
 static void gemm(const Gemm *p) {
-  int j = 0;
-  for (; j + 2 * VW <= p->n; j += 2 * VW) strip(p, j, 2);
-  for (; j < p->n; j += VW) strip(p, j, 1);
+  int i = 0, j = 0;
+  for (; j + 2 * VW <= p->n; j += 2 * VW) i = strip(p, j, 2);
+  for (; j < p->n; j += VW) i = strip(p, j, 1);
+  switch (p->m - i) {
+  case 1: thin_rows(p, i, 1); break;
+  case 2: thin_rows(p, i, 2); break;
+  case 3: thin_rows(p, i, 3); break;
+  case 4: thin_rows(p, i, 4); break;
+  }
 }
 
 #else

@@ -42,7 +42,8 @@ typedef struct {
   double c[2];
   int i[4];
   const void *p;
-  Rng rng;
+  Rng rng;            /* of a random op, */
+  const char *stream; /* and the name it was made of with the seed; NULL elsewhere */
 } Attr;
 
 typedef enum { PLACE_NONE, PLACE_LANE, PLACE_KEPT, PLACE_BOUND, PLACE_FIXED, PLACE_SUM } Place;

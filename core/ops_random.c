@@ -3,9 +3,9 @@
 #include <math.h>
 
 static Tensor *draw(Graph *g, const Op *op, const char *name, int k, int n, int limit) {
-  return record(
-      g, op, (Shape){ k, 1, n },
-      &(Recipe){ .attr = { .rng = graph_stream(g, name), .i = { limit } }, .rows = true });
+  return record(g, op, (Shape){ k, 1, n },
+                &(Recipe){ .attr = { .stream = name, .rng = graph_stream(g, name), .i = { limit } },
+                           .rows = true });
 }
 
 /* the row counter of value k of batch row b */
@@ -67,7 +67,8 @@ static void coin_run(const Lane *lane, const Tensor *y) {
 }
 const Op op_coin = { .name = "coin", .run = coin_run, .random = true };
 Tensor *t_coin(Graph *g, const char *name) {
-  return record(g, &op_coin, (Shape){ 1, 1, 1 }, &(Recipe){ .attr.rng = graph_stream(g, name) });
+  return record(g, &op_coin, (Shape){ 1, 1, 1 },
+                &(Recipe){ .attr = { .stream = name, .rng = graph_stream(g, name) } });
 }
 
 /* ---- choosing among candidates --------------------------------------------------------------- */
@@ -98,7 +99,9 @@ const Op op_pick = { .name = "pick", .run = pick_run, .random = true };
 
 Tensor *t_pick(Tensor *x, Tensor *score, const char *name, double temperature) {
   CHECK(score->k == x->k && score->e == 1 && score->n == 1 && x->e == 1, "t_pick: shapes");
-  return record(x->g, &op_pick, (Shape){ 1, 1, x->n },
-                &(Recipe){ .in = { x, score },
-                           .attr = { .rng = graph_stream(x->g, name), .c = { temperature } } });
+  return record(
+      x->g, &op_pick, (Shape){ 1, 1, x->n },
+      &(Recipe){
+          .in = { x, score },
+          .attr = { .stream = name, .rng = graph_stream(x->g, name), .c = { temperature } } });
 }

@@ -18,9 +18,9 @@ struct Graph {
   bool sealed;
 
   int nodes;
-  Tensor **node; /* in creation order */
-  Tensor *bucket[TAPE_BUCKETS];
-  const char *name[TAPE_MAX_NAMES]; /* of random ops and inputs */
+  Tensor **node;     /* in creation order */
+  Tensor **bucket;   /* [TAPE_BUCKETS] */
+  const char **name; /* [TAPE_MAX_NAMES] of random ops and inputs */
   int names;
   const Params *params[TAPE_MAX_PARAMS];
   uint64_t seen[TAPE_MAX_PARAMS]; /* version the once-nodes were computed from */

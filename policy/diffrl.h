@@ -5,9 +5,9 @@
  *
  * The library is a guest: it does not abort on bad input, print, start threads or install handlers,
  * it keeps no state outside the objects it hands out, and it leaves the caller's floating-point
- * environment (rounding, traps, flags, denormals) as found.  Schedules never change and may be
- * shared by threads; a sampler belongs to one thread at a time.  Objects are freed by their own
- * _free, which takes NULL.
+ * environment (rounding, traps, flags, denormals) as found.  Schedules and policies never change
+ * and may be shared by threads; a sampler or an actor belongs to one thread at a time.  Objects are
+ * freed by their own _free, which takes NULL.
  *
  * Every call that can fail returns a status and, if `error` is not NULL, writes a sentence there:
  * what, where, expected.  What a call was to make or write is then untouched.
@@ -34,8 +34,10 @@ typedef enum {
   DIFFRL_OK = 0,
   DIFFRL_BAD_ARGUMENT = 1, /* refused before anything was done */
   DIFFRL_NO_MEMORY = 2,
-  DIFFRL_STOPPED = 3,   /* the callback asked for it */
-  DIFFRL_NOT_FINITE = 4 /* the callback wrote, or led to, a number that is not finite */
+  DIFFRL_STOPPED = 3,    /* the callback asked for it */
+  DIFFRL_NOT_FINITE = 4, /* the callback or the policy led to a number that is not finite */
+  DIFFRL_BAD_FILE = 5,
+  DIFFRL_BAD_OBSERVATION = 6 /* it holds a number that is not finite */
 } diffrl_status;
 
 typedef struct {
@@ -208,6 +210,79 @@ DIFFRL_API diffrl_status diffrl_sampler_run(diffrl_sampler *sampler, uint64_t se
  * first), and then the result. */
 DIFFRL_API diffrl_status diffrl_sampler_run_from(diffrl_sampler *sampler, uint64_t seed, int count,
                                                  float *x, diffrl_error *error);
+
+/* ---- policies -------------------------------------------------------------------------------- */
+
+/* A trained policy: what `diffrl train` saves and `diffrl export` writes. */
+typedef struct diffrl_policy diffrl_policy;
+
+/* path: a .safetensors file.  act: changes of how it acts as `diffrl act --act` takes them,
+ * "candidates=1 choice=sample"; NULL: as the file says. */
+DIFFRL_API diffrl_status diffrl_policy_load(diffrl_policy **made, const char *path, const char *act,
+                                            diffrl_error *error);
+DIFFRL_API void diffrl_policy_free(diffrl_policy *policy);
+
+/* Numbers of an observation and of an action, in the units of the data it was trained on. */
+DIFFRL_API int diffrl_policy_obs_dim(const diffrl_policy *policy);
+DIFFRL_API int diffrl_policy_act_dim(const diffrl_policy *policy);
+
+/* low, high [act_dim]: no action is outside.  The record of how it acts, as JSON: weights, sampler,
+ * steps, candidates, choice and so on.  Both belong to the policy. */
+DIFFRL_API const float *diffrl_policy_low(const diffrl_policy *policy);
+DIFFRL_API const float *diffrl_policy_high(const diffrl_policy *policy);
+DIFFRL_API const char *diffrl_policy_act(const diffrl_policy *policy);
+
+/* ---- acting ---------------------------------------------------------------------------------- */
+
+/* What changes while a policy acts, one for each robot.  The policy must outlive its actors. */
+typedef struct diffrl_actor diffrl_actor;
+
+enum {
+  DIFFRL_FALL_KEEP,  /* the caller's action is left unchanged */
+  DIFFRL_FALL_ZEROS, /* zeros are written */
+  DIFFRL_FALL_GIVEN  /* the vector `given` is */
+};
+
+typedef struct {
+  size_t size;
+  int fallback;        /* DIFFRL_FALL_..: in place of an action that is not finite */
+  const float *given;  /* [act_dim], with DIFFRL_FALL_GIVEN */
+  const float *low;    /* [act_dim] limits on an action beyond the policy's own, or NULL */
+  const float *high;   /* [act_dim], or NULL */
+  const float *change; /* [act_dim] most that a number differs from the last call's, or NULL */
+} diffrl_actor_options;
+
+static inline diffrl_actor_options diffrl_actor_defaults(void) {
+  diffrl_actor_options options;
+  memset(&options, 0, sizeof options);
+  options.size = sizeof options;
+  return options;
+}
+
+/* Bytes of an actor of this policy. */
+DIFFRL_API size_t diffrl_actor_size(const diffrl_policy *policy);
+
+/* An actor, reset to seed 0, in `bytes` of the caller's memory, diffrl_actor_size() or more at any
+ * alignment, which stay the caller's; memory NULL: in its own.  options may be NULL and are copied.
+ * Actors of one policy may be made at the same time. */
+DIFFRL_API diffrl_status diffrl_actor_new(diffrl_actor **made, const diffrl_policy *policy,
+                                          const diffrl_actor_options *options, void *memory,
+                                          size_t bytes, diffrl_error *error);
+DIFFRL_API void diffrl_actor_free(diffrl_actor *actor);
+
+/* The next call is number 0 of this seed, without a last action. */
+DIFFRL_API diffrl_status diffrl_actor_reset(diffrl_actor *actor, uint64_t seed);
+
+/* The next call is number `call`; last [act_dim] is what the call before wrote, NULL: nothing. */
+DIFFRL_API diffrl_status diffrl_actor_seek(diffrl_actor *actor, uint64_t call, const float *last);
+
+/* obs [obs_dim] -> action [act_dim].  Takes no memory and no lock and calls no system; a function
+ * of the file, the seed, the number of the call, obs and, with `change`, the last action.  Limits:
+ * first low and high, then change, which the first call is free of.
+ *   DIFFRL_BAD_OBSERVATION, DIFFRL_NOT_FINITE (the action): the fallback is in `action`, as it is,
+ *   and counts as the last action unless DIFFRL_FALL_KEEP; the call counts.
+ *   DIFFRL_BAD_ARGUMENT: a pointer is NULL; nothing is done and the call does not count. */
+DIFFRL_API diffrl_status diffrl_actor_act(diffrl_actor *actor, const float *obs, float *action);
 
 #ifdef __cplusplus
 }

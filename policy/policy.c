@@ -2,8 +2,11 @@
 #include "policy/policy.h"
 #include "core/check.h"
 #include "policy/denoiser_mlp.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { MOST_STAGES = 2000 }; /* a tape has room for them */
 
 #define CONFIG_STRUCT PolicySpec
 const ConfigField policy_fields[] = { CONFIG_ROWS(POLICY_FIELDS) };
@@ -102,6 +105,11 @@ static Tensor *record_diffusion(const Policy *p, Graph *g, const Params *actor, 
                        .high = 1 };
   Sampler *sampler = sampler_new(graph_arena(g), &spec, p->denoiser, error);
   if (!sampler) return NULL;
+  if (sampler->stages > MOST_STAGES) {
+    error_set(error, FAIL_USAGE, "sampler %s with %d stages: a policy acts with at most %d",
+              a->sampler.s, sampler->stages, MOST_STAGES);
+    return NULL;
+  }
   int k = (int)a->candidates;
   Tensor *x = sampler_record(g, sampler, p->denoiser, actor, "act", obs, k);
   if (k == 1) return x;
@@ -146,13 +154,22 @@ Tensor *policy_record(const Policy *p, Graph *g, Tensor *obs, Tensor **log_prob,
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+static void write_fields(JsonText *text, const ConfigField *fields, size_t count,
+                         const void *values) {
+  Config config = { .fields = fields, .count = count, .values = (void *)(uintptr_t)values };
+  json_open(text, NULL, '{');
+  config_write(&config, text);
+  json_close(text, '}');
+}
+
+void policy_write_act(const Policy *p, JsonText *text) {
+  write_fields(text, act_fields, act_field_count, &p->act);
+}
+
 static void save_fields(Checkpoint *c, const char *key, const ConfigField *fields, size_t count,
                         const void *values) {
   JsonText text = { 0 };
-  Config config = { .fields = fields, .count = count, .values = (void *)(uintptr_t)values };
-  json_open(&text, NULL, '{');
-  config_write(&config, &text);
-  json_close(&text, '}');
+  write_fields(&text, fields, count, values);
   checkpoint_add_text(c, key, text.text);
   json_text_free(&text);
 }
@@ -212,19 +229,39 @@ static bool load_params(Policy *p, const Checkpoint *c, Error *error) {
   return true;
 }
 
+bool policy_read(const Checkpoint *c, PolicySpec *spec, ActRecord *act, Error *error) {
+  return load_fields(c, "policy", policy_fields, policy_field_count, spec, error) &&
+         load_fields(c, "act", act_fields, act_field_count, act, error);
+}
+
+static bool load_bounds(Policy *p, const Checkpoint *c, Error *error) {
+  int n = (int)p->spec.act_dim;
+  if (!load_vector(c, "action_low", p->low, n, error)) return false;
+  if (!load_vector(c, "action_high", p->high, n, error)) return false;
+  for (int j = 0; j < n; j++)
+    if (!isfinite(p->low[j]) || !isfinite(p->high[j]) || p->low[j] > p->high[j])
+      return error_set(error, FAIL_INPUT,
+                       "action_low[%d] is %g and action_high[%d] %g, expected low <= high", j,
+                       (double)p->low[j], j, (double)p->high[j]);
+  return true;
+}
+
+static bool load_normalizer(Policy *p, const Checkpoint *c, Error *error) {
+  if (!checkpoint_tensor(c, "normalizer/mean")) return true;
+  Normalizer *n = arena_alloc(p->arena, sizeof *n);
+  *n = normalizer_new(p->arena, (int)p->spec.obs_dim);
+  p->normalizer = n;
+  return load_vector(c, "normalizer/mean", n->mean, n->dim, error) &&
+         load_vector(c, "normalizer/std", n->std, n->dim, error);
+}
+
 Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   PolicySpec spec;
-  if (!load_fields(c, "policy", policy_fields, policy_field_count, &spec, error)) return NULL;
+  ActRecord act;
+  if (!policy_read(c, &spec, &act, error)) return NULL;
   Policy *p = policy_new(arena, &spec, error);
-  if (!p || !load_fields(c, "act", act_fields, act_field_count, &p->act, error)) return NULL;
-  if (!load_vector(c, "action_low", p->low, spec.act_dim, error)) return NULL;
-  if (!load_vector(c, "action_high", p->high, spec.act_dim, error)) return NULL;
-  if (checkpoint_tensor(c, "normalizer/mean")) {
-    Normalizer *n = arena_alloc(arena, sizeof *n);
-    *n = normalizer_new(arena, (int)spec.obs_dim);
-    if (!load_vector(c, "normalizer/mean", n->mean, spec.obs_dim, error)) return NULL;
-    if (!load_vector(c, "normalizer/std", n->std, spec.obs_dim, error)) return NULL;
-    p->normalizer = n;
-  }
-  return load_params(p, c, error) ? p : NULL;
+  if (!p) return NULL;
+  p->act = act;
+  bool done = load_bounds(p, c, error) && load_normalizer(p, c, error) && load_params(p, c, error);
+  return done ? p : NULL;
 }

@@ -87,6 +87,12 @@ Tensor *policy_record(const Policy *policy, Graph *g, Tensor *obs, Tensor **log_
  * normaliser as tensors. */
 void policy_save(const Policy *policy, Checkpoint *checkpoint);
 
+/* The act record as a JSON object, appended to `text`. */
+void policy_write_act(const Policy *policy, JsonText *text);
+
+/* Shape and act record alone, to know what loading will take. */
+bool policy_read(const Checkpoint *checkpoint, PolicySpec *spec, ActRecord *act, Error *error);
+
 /* The policy in a checkpoint with every block it holds. */
 Policy *policy_load(Arena *arena, const Checkpoint *checkpoint, Error *error);
 
@@ -97,6 +103,10 @@ Policy *policy_load(Arena *arena, const Checkpoint *checkpoint, Error *error);
 typedef struct Actor Actor;
 Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed, Pool *pool,
                  const Kernels *kernels, Error *error);
+
+/* A second actor on the tape of one that has acted, sharing its packed weights, without threads. */
+Actor *actor_fork(Arena *arena, const Actor *actor);
+void actor_reseed(Actor *actor, uint64_t seed); /* as if made with this seed */
 
 /* obs [rows, obs_dim] -> act [rows, act_dim], both in the data's units; log_prob (nullable)
  * [rows], NAN where the policy has none.  Never allocates. */

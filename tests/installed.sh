@@ -13,7 +13,7 @@ failed() { # what
   exit 1
 }
 
-usr=$folder/usr example=docs/examples/custom_denoiser.c page=docs/embedding.md
+usr=$folder/usr page=docs/embedding.md
 "${MAKE:-make}" -s MODE="${MODE:-release}" install-lib DESTDIR="$folder" PREFIX=/usr
 diffrl() { # what pkg-config says
   PKG_CONFIG_PATH=$usr/lib/pkgconfig pkg-config --define-variable=prefix="$usr" "$@" diffrl
@@ -33,32 +33,37 @@ needed=$(readelf -d "$usr/lib/libdiffrl.so" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/
   grep -vE '^lib(c|m|pthread|cjson|gcc_s|asan|ubsan|tsan)\.so|^ld-linux' || true)
 [ -z "$needed" ] || failed "libdiffrl.so needs $needed; expected libc, libm, pthread and cJSON"
 
-# --- the example ----------------------------------------------------------------------------------
+# --- the examples ---------------------------------------------------------------------------------
 
-block() { # language -> the first such block of the page
-  awk -v fence="\`\`\`$1" '$0 == fence && !seen { seen = inside = 1; next }
+block() { # language number -> that block of the page
+  awk -v fence="\`\`\`$1" -v number="$2" '$0 == fence && ++seen == number { inside = 1; next }
     inside && $0 == "```" { exit }
     inside' $page
 }
-block c | cmp -s - $example || failed "$page does not show $example"
-block text >"$folder/expected"
 
 strict='-Wall -Wextra -pedantic -Werror -O2'
 # shellcheck disable=SC2046,SC2086  # lists of flags
-check_example() { # compiler and standard
-  $1 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/shared" $example \
-    ${2:-} $(diffrl --libs) -lm
-  $1 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/static" $example \
-    ${2:-} $(diffrl --static --libs | sed "s|-ldiffrl|$usr/lib/libdiffrl.a|")
+check_example() { # number, example, its arguments, compiler and standard, other flags
+  source=docs/examples/$2.c
+  block c "$1" | cmp -s - "$source" || failed "$page does not show $source"
+  block text "$1" >"$folder/expected"
+  $4 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/shared" "$source" \
+    ${5:-} $(diffrl --libs) -lm
+  $4 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/static" "$source" \
+    ${5:-} $(diffrl --static --libs | sed "s|-ldiffrl|$usr/lib/libdiffrl.a|")
   for linked in shared static; do
-    LD_LIBRARY_PATH=$usr/lib "$folder/$linked" >"$folder/printed"
+    LD_LIBRARY_PATH=$usr/lib "$folder/$linked" $3 >"$folder/printed"
     cmp -s "$folder/printed" "$folder/expected" ||
-      failed "$1, $linked: $page says otherwise: $(diff "$folder/expected" "$folder/printed")"
+      failed "$2, $4, $linked: $page says otherwise: $(diff "$folder/expected" "$folder/printed")"
   done
 }
-check_example "${CC:-gcc} -std=c99"
+check_examples() { # compiler and standard, other flags
+  check_example 1 control_loop rl/behaviour/hopper-expert.safetensors "$@"
+  check_example 2 custom_denoiser '' "$@"
+}
+check_examples "${CC:-gcc} -std=c99"
 if command -v g++ >/dev/null; then
-  check_example 'g++ -std=c++11 -x c++' '-x none'
+  check_examples 'g++ -std=c++11 -x c++' '-x none'
   echo 'installed: C99 and C++11 programs run'
 else
   echo 'installed: C99 programs run; no g++ here, C++11 is not tried'

@@ -99,12 +99,36 @@ static void more_memory_than_there_is_stops_the_program(void **state) {
   assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+/* Whatever was there before, and wherever it begins. */
+static void an_arena_fits_into_its_footprint(void **state) {
+  (void)state;
+  Arena *model = arena_new();
+  for (size_t i = 0; i < 50; i++) arena_alloc(model, i * i);
+  size_t bytes = arena_footprint(model);
+  unsigned char *memory = malloc(bytes + 64);
+  for (size_t shift = 0; shift < 64; shift += 7) {
+    memset(memory, 0xaa, bytes + 64);
+    Arena *arena = arena_over(memory + shift, bytes);
+    for (size_t i = 0; i < 50; i++) {
+      unsigned char *block = arena_alloc(arena, i * i);
+      assert_int_equal((uintptr_t)block % 64, 0);
+      assert_true(all_zero(block, i * i));
+    }
+    arena_free(arena);
+    for (size_t i = 0; i < shift; i++) assert_int_equal(memory[i], 0xaa);
+    for (size_t i = shift + bytes; i < bytes + 64; i++) assert_int_equal(memory[i], 0xaa);
+  }
+  free(memory);
+  arena_free(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(blocks_are_zeroed_aligned_and_disjoint),
     cmocka_unit_test(a_reset_gives_back_what_came_after_the_mark),
     cmocka_unit_test(a_cycle_of_mark_and_reset_needs_no_more_memory),
     cmocka_unit_test(text_is_formatted),
+    cmocka_unit_test(an_arena_fits_into_its_footprint),
     cmocka_unit_test(more_memory_than_there_is_stops_the_program),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

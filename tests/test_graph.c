@@ -44,6 +44,49 @@ static void record_everything(Net *net, bool keep_all) {
   net_minimise(net, t_sub(t_mean(t_map(MAP_square, t_sub(t_min_last(q), again))), ratio), keep_all);
 }
 
+/* ---- forks ----------------------------------------------------------------------------------- */
+
+static void record_inference(Net *net, uint64_t seed) {
+  Graph *g = net->g;
+  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 2, 2 * N, 19, 2, 1, MAP_mish });
+  params_allocate(net->params);
+  params_init(net->params, 1);
+  graph_reseed(g, seed);
+  net->x = t_input(g, "x", 1, N);
+  Tensor *a = t_clip(t_normal(g, "noise", 3, N), -1, 1);
+  Tensor *q = t_min_last(t_fold(mlp(&mlp_, g, net->params, IN(a, net->x))));
+  net->q = t_pick(a, q, "pick", 0.5);
+  graph_keep(net->q);
+  graph_seal(g);
+  graph_bind(net->x, net->data);
+}
+
+/* A fork runs as the tape does that was recorded with its seed, and leaves the first as it was. */
+static void a_fork_is_a_tape_of_its_own(void **state) {
+  (void)state;
+  const size_t bytes = MAX_ROWS * LD * sizeof(real);
+  Net first, other;
+  net_open(&first, 0, MAX_ROWS, 7, 3), net_open(&other, 0, MAX_ROWS, 7, 3);
+  record_inference(&first, 4), record_inference(&other, 5);
+  graph_run(first.g, MAX_ROWS, 0, NULL), graph_run(other.g, MAX_ROWS, 8, NULL);
+  real *before = arena_array(first.arena, real, MAX_ROWS * LD);
+  memcpy(before, graph_values(first.q), bytes);
+  assert_memory_not_equal(before, graph_values(other.q), bytes);
+  Arena *arena = arena_new();
+  Graph *fork = graph_fork(arena, first.g);
+  const Tensor *q = graph_forked(fork, first.q);
+  graph_bind(graph_forked(fork, first.x), first.data);
+  graph_run(fork, MAX_ROWS, 0, NULL);
+  assert_memory_equal(graph_values(q), before, bytes);
+  graph_reseed(fork, 5);
+  graph_run(fork, MAX_ROWS, 8, NULL);
+  assert_memory_equal(graph_values(q), graph_values(other.q), bytes);
+  graph_run(first.g, MAX_ROWS, 0, NULL);
+  assert_memory_equal(graph_values(first.q), before, bytes);
+  arena_free(arena);
+  net_close(&first), net_close(&other);
+}
+
 /* ---- the same bits --------------------------------------------------------------------------- */
 
 static void any_number_of_threads_gives_one_gradient(void **state) {
@@ -328,6 +371,7 @@ static void an_overridden_draw_takes_the_numbers_given(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_fork_is_a_tape_of_its_own),
     cmocka_unit_test(any_number_of_threads_gives_one_gradient),
     cmocka_unit_test(replays_are_equal_and_steps_differ),
     cmocka_unit_test(fewer_rows_are_a_smaller_tape),

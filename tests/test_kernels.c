@@ -94,7 +94,7 @@ static void every_output_is_one_chain_over_k(void **state) {
   const Kernels *table[3];
   int tables = own_tables(table);
   Product *p = malloc(sizeof *p);
-  for (uint64_t trial = 0; trial < MAX_M; trial++) {
+  for (uint64_t trial = 0; trial < 4 * MAX_M; trial++) {
     draw_product(p, trial);
     const Gemm *g = &p->gemm;
     for (int t = 0; t < tables; t++) {

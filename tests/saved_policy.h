@@ -1,0 +1,123 @@
+/* saved_policy.h -- small policies with random weights as files, for tests of who loads them. */
+#ifndef TESTS_SAVED_POLICY_H
+#define TESTS_SAVED_POLICY_H
+#include "policy/policy.h"
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OBS = 5, ACT = 2 };
+static const float saved_low[ACT] = { -1, -2 }, saved_high[ACT] = { 1, 3 };
+
+/* ---- a folder for the tests of a program ----------------------------------------------------- */
+
+typedef struct {
+  Arena *arena;
+  char path[64];
+} Folder;
+
+static inline int folder_open(void **state) {
+  Folder *folder = calloc(1, sizeof *folder);
+  strcpy(folder->path, "/tmp/test_saved_policy.XXXXXX");
+  folder->arena = arena_new();
+  *state = folder;
+  return mkdtemp(folder->path) ? 0 : -1;
+}
+
+static inline int folder_close(void **state) {
+  Folder *folder = *state;
+  char command[128];
+  snprintf(command, sizeof command, "rm -r %s", folder->path);
+  arena_free(folder->arena);
+  int status = system(command);
+  free(folder);
+  return status;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* What a file says, before it is written: the texts may be replaced. */
+typedef struct {
+  Policy *policy;
+  Checkpoint checkpoint;
+} Draft;
+
+static inline Draft draft_policy(Arena *arena, const char *kind) {
+  Draft draft;
+  PolicySpec spec;
+  Config config;
+  Error why;
+  config_init(&config, policy_fields, policy_field_count, &spec);
+  spec.obs_dim = OBS, spec.act_dim = ACT, spec.hidden = 24;
+  spec.critics = strcmp(kind, "diffusion") ? 0 : 2;
+  strcpy(spec.kind.s, kind);
+  Policy *p = policy_new(arena, &spec, &why);
+  Normalizer *normalizer = arena_alloc(arena, sizeof *normalizer);
+  *normalizer = normalizer_new(arena, OBS);
+  for (int j = 0; j < OBS; j++) normalizer->mean[j] = 0.1f * (float)j, normalizer->std[j] = 1.5f;
+  p->normalizer = normalizer;
+  memcpy(p->low, saved_low, sizeof saved_low), memcpy(p->high, saved_high, sizeof saved_high);
+  params_init(p->actor, 3);
+  if (p->critic_target) params_init(p->critic_target, 4);
+  draft.policy = p;
+  return draft;
+}
+
+static inline void draft_fill(Draft *draft) {
+  const Policy *p = draft->policy;
+  checkpoint_init(&draft->checkpoint, p->arena);
+  policy_save(p, &draft->checkpoint);
+  params_save(p->actor, &draft->checkpoint);
+  if (p->critic_target) params_save(p->critic_target, &draft->checkpoint);
+}
+
+static inline const char *draft_write(const Draft *draft, const Folder *folder, const char *name) {
+  Error why;
+  const char *path = arena_text(folder->arena, "%s/%s.safetensors", folder->path, name);
+  if (!checkpoint_save(&draft->checkpoint, path, &why)) fail_msg("%s", why.text);
+  return path;
+}
+
+/* flaw: NULL, or "nan weights" */
+static inline const char *saved_diffusion(const Folder *folder, const char *name,
+                                          const char *flaw) {
+  Draft draft = draft_policy(folder->arena, "diffusion");
+  if (flaw) params_at(draft.policy->actor, 4)[0] = NAN;
+  draft_fill(&draft);
+  return draft_write(&draft, folder, name);
+}
+
+static inline const char *saved_gaussian(const Folder *folder, const char *name) {
+  Draft draft = draft_policy(folder->arena, "gaussian");
+  draft_fill(&draft);
+  return draft_write(&draft, folder, name);
+}
+
+/* ---- the other way to act -------------------------------------------------------------------- */
+
+static inline Actor *saved_actor(Arena *arena, const char *path, const char *act, uint64_t seed) {
+  Error why;
+  Checkpoint checkpoint;
+  checkpoint_init(&checkpoint, arena);
+  if (!checkpoint_load(&checkpoint, path, NULL, &why)) fail_msg("%s", why.text);
+  Policy *policy = policy_load(arena, &checkpoint, &why);
+  if (!policy) fail_msg("%s", why.text);
+  Config record = { .fields = act_fields, .count = act_field_count, .values = &policy->act };
+  if (act && !config_set_all(&record, act, "act", &why)) fail_msg("%s", why.text);
+  Actor *actor = actor_new(arena, policy, 1, seed, NULL, kernels_find("own", &why), &why);
+  if (!actor) fail_msg("%s", why.text);
+  return actor;
+}
+
+static inline void draw_obs(uint64_t n, float obs[OBS]) {
+  float numbers[OBS + 3];
+  rng_normals(rng_stream(9, "observations"), n, 0, numbers, OBS);
+  memcpy(obs, numbers, OBS * sizeof *obs);
+}
+
+#endif
