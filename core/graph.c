@@ -101,6 +101,14 @@ Rng graph_stream(Graph *g, const char *name) {
   return rng_stream(g->spec.seed, name);
 }
 
+const char *graph_stream_name(const Graph *g, Rng stream) {
+  for (int i = 0; i < g->names; i++) {
+    Rng rng = rng_stream(g->spec.seed, g->name[i]);
+    if (!memcmp(&rng, &stream, sizeof rng)) return g->name[i];
+  }
+  return NULL;
+}
+
 bool graph_trains(const Graph *g, const Params *params) { return g->spec.trained == params; }
 const Kernels *graph_kernels(const Graph *g) { return g->spec.kernels; }
 Arena *graph_arena(const Graph *g) { return g->arena; }
@@ -230,6 +238,12 @@ void graph_seal(Graph *g) {
   CHECK(!g->sealed, "graph: sealed twice");
   g->sealed = true;
   tape_plan(g);
+}
+
+Tensor *const *graph_program(const Graph *g, int *count) {
+  CHECK(g->sealed, "graph_program: not sealed");
+  *count = g->n_lane[0];
+  return g->phases == 1 && !g->sum_size ? g->lane_nodes[0] : NULL;
 }
 
 GraphSize graph_size(const Graph *g) {
