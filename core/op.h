@@ -104,7 +104,7 @@ uint32_t lane_row_id(const Lane *lane, int row);
 uint64_t lane_step(const Lane *lane);
 int lane_total_rows(const Lane *lane); /* of the run */
 
-/* ---- reading a sealed tape, for those who print it -------------------------------------------- */
+/* ---- reading a sealed tape, for those who print it ------------------------------------------- */
 
 /* The row-nodes in the order they run; NULL if the tape has sums, or more than one phase. */
 Tensor *const *graph_program(const Graph *g, int *count);

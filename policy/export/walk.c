@@ -12,8 +12,8 @@
 
 /* No multiplication and addition are fused but those written so: the bits do not depend on the
  * compiler.  WALK_UNROLL keeps a tile of sums in registers, where gcc would keep it in memory. */
-#ifdef __FAST_MATH__
-#error "compile this policy without -ffast-math, which changes its actions"
+#if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2)
+#error "expected IEEE arithmetic: no -ffast-math, and -msse2 -mfpmath=sse on 32-bit x86"
 #endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
@@ -26,14 +26,10 @@
 #endif
 #ifdef __GNUC__
 #define WALK_ALIGNED __attribute__((aligned(64)))
+#define WALK_INLINE  static inline __attribute__((always_inline))
 #else
 #define WALK_ALIGNED
-#endif
-#if defined(__OPTIMIZE__) &&                                                                       \
-    (defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMAF))
-#define walk_fma(a, b, c) __builtin_fmaf(a, b, c)
-#else
-#define walk_fma(a, b, c) ((a) * (b) + (c))
+#define WALK_INLINE static inline
 #endif
 
 /* ---- finite ---------------------------------------------------------------------------------- */
@@ -66,6 +62,30 @@ static void walk_stream(uint64_t seed, const char *name, uint32_t key[2]) {
   key[0] = (uint32_t)hash;
   key[1] = (uint32_t)(hash >> 32);
 }
+
+/* ---- fma ------------------------------------------------------------------------------------- */
+
+/* Processors for x86-64 have had AVX2 and the fused multiply-add since 2013, but a compiler uses
+ * them when told alone.  It is told so here, up to the interface, where walk_act asks the processor
+ * first.  With -DWALK_PORTABLE nothing is asked, and where there is no fused multiply-add it is made of
+ * double numbers: the same bits, but five times slower. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMAF)
+#define WALK_FUSED
+#elif defined(__x86_64__) && defined(__GNUC__) && !defined(WALK_PORTABLE)
+#define WALK_FUSED
+#define WALK_ASKS
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#endif
+#ifdef WALK_FUSED
+#define walk_fma(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define walk_fma(a, b, c) ((float)((double)(a) * (b) + (c)))
+#endif
 
 /* ---- philox ---------------------------------------------------------------------------------- */
 
@@ -142,7 +162,7 @@ static void walk_normal(const walk_state *state, int stream, float *y, int ld, i
 
 /* ---- row_product ----------------------------------------------------------------------------- */
 
-/* y [n] = base + x w: 64 sums at once, then 16; every sum one chain over the inputs, ascending. */
+/* y [n] = base + x w, w [inputs, n]: every sum is one chain over the inputs, ascending. */
 static void walk_row_product(float *y, const float *x, const float *w, const float *base,
                              int inputs, int n) {
   int j = 0;
@@ -168,13 +188,13 @@ static void walk_row_product(float *y, const float *x, const float *w, const flo
 
 /* ---- product --------------------------------------------------------------------------------- */
 
-/* 4 rows by 16 columns of it from y on */
-static void walk_tile(float *y, int y_ld, const float *x, int x_ld, const float *w, int w_ld,
+/* 4 rows by 16 columns of a product, from y on. */
+static void walk_tile(float *y, int y_ld, const float *x, int x_ld, const float *w, int n,
                       const float *base, int base_ld, int inputs) {
   float sum[4][16];
   for (int r = 0; r < 4; r++)
     for (int l = 0; l < 16; l++) sum[r][l] = base[r * base_ld + l];
-  for (int k = 0; k < inputs; k++, w += w_ld) WALK_UNROLL for (int r = 0; r < 4; r++) {
+  for (int k = 0; k < inputs; k++, w += n) WALK_UNROLL for (int r = 0; r < 4; r++) {
       const float s = x[r * x_ld + k];
       WALK_UNROLL for (int l = 0; l < 16; l++) sum[r][l] = walk_fma(s, w[l], sum[r][l]);
     }
@@ -182,7 +202,7 @@ static void walk_tile(float *y, int y_ld, const float *x, int x_ld, const float 
     for (int l = 0; l < 16; l++) y[r * y_ld + l] = sum[r][l];
 }
 
-/* y [rows, n] = base + x w, w [inputs, n]; rows are ld apart, 0 for a base that they share. */
+/* y [rows, n] = base + x w; rows are ld apart, base_ld is 0 for a base that they share. */
 static void walk_product(float *y, int y_ld, const float *x, int x_ld, const float *w,
                          const float *base, int base_ld, int rows, int inputs, int n) {
   int tiled = rows / 4 * 4;
@@ -197,7 +217,7 @@ static void walk_product(float *y, int y_ld, const float *x, int x_ld, const flo
 /* ---- exp_of ---------------------------------------------------------------------------------- */
 
 /* e^x = 2^n e^r, |r| <= ln2 / 2; the range is [-87, 88]. */
-static float walk_exp_of(float x) {
+WALK_INLINE float walk_exp_of(float x) {
   x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
   float shifted = walk_fma(x, 1.44269504f, 12582912.0f); /* rounds to an integer */
   float n = shifted - 12582912.0f, power;
@@ -216,7 +236,7 @@ static float walk_exp_of(float x) {
 /* ---- tanh_of --------------------------------------------------------------------------------- */
 
 /* Near 0 an odd polynomial, else 1 - 2 / (e^2x + 1). */
-static float walk_tanh_of(float x) {
+WALK_INLINE float walk_tanh_of(float x) {
   float z = x * x, a = x < 0 ? -x : x;
   float p = walk_fma(-5.70498872745e-3f, z, 2.06390887954e-2f);
   p = walk_fma(p, z, -5.37397155531e-2f);
@@ -229,14 +249,14 @@ static float walk_tanh_of(float x) {
 /* ---- mish_of --------------------------------------------------------------------------------- */
 
 /* x tanh(ln(1 + e^x)) = x m / (m + 2), m = e^x (e^x + 2)  (Misra 2019). */
-static float walk_mish_of(float x) {
+WALK_INLINE float walk_mish_of(float x) {
   float e = walk_exp_of(x > 20 ? 20 : x), m = e * (e + 2);
   return x * (m * (1 / (m + 2)));
 }
 
 /* ---- relu_of --------------------------------------------------------------------------------- */
 
-static float walk_relu_of(float x) { return x > 0 ? x : 0; }
+WALK_INLINE float walk_relu_of(float x) { return x > 0 ? x : 0; }
 
 /* ---- MAP ------------------------------------------------------------------------------------- */
 
