@@ -206,7 +206,10 @@ static void put_tables(FILE *out, const Policy *p, const Export *e, Memory at) {
   put_floats(out, "std", normal ? normal->std : NULL, 1, n);
   put_doubles(out, "middle", middle, m);
   put_doubles(out, "half", half, m);
-  fputs("static const char *const walk_names[WALK_STREAMS] = {", out);
+  size_t longest = 0;
+  for (int i = 0; i < e->streams; i++)
+    if (strlen(e->stream[i]) > longest) longest = strlen(e->stream[i]);
+  fprintf(out, "static const char walk_names[WALK_STREAMS][%zu] = {", longest + 1);
   for (int i = 0; i < e->streams; i++) fprintf(out, "\n  \"%s\",", e->stream[i]);
   fputs("\n};\n\n", out);
 }
