@@ -54,6 +54,7 @@ $(B)/datasets/hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
 $(B)/datasets/png.o: ALL_CFLAGS += $(PNG_CFLAGS)
 $(B)/envs/models.o: $(wildcard envs/models/*.xml)
 $(B)/rl/behaviour.o: $(wildcard rl/behaviour/*.safetensors)
+$(B)/policy/export.o: $(wildcard policy/export/*)
 $(B)/envs/mujoco.o: ALL_CFLAGS += $(MUJOCO_CFLAGS)
 
 $(B)/%.o: %.c

@@ -243,6 +243,12 @@ void graph_seal(Graph *g) {
   tape_plan(g);
 }
 
+Tensor *const *graph_program(const Graph *g, int *count) {
+  CHECK(g->sealed, "graph_program: not sealed");
+  *count = g->n_lane[0];
+  return g->phases == 1 && !g->sum_size ? g->lane_nodes[0] : NULL;
+}
+
 GraphSize graph_size(const Graph *g) {
   GraphSize size = { .nodes = g->nodes, .phases = g->phases };
   for (int i = 0; i < g->nodes; i++) size.live += g->node[i]->live;

@@ -112,6 +112,11 @@ uint32_t lane_row_id(const Lane *lane, int row);
 uint64_t lane_step(const Lane *lane);
 int lane_total_rows(const Lane *lane); /* of the run */
 
+/* ---- reading a sealed tape, for those who print it ------------------------------------------- */
+
+/* The row-nodes in the order they run; NULL if the tape has sums, or more than one phase. */
+Tensor *const *graph_program(const Graph *g, int *count);
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* First number of the lane's part of t. */
