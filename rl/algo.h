@@ -41,6 +41,7 @@ typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY } AlgoData;
 typedef struct {
   Arena *arena;
   Pool *pool;
+  Ranks *ranks; /* that train together; NULL: alone */
   const Kernels *kernels;
   uint64_t seed;
   int obs_dim, act_dim;
@@ -93,7 +94,11 @@ OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 /* Initial weights of the actor and its average, action bounds and normaliser of a new policy. */
 void algo_policy(const AlgoSetup *setup, Policy *policy);
 
-/* a tape of this run that trains `trained` */
+/* A tape of this run.  One that trains Params is shared by all ranks, and each must run it; one that
+ * trains none (NULL) runs where it is run. */
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
+
+/* A batch of this run, of which each rank draws the rows it owns. */
+Batch *algo_batch(const AlgoSetup *setup);
 
 #endif
