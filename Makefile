@@ -86,7 +86,7 @@ $(B)/libdiffrl.so: $(LIB_OBJ)
 $(B)/libdiffrl-all.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $^
-$(B)/tests/test_%: $(B)/tests/test_%.o $(DOORS) $(B)/libdiffrl-all.a
+$(B)/tests/test_%: $(B)/tests/test_%.o $(B)/core/kernels_blas.o $(B)/libdiffrl-all.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
 $(B)/tests/test_rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
@@ -109,6 +109,12 @@ run-tests: all $(TESTS)
 	    echo "$${t##*/}: $$(echo "$$out" | sed -n 's/^.*PASSED.*] *\([0-9]* test\).*/\1s passed/p')"; \
 	  else echo "$$out"; echo "$${t##*/}: failed"; exit 1; fi; done
 	@MAKE="$(MAKE)" MODE=$(MODE) CC="$(CC)" SAN="$(SAN)" tests/installed.sh
+# ranks: a program of their own, which needs OpenMPI
+test-mpi:
+	@scripts/setup.sh mpi
+	@$(MAKE) --no-print-directory $(JOBS) MPI=1 run-test-mpi
+run-test-mpi: $(B)/diffrl $(B)/diffrl-hdf5 $(B)/tests/test_ranks
+	@$(B)/tests/test_ranks
 demo: setup
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@DIFFRL=$(B)/diffrl scripts/demo.sh
@@ -139,6 +145,6 @@ install-lib: lib
 	printenv DIFFRL_PC > $(DESTDIR)$(PREFIX)/lib/pkgconfig/diffrl.pc
 clean:
 	rm -rf build
-.PHONY: all lib setup lint format test run-tests demo bench install install-lib clean
+.PHONY: all lib setup lint format test run-tests test-mpi run-test-mpi demo bench install install-lib clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -51,7 +51,7 @@ bool ranks_meet(Ranks *ranks, bool fine, int *signal, Error *error);
 /* The lowest rank whose number is not that of rank 0; -1: all are equal. */
 int ranks_differ(Ranks *ranks, uint64_t number);
 
-/* ---- the transport: ranks_mpi.c, or absent ---------------------------------------------------- */
+/* ---- the transport: ranks_mpi.c, or absent --------------------------------------------------- */
 
 #define RANKS_MPI __attribute__((weak)) /* called with ranks that exist: not NULL */
 

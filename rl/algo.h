@@ -94,8 +94,8 @@ OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 /* Initial weights of the actor and its average, action bounds and normaliser of a new policy. */
 void algo_policy(const AlgoSetup *setup, Policy *policy);
 
-/* A tape of this run.  One that trains Params is shared by all ranks, and each must run it; one that
- * trains none (NULL) runs where it is run. */
+/* A tape of this run.  One that trains Params is shared by all ranks, each of which must run it;
+ * one that trains none (NULL) belongs to the rank that runs it. */
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 
 /* A batch of this run, of which each rank draws the rows it owns. */

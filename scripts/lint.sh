@@ -178,7 +178,8 @@ check_linked() { # program libraries-it-must-not-need
     sed "s|.*|$1: links &, expected only in diffrl-hdf5|" || true
 }
 
-# libdiffrl, core + diffusion + policy without the doors to BLAS and MPI, links with cJSON, libm and libc alone.
+# libdiffrl, core + diffusion + policy without the doors to BLAS and MPI, links with cJSON, libm and
+# libc alone.
 check_library() {
   objects=
   for source in core/*.c diffusion/*.c policy/*.c; do
