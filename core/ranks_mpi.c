@@ -14,12 +14,14 @@
 /* a message for each complete subtree of a rank's groups: twice the bits of their number at most */
 enum { MESSAGES = 64 };
 
-#define YIELD_S 2e-3 /* a wait up to here gives way to others; a longer one sleeps */
-#define NAP_NS  100000
-/* After a signal an answer comes within a step, or never.  mpirun kills 1 s after its signal;
- * rank 0 speaks before that, the others leave it the time to write. */
-#define PATIENCE_FIRST_S 0.5
-#define PATIENCE_S       20.0
+/* A wait up to YIELD gives way to others; a longer one sleeps, for a small share of it at a time.
+ * After a signal an answer comes within a step, or never: mpirun kills 1 s after its signal.
+ * Rank 0 speaks before that, and the others leave it the time to write. */
+#define YIELD             5e-4
+#define NAP_SHARE         0.05
+#define NAP_MOST          2e-3
+#define PATIENCE_OF_FIRST 0.5
+#define PATIENCE          20.0
 
 typedef struct Transport {
   bool (*stopped)(void);
@@ -46,9 +48,15 @@ static void note(Ranks *ranks, int result) {
   if (result != MPI_SUCCESS) ranks->lost = true;
 }
 
+static void nap(double waited) {
+  double s = NAP_SHARE * waited;
+  if (s > NAP_MOST) s = NAP_MOST;
+  nanosleep(&(struct timespec){ .tv_nsec = (long)(1e9 * s) }, NULL);
+}
+
 void ranks_await(Ranks *ranks) {
   Transport *t = ranks->transport;
-  double began = 0, patience = ranks->index ? PATIENCE_S : PATIENCE_FIRST_S, give_up = 0;
+  double began = 0, patience = ranks->index ? PATIENCE : PATIENCE_OF_FIRST, give_up = 0;
   for (int done = 0; !ranks->lost;) {
     note(ranks, MPI_Testall(t->requests, t->request, &done, MPI_STATUSES_IGNORE));
     if (done) break;
@@ -56,10 +64,10 @@ void ranks_await(Ranks *ranks) {
     if (!began) began = time;
     if (!give_up && t->stopped()) give_up = time + patience;
     if (give_up && time > give_up) ranks->lost = true;
-    if (time < began + YIELD_S)
+    if (time < began + YIELD)
       sched_yield();
     else
-      nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+      nap(time - began);
   }
   t->requests = 0;
 }
