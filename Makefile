@@ -1,6 +1,7 @@
 # make | make test | make lint | make demo | make bench | make install      MODE=release|double|asan|ubsan|tsan
+# MPI=1: ranks (docs/cluster.md), in a folder of their own
 MODE ?= release
-B := build/$(MODE)
+B := build/$(MODE)$(if $(MPI),-mpi)
 CC ?= gcc
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(STRICT),-Werror)
 FLOAT := -ffp-contract=off -fno-math-errno -fno-trapping-math
@@ -29,16 +30,18 @@ MUJOCO_CFLAGS := $(if $(MUJOCO_DIR),-I$(MUJOCO_DIR)/include)
 MUJOCO_SO := $(if $(MUJOCO_DIR),$(firstword $(wildcard $(MUJOCO_DIR)/lib/libmujoco.so* $(MUJOCO_DIR)/libmujoco.so*)))
 MUJOCO_LIBS := $(if $(MUJOCO_SO),$(MUJOCO_SO) -Wl$(comma)-rpath$(comma)$(abspath $(dir $(MUJOCO_SO))),-lmujoco)
 RANDOM123_CFLAGS := $(if $(RANDOM123_DIR),-I$(RANDOM123_DIR)/include)
+MPI_CFLAGS = $(if $(MPI_DIR),-I$(MPI_DIR)/include,$(shell pkg-config --cflags ompi-c 2>/dev/null))
+MPI_LIBS = $(if $(MPI_DIR),-L$(MPI_DIR)/lib -Wl$(comma)-rpath$(comma)$(MPI_DIR)/lib -lmpi,$(shell pkg-config --libs ompi-c 2>/dev/null || echo -lmpi))
 PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^.define DIFFRL_VERSION "\(.*\)"/\1/p' rl/version.h)
 SONAME := libdiffrl.so.0
 
 FLOORS := core datasets envs diffusion policy rl
 HELPER_SRC := datasets/hdf5.c
-SRC := $(filter-out $(HELPER_SRC),$(wildcard $(FLOORS:=/*.c)))
+SRC := $(filter-out $(HELPER_SRC) $(if $(MPI),,core/ranks_mpi.c),$(wildcard $(FLOORS:=/*.c)))
 CLI_SRC := $(wildcard cli/*.c)
 OBJ := $(SRC:%.c=$(B)/%.o)
-LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(MUJOCO_LIBS) -lm
+LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(MUJOCO_LIBS) $(if $(MPI),$(MPI_LIBS)) -lm
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
 all: $(B)/diffrl $(B)/diffrl-hdf5 lib
@@ -49,6 +52,7 @@ $(B)/core/kernels_avx512.o: ALL_CFLAGS += -mavx512f -mavx512dq -mavx512vl -mavx5
 $(B)/core/kernels_avx2.o: ALL_CFLAGS += -mavx2 -mfma
 $(B)/core/kernels_blas.o: ALL_CFLAGS += $(OPENBLAS_CFLAGS)
 $(B)/core/json.o: ALL_CFLAGS += $(CJSON_CFLAGS)
+$(B)/core/ranks_mpi.o: ALL_CFLAGS += $(MPI_CFLAGS)
 $(B)/core/rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
 $(B)/datasets/hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
 $(B)/datasets/png.o: ALL_CFLAGS += $(PNG_CFLAGS)
@@ -66,7 +70,9 @@ $(B)/diffrl: $(CLI_SRC:%.c=$(B)/%.o) $(OBJ)
 HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/dataset_summary.o datasets/episodes.o datasets/murmur.o core/json.o core/error.o)
 $(B)/diffrl-hdf5: $(HELPER_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
-LIB_OBJ := $(filter-out $(B)/core/kernels_blas.o,$(filter $(B)/core/% $(B)/diffusion/% $(B)/policy/%,$(OBJ)))
+# weak references: named where a program is to have them
+DOORS := $(B)/core/kernels_blas.o $(if $(MPI),$(B)/core/ranks_mpi.o)
+LIB_OBJ := $(filter-out $(DOORS),$(filter $(B)/core/% $(B)/diffusion/% $(B)/policy/%,$(OBJ)))
 # diffrl_* is all that a program may see of it, of the archive's one object too
 $(LIB_OBJ): ALL_CFLAGS += -fPIC -fvisibility=hidden
 $(B)/libdiffrl.o: $(LIB_OBJ)
@@ -77,7 +83,7 @@ $(B)/libdiffrl.a: $(B)/libdiffrl.o
 	ar rcs $@ $^
 $(B)/libdiffrl.so: $(LIB_OBJ)
 	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,$(SONAME) $(if $(SAN),,-Wl$(comma)-z$(comma)defs) -o $@ $^ $(CJSON_LIBS) -lm
-# the door to OpenBLAS is a weak reference, so it is named: an archive alone would leave it out
+# an archive alone would leave weak references out
 $(B)/libdiffrl-all.a: $(OBJ)
 	@rm -f $@
 	ar rcs $@ $^
@@ -104,6 +110,12 @@ run-tests: all $(TESTS)
 	    echo "$${t##*/}: $$(echo "$$out" | sed -n 's/^.*PASSED.*] *\([0-9]* test\).*/\1s passed/p')"; \
 	  else echo "$$out"; echo "$${t##*/}: failed"; exit 1; fi; done
 	@MAKE="$(MAKE)" MODE=$(MODE) CC="$(CC)" SAN="$(SAN)" tests/installed.sh
+# ranks: a program of their own, which needs OpenMPI
+test-mpi:
+	@scripts/setup.sh mpi
+	@$(MAKE) --no-print-directory $(JOBS) MPI=1 run-test-mpi
+run-test-mpi: $(B)/diffrl $(B)/diffrl-hdf5 $(B)/tests/test_ranks
+	@$(B)/tests/test_ranks
 demo: setup
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@DIFFRL=$(B)/diffrl scripts/demo.sh
@@ -134,6 +146,6 @@ install-lib: lib
 	printenv DIFFRL_PC > $(DESTDIR)$(PREFIX)/lib/pkgconfig/diffrl.pc
 clean:
 	rm -rf build
-.PHONY: all lib setup lint format test run-tests demo bench install install-lib clean
+.PHONY: all lib setup lint format test run-tests test-mpi run-test-mpi demo bench install install-lib clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -4,6 +4,7 @@
 #include "core/json.h"
 #include "core/kernels.h"
 #include "core/parallel.h"
+#include "core/ranks.h"
 #include "datasets/dataset.h"
 #include "datasets/hdf5_process.h"
 #include "envs/env.h"
@@ -32,8 +33,8 @@ typedef struct {
 typedef void Check(Finding *f);
 
 static void check_program(Finding *f) {
-  snprintf(f->found, sizeof f->found, "diffrl %s, numbers of %zu bytes", DIFFRL_VERSION,
-           sizeof(real));
+  snprintf(f->found, sizeof f->found, "diffrl %s, numbers of %zu bytes, %s", DIFFRL_VERSION,
+           sizeof(real), ranks_mpi_open ? "with MPI" : "without MPI");
 }
 
 /* ---- the processor --------------------------------------------------------------------------- */

@@ -87,7 +87,7 @@ int main(int count, char **word) {
     error_set(&error, FAIL_RUNNING, "cannot write to standard output: %s", strerror(errno));
     code = FAIL_RUNNING;
   }
-  /* a live line may stand on the terminal */
-  if (error.kind) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", error.text);
+  /* a live line may stand on the terminal; what another rank says is not said twice */
+  if (*error.text) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", error.text);
   return code;
 }

@@ -102,16 +102,24 @@ static bool make_request(const Train *c, TrainRequest *r, Error *error) {
 
 static void announce(const Trainer *t) {
   const char *source = "";
+  const Ranks *r = t->request->ranks;
   Error ignored;
   const Preset *preset = t->preset ? preset_find(t->algo->name, t->preset, &ignored) : NULL;
   if (preset) source = arena_text(t->arena, " (%s)", preset->source);
-  log_progress(true, "%s on %s, env %s, preset %s%s, seed %llu, threads %d, kernels %s",
+  const char *ranks = r ? arena_text(t->arena, "ranks %d, ", r->count) : "";
+  log_progress(true, "%s on %s, env %s, preset %s%s, seed %llu, %sthreads %d, kernels %s",
                t->algo->name,
                t->toy    ? t->toy->name
                : t->data ? t->data->source
                          : "its own experience",
                t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
-               (unsigned long long)t->seed, pool_threads(t->pool), t->kernels->name);
+               (unsigned long long)t->seed, ranks, pool_threads(t->pool), t->kernels->name);
+  int64_t groups = (t->shared->batch + t->shared->group - 1) / t->shared->group;
+  if (groups < ranks_count(r))
+    log_progress(true,
+                 "note: a batch is %lld groups of rows, so %lld of the ranks have none; a "
+                 "smaller group (--set group=N) gives all some, and other bits",
+                 (long long)groups, (long long)(r->count - groups));
   if (t->data && !t->env_def)
     log_progress(true, "note: no environment, so the range of the file's actions bounds the policy "
                        "and scores are the loss on held-out episodes");
@@ -210,6 +218,7 @@ static void put_scores(const Trainer *t, const Scores *s, JsonText *out) {
 static void print_result(const Trainer *t, const TrainOutcome *done, bool json) {
   Scores scores;
   Error impossible;
+  const Ranks *ranks = t->request->ranks;
   JsonText out = { 0 };
   json_open(&out, NULL, '{');
   json_put_text(&out, "run", t->run.folder);
@@ -218,6 +227,10 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
   json_put_integer(&out, "steps", done->steps);
   json_put_number(&out, "seconds", round(1e3 * done->seconds) / 1e3);
   json_put_number(&out, "steps_per_s", round(10 * done->steps_per_s) / 10);
+  if (ranks) {
+    json_put_integer(&out, "ranks", ranks->count);
+    json_put_integer(&out, "sent_bytes_per_step", done->sent);
+  }
   if (read_scores(t, &scores)) put_scores(t, &scores, &out);
   json_close(&out, '}');
   Json *parsed = json_parse(out.text, out.length, &impossible);
@@ -241,28 +254,34 @@ static int train(Trainer *t, Error *error) {
   TrainOutcome done;
   run_catch_signals();
   if (!train_run(t, &done, error)) return (int)error->kind;
-  write_report(t);
+  int code = done.signal ? 128 + done.signal : 0;
+  if (!trainer_records(t)) return code;
   if (done.signal)
     log_progress(true,
                  "stopped by signal %d (%s) at step %lld, checkpoint written; go on with "
                  "`diffrl train --resume %s`",
                  done.signal, strsignal(done.signal), (long long)done.steps, t->run.folder);
+  write_report(t);
   print_result(t, &done, t->request->json);
-  return done.signal ? 128 + done.signal : 0;
+  return code;
+}
+
+static int run_alike(const TrainRequest *r, Error *error) {
+  Trainer t;
+  if (!trainer_open(&t, r, error)) return (int)error->kind;
+  if (trainer_records(&t)) announce(&t);
+  if (trainer_records(&t) && r->dry_run) show_plan(&t);
+  int code = r->dry_run ? 0 : train(&t, error);
+  trainer_close(&t);
+  return code;
 }
 
 static int run(const void *request, Error *error) {
-  const Train *c = request;
   TrainRequest r;
-  Trainer t;
-  if (!make_request(c, &r, error) || !trainer_open(&t, &r, error)) return (int)error->kind;
-  announce(&t);
-  int code = 0;
-  if (r.dry_run)
-    show_plan(&t);
-  else
-    code = train(&t, error);
-  trainer_close(&t);
+  if (!make_request(request, &r, error) || !ranks_open(&r.ranks, run_stopped, error))
+    return (int)error->kind;
+  int code = run_alike(&r, error);
+  ranks_close(r.ranks);
   return code;
 }
 

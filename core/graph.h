@@ -22,6 +22,7 @@
 #include "core/parallel.h"
 #include "core/params.h"
 #include "core/profile.h"
+#include "core/ranks.h"
 #include "core/real.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@ typedef struct {
   Params *trained; /* the one Params this tape trains; NULL for inference */
   uint64_t seed;   /* of its random ops */
   Pool *pool;      /* NULL: the calling thread alone */
+  Ranks *ranks;    /* that share out the rows of a run, together; NULL: this process alone */
   const Kernels *kernels;
   int max_rows;     /* of a run */
   int group, lane;  /* rows; 0: max_rows.  They change bits, so they are settings. */
@@ -90,6 +92,8 @@ void graph_reseed(Graph *g, uint64_t seed);
 Graph *graph_fork(Arena *arena, const Graph *g);
 Tensor *graph_forked(const Graph *fork, const Tensor *t); /* the fork's own node for one of g's */
 
+/* Sums and once-nodes are the same on every rank; the rows of a tape that ranks share are refused
+ * (CHECK), since each rank has its own alone. */
 double graph_scalar(const Tensor *t);      /* a kept SUM or ONCE [1, 1, 1] */
 const real *graph_values(const Tensor *t); /* a kept node: [B, k, e, row_stride(n)] */
 const Params *graph_trained(const Graph *g);

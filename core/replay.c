@@ -1,4 +1,4 @@
-/* replay.c -- running a sealed tape: once-nodes, then phases of lanes and trees of sums. */
+/* replay.c -- running a sealed tape: once-nodes, then phases of lanes. */
 #include "core/graph.h"
 #include "core/tape.h"
 #include <string.h>
@@ -76,8 +76,9 @@ static void clear_sums(const Graph *g, real *sums) {
 }
 
 /* one group: its lanes in order, each through all nodes of the phase */
-static void run_group(void *context, int group, int worker) {
+static void run_group(void *context, int piece, int worker) {
   Graph *g = context;
+  int group = g->first_group + piece;
   int from = group * g->spec.group, to = from + g->spec.group;
   if (to > g->rows) to = g->rows;
   Lane lane = { .g = g,
@@ -93,34 +94,6 @@ static void run_group(void *context, int group, int worker) {
   }
 }
 
-/* block[0] += all others, as a tree whose shape depends on the number of groups alone */
-typedef struct {
-  Graph *g;
-  size_t from, to, chunk;
-  int groups;
-} Tree;
-
-static void add_blocks(void *context, int piece, int worker) {
-  const Tree *tree = context;
-  Profile *profile = tree->g->spec.profile;
-  int64_t began = profile_clock(profile);
-  size_t from = tree->from + (size_t)piece * tree->chunk, to = from + tree->chunk;
-  if (to > tree->to) to = tree->to;
-  const Kernels *kernels = tree->g->spec.kernels;
-  for (int stride = 1; stride < tree->groups; stride *= 2)
-    for (int a = 0; a + stride < tree->groups; a += 2 * stride) {
-      real *into = tree->g->blocks + (size_t)a * tree->g->sum_size + from;
-      kernels->add(into, into + (size_t)stride * tree->g->sum_size, into, (int)(to - from));
-    }
-  profile_add(profile, worker, "sums of groups", began, 0);
-}
-
-static void add_up(Graph *g, size_t from, size_t to, int groups) {
-  if (from >= to || groups < 2) return;
-  Tree tree = { g, from, to, 16384, groups };
-  pool_run(g->spec.pool, add_blocks, &tree, (int)((to - from + tree.chunk - 1) / tree.chunk));
-}
-
 static void run_after(Graph *g, int phase, bool slots) {
   Lane lane = { .g = g, .phase = phase, .rows = 1 };
   for (int i = 0; i < g->n_after; i++) {
@@ -134,14 +107,17 @@ void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids) {
         g->spec.max_rows);
   g->rows = rows, g->step = step, g->row_ids = row_ids;
   unsigned state = denormals_off(); /* as in the workers: any thread gives the same bits */
-  int groups = (rows + g->spec.group - 1) / g->spec.group;
+  g->groups = (rows + g->spec.group - 1) / g->spec.group;
+  int me = ranks_index(g->spec.ranks);
+  g->first_group = ranks_first(g->spec.ranks, g->groups, me);
+  int own = ranks_first(g->spec.ranks, g->groups, me + 1) - g->first_group;
   run_once(g);
   for (g->phase = 0; g->phase < g->phases; g->phase++) {
-    pool_run(g->spec.pool, run_group, g, groups);
-    add_up(g, g->sum_from[g->phase], g->sum_from[g->phase + 1], groups);
+    pool_run(g->spec.pool, run_group, g, own);
+    tape_add_up(g, g->sum_from[g->phase], g->sum_from[g->phase + 1]);
     run_after(g, g->phase, false);
   }
-  add_up(g, 0, g->gradient_size, groups);
+  tape_add_up(g, 0, g->gradient_size);
   run_after(g, g->phases, true);
   denormals_restore(state);
 }
@@ -153,6 +129,8 @@ double graph_scalar(const Tensor *t) {
 
 const real *graph_values(const Tensor *t) {
   CHECK(t->kept && t->data, "graph_values: %s was not kept", t->op->name);
+  CHECK(t->kind != ROW || ranks_count(t->g->spec.ranks) == 1,
+        "graph_values: rows of %s that other ranks own", t->op->name);
   return t->data;
 }
 

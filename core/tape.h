@@ -1,4 +1,5 @@
-/* tape.h -- the inside of a Graph, shared by graph.c (recording), plan.c (sealing) and replay.c. */
+/* tape.h -- the inside of a Graph, shared by graph.c (recording), plan.c (sealing), replay.c
+ * (running) and tree.c (adding up). */
 #ifndef CORE_TAPE_H
 #define CORE_TAPE_H
 #include "core/op.h"
@@ -41,7 +42,8 @@ struct Graph {
   real *blocks; /* [groups, sum_size]; block 0 holds the totals after the tree */
   int max_groups;
 
-  int rows; /* of the current run */
+  int rows;                /* of the current run */
+  int groups, first_group; /* first_group: of those this rank owns */
   uint64_t step;
   const uint32_t *row_ids;
   int phase;
@@ -50,5 +52,8 @@ struct Graph {
 };
 
 void tape_plan(Graph *g); /* plan.c: liveness, phases, memory */
+
+/* tree.c: block 0's sums [from, to) become the totals over all groups, on every rank. */
+void tape_add_up(Graph *g, size_t from, size_t to);
 
 #endif

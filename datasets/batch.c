@@ -10,7 +10,7 @@ Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim) {
   CHECK(rows > 0 && obs_dim > 0 && act_dim > 0, "batch: %d x (%d, %d)", rows, obs_dim, act_dim);
   Batch *batch = arena_alloc(arena, sizeof *batch);
   size_t n = (size_t)rows;
-  batch->rows = rows;
+  batch->rows = batch->to = rows;
   batch->obs_dim = obs_dim, batch->obs_ld = row_stride(obs_dim);
   batch->act_dim = act_dim, batch->act_ld = row_stride(act_dim);
   batch->obs = arena_array(arena, real, n * (size_t)batch->obs_ld);
@@ -61,8 +61,8 @@ void data_draw(const Drawer *d, uint64_t step, Batch *batch) {
   CHECK(count > 0 && batch->obs_dim == data->obs_dim && batch->act_dim == data->act_dim,
         "draw: %lld rows of (%d, %d) into a batch of (%d, %d)", (long long)count, data->obs_dim,
         data->act_dim, batch->obs_dim, batch->act_dim);
-  for (int first = 0; first < batch->rows; first += AHEAD) {
-    int n = batch->rows - first < AHEAD ? batch->rows - first : AHEAD;
+  for (int first = batch->from; first < batch->to; first += AHEAD) {
+    int n = batch->to - first < AHEAD ? batch->to - first : AHEAD;
     int64_t row[AHEAD];
     for (int r = 0; r < n; r++) {
       row[r] = pool[rng_below(d->rng, step, (uint32_t)(first + r), 0, (uint64_t)count)];

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 typedef struct {
-  int rows;
+  int rows, from, to; /* rows [from, to) are drawn: all, or those that this process owns */
   int obs_dim, act_dim, obs_ld, act_ld;
   real *obs;    /* [rows, obs_dim], stride obs_ld; the padding is zero, here and below */
   real *act;    /* [rows, act_dim], stride act_ld */
@@ -23,6 +23,7 @@ typedef struct {
   real *live;   /* [rows, 1], stride row_stride(1): 0 if terminal, else 1 */
 } Batch;
 
+/* All zero, all rows to be drawn. */
 Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim);
 
 /* How a batch is drawn; everything pointed to is only read and must outlive the drawer. */
@@ -36,7 +37,7 @@ typedef struct {
   const float *act_mid, *act_half;   /* [act_dim] act = (a - mid) / half; NULL: as they are */
 } Drawer;
 
-/* Fill every row of the batch for this training step, with replacement.  Never allocates. */
+/* Fill rows [from, to) of the batch for this training step, with replacement.  Never allocates. */
 void data_draw(const Drawer *drawer, uint64_t step, Batch *batch);
 
 /* Transitions apart: those of whole episodes kept for a held-out loss, and the others. */

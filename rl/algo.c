@@ -46,9 +46,18 @@ Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
   return graph_new(setup->arena, &(GraphSpec){ .trained = trained,
                                                .seed = setup->seed,
                                                .pool = setup->pool,
+                                               .ranks = trained ? setup->ranks : NULL,
                                                .kernels = setup->kernels,
                                                .max_rows = (int)config->batch,
                                                .group = (int)config->group,
                                                .lane = (int)config->lane,
                                                .profile = setup->profile });
+}
+
+Batch *algo_batch(const AlgoSetup *setup) {
+  const TrainConfig *config = setup->config;
+  int rows = (int)config->batch;
+  Batch *batch = batch_new(setup->arena, rows, setup->obs_dim, setup->act_dim);
+  ranks_rows(setup->ranks, rows, (int)config->group, &batch->from, &batch->to);
+  return batch;
 }

@@ -41,6 +41,7 @@ typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY } AlgoData;
 typedef struct {
   Arena *arena;
   Pool *pool;
+  Ranks *ranks; /* that train together; NULL: alone */
   const Kernels *kernels;
   Profile *profile; /* nullable: of the tapes that train */
   uint64_t seed;
@@ -94,7 +95,11 @@ OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 /* Initial weights of the actor and its average, action bounds and normaliser of a new policy. */
 void algo_policy(const AlgoSetup *setup, Policy *policy);
 
-/* a tape of this run that trains `trained` */
+/* A tape of this run.  One that trains Params is shared by all ranks, each of which must run it;
+ * one that trains none (NULL) belongs to the rank that runs it. */
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
+
+/* A batch of this run, of which each rank draws the rows it owns. */
+Batch *algo_batch(const AlgoSetup *setup);
 
 #endif

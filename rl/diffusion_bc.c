@@ -70,7 +70,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   algo_policy(setup, p);
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
   if (!p->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
-  m->batch = batch_new(setup->arena, (int)cfg->batch, setup->obs_dim, setup->act_dim);
+  m->batch = algo_batch(setup);
   m->average = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
   build_actor(m);
   m->held = held_out_new(setup, p);

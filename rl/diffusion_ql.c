@@ -170,7 +170,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
   Sampler *sampler = sampler_new(setup->arena, &chain, p->denoiser, error);
   if (!sampler) return NULL;
-  m->batch = batch_new(setup->arena, (int)m->cfg->batch, setup->obs_dim, setup->act_dim);
+  m->batch = algo_batch(setup);
   m->average = (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
   build(m, sampler);
   m->held = held_out_new(setup, p);

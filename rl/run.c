@@ -49,7 +49,7 @@ static bool take_lock(Run *run, const char *path, Error *error) {
                    run->folder);
 }
 
-bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error) {
+void run_name(Run *run, Arena *arena, const char *folder) {
   *run = (Run){ .folder = arena_text(arena, "%s", folder), .lock = -1 };
   run->config = arena_text(arena, "%s/config.json", folder);
   run->metrics = arena_text(arena, "%s/metrics.jsonl", folder);
@@ -57,6 +57,10 @@ bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *err
   run->last = arena_text(arena, "%s/last.safetensors", folder);
   run->best = arena_text(arena, "%s/best.safetensors", folder);
   run->report = arena_text(arena, "%s/report.html", folder);
+}
+
+bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error) {
+  run_name(run, arena, folder);
   if (!fresh && access(run->config, F_OK))
     return error_set(error, FAIL_USAGE,
                      "%s holds no run (no config.json); expected a folder made "

@@ -11,6 +11,9 @@ typedef struct {
   int lock;
 } Run;
 
+/* The names of its files; nothing is touched.  For ranks that do not write. */
+void run_name(Run *run, Arena *arena, const char *folder);
+
 /* Make the folder (and its parents) and take its lock.  With `fresh` a folder that holds a run is
  * refused with the command that resumes it; without, one that holds none.  FAIL_USAGE if another
  * process is writing to it. */

@@ -1,6 +1,7 @@
 /* train.c -- the loop: update, log, evaluate, save; and the state that makes resuming exact. */
 #include "rl/train.h"
 #include "core/check.h"
+#include "datasets/murmur.h"
 #include "rl/evaluate.h"
 #include "rl/version.h"
 #include <math.h>
@@ -19,6 +20,7 @@ typedef struct {
   Log log;
   double start, mark; /* seconds: of the loop, of the last metrics line */
   int64_t start_step, mark_step;
+  int signal; /* that ends the run: agreed between ranks */
 } Loop;
 
 static double now(void) {
@@ -100,10 +102,19 @@ static bool never_saved(const Trainer *t) {
   return access(t->run.last, F_OK) && access(t->run.best, F_OK);
 }
 
+static bool rewind_logs(const Trainer *t, int64_t step, int64_t evaluated, Error *error) {
+  return !trainer_records(t) ||
+         (log_rewind(t->run.metrics, step, error) && log_rewind(t->run.eval, evaluated, error));
+}
+
+static const char *what_stands(const Trainer *t) {
+  if (never_saved(t)) return "nothing was saved yet";
+  return arena_text(t->arena, "the last good state is %s", t->run.last);
+}
+
 static bool load_last(Loop *l, Error *error) {
   Trainer *t = l->t;
-  if (never_saved(t))
-    return log_rewind(t->run.metrics, 0, error) && log_rewind(t->run.eval, -1, error);
+  if (never_saved(t)) return rewind_logs(t, 0, -1, error);
   Arena *arena = arena_new();
   Checkpoint c;
   checkpoint_init(&c, arena);
@@ -116,8 +127,7 @@ static bool load_last(Loop *l, Error *error) {
     load_log(l, &c);
   }
   arena_free(arena);
-  return done && log_rewind(t->run.metrics, l->step, error) &&
-         log_rewind(t->run.eval, l->evaluated, error);
+  return done && rewind_logs(t, l->step, l->evaluated, error);
 }
 
 /* ---- what is written while training ---------------------------------------------------------- */
@@ -226,50 +236,116 @@ static bool evaluate_now(Loop *l, Error *error) {
   return done;
 }
 
+/* ---- ranks ----------------------------------------------------------------------------------- */
+
+/* a number of all that a checkpoint holds of the agent */
+static uint64_t state_number(const Loop *l) {
+  const Trainer *t = l->t;
+  Arena *arena = arena_new();
+  Checkpoint c;
+  Error ignored;
+  Murmur sum = { 0 };
+  checkpoint_init(&c, arena);
+  checkpoint_add_text(&c, "data_hash", t->data ? t->data->hash : "none");
+  add_number(&c, "step", (double)l->step);
+  if (t->agent->policy) policy_save(t->agent->policy, &c);
+  t->algo->save(t->agent, &c, &ignored);
+  for (size_t i = 0; i < c.texts; i++) murmur_add(&sum, c.text[i].value, strlen(c.text[i].value));
+  for (size_t i = 0; i < c.tensors; i++) {
+    size_t bytes = checkpoint_element_size(c.tensor[i].type);
+    for (int k = 0; k < c.tensor[i].rank; k++) bytes *= (size_t)c.tensor[i].shape[k];
+    murmur_add(&sum, c.tensor[i].data, bytes);
+  }
+  arena_free(arena);
+  return murmur_sum(&sum).h[0];
+}
+
+/* All ranks hold the same numbers, or nothing is written: another file or library on a machine, or
+ * a broken memory, is found here. */
+static bool check_ranks(Loop *l, Error *error) {
+  Ranks *ranks = l->t->request->ranks;
+  int who = ranks ? ranks_differ(ranks, state_number(l)) : -1;
+  return who < 0 || error_set(error, FAIL_RUNNING,
+                              "rank %d holds other numbers than rank 0 at step %lld, so nothing is "
+                              "saved; are program, data and run folder the same on all machines?",
+                              who, (long long)l->step);
+}
+
+/* have all come so far, and has a signal come to any? */
+static bool meet(Loop *l, bool fine, Error *error) {
+  Ranks *ranks = l->t->request->ranks;
+  l->signal = run_signal();
+  if (ranks_meet(ranks, fine, &l->signal, error)) return true;
+  if (ranks && ranks->lost)
+    error_set(error, FAIL_RUNNING, "rank %d waits for one that is gone at step %lld; %s",
+              ranks->index, (long long)l->step, what_stands(l->t));
+  return false;
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static bool one_step(Loop *l, Error *error) {
   Trainer *t = l->t;
+  const Ranks *ranks = t->request->ranks;
   if (t->algo->collect && !t->algo->collect(t->agent, l->step, error)) return false;
-  if (!t->algo->update(t->agent, l->step, &l->log))
+  bool finite = t->algo->update(t->agent, l->step, &l->log), lost = ranks && ranks->lost;
+  if (!finite && !lost)
     return error_set(error, FAIL_DIVERGED,
-                     "the gradient is no longer finite at step %lld; %s%s (try a smaller learning "
+                     "the gradient is no longer finite at step %lld; %s (try a smaller learning "
                      "rate, or clip)",
-                     (long long)l->step,
-                     never_saved(t) ? "nothing was saved yet" : "the last good state is ",
-                     never_saved(t) ? "" : t->run.last);
-  l->step++;
-  return true;
+                     (long long)l->step, what_stands(t));
+  l->step += !lost;
+  return !lost;
 }
 
 static bool due(int64_t step, int64_t every) { return every && step % every == 0; }
 
+/* after a step, what one rank does for all */
+static bool keep_record(Loop *l, Error *error) {
+  const TrainConfig *c = l->t->shared;
+  bool save = due(l->step, c->save_every) || due(l->step, c->keep_every);
+  if (save && !check_ranks(l, error)) return false;
+  if (!trainer_records(l->t)) return true;
+  if (due(l->step, c->log_every) && !report_metrics(l, error)) return false;
+  if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
+  return !save || save_last(l, error);
+}
+
+static bool end_record(Loop *l, Error *error) {
+  if (!check_ranks(l, error)) return false;
+  if (!trainer_records(l->t)) return true;
+  return (l->signal || evaluate_now(l, error)) && save_last(l, error);
+}
+
 static bool train_loop(Loop *l, Error *error) {
   const TrainConfig *c = l->t->shared;
-  if (l->step && due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
-  while (l->step < c->steps && !run_stopped()) {
-    if (!one_step(l, error)) return false;
-    if (due(l->step, c->log_every) && !report_metrics(l, error)) return false;
-    if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
-    bool save = due(l->step, c->save_every) || due(l->step, c->keep_every);
-    if (save && !save_last(l, error)) return false;
-  }
-  if (!run_stopped() && !evaluate_now(l, error)) return false;
-  return save_last(l, error);
+  bool again = l->step && due(l->step, c->eval_every) && trainer_records(l->t);
+  if (!meet(l, !again || evaluate_now(l, error), error)) return false;
+  while (l->step < c->steps && !l->signal)
+    if (!meet(l, one_step(l, error) && keep_record(l, error), error)) return false;
+  return meet(l, end_record(l, error), error);
 }
 
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   Loop *l = arena_alloc(t->arena, sizeof *l);
   *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY, .last = NAN };
+  bool ready = !t->request->resume || load_last(l, error);
+  if (!meet(l, ready, error)) return false;
   /* a start from other weights is not in the seed, so it is saved */
-  bool ready = t->request->resume ? load_last(l, error) : !t->request->init || save_last(l, error);
-  if (!ready) return false;
+  ready =
+      check_ranks(l, error) && (!t->request->init || !trainer_records(t) || save_last(l, error));
+  if (!meet(l, ready, error)) return false;
   unsigned denormals = denormals_off();
   l->start = l->mark = now(), l->start_step = l->mark_step = l->step;
   bool done = train_loop(l, error);
   denormals_restore(denormals);
-  double seconds = now() - l->start;
+  double seconds = now() - l->start, steps = (double)(l->step - l->start_step);
+  const Ranks *ranks = t->request->ranks;
   *outcome =
-      (TrainOutcome){ l->step, seconds, (double)(l->step - l->start_step) / seconds, run_signal() };
+      (TrainOutcome){ .steps = l->step,
+                      .seconds = seconds,
+                      .steps_per_s = steps / seconds,
+                      .sent = ranks && steps > 0 ? (int64_t)((double)ranks->bytes / steps) : 0,
+                      .signal = l->signal };
   return done;
 }

@@ -19,6 +19,7 @@ typedef struct {
   uint64_t seed;
   int threads;
   bool allow_env_mismatch, dry_run, json, d4rl_reference;
+  Ranks *ranks; /* that train together: the same request on each; NULL: alone */
 } TrainRequest;
 
 /* A run that is set up: everything the loop needs. */
@@ -46,8 +47,12 @@ typedef struct {
   bool reference; /* normalised scores are shown */
 } Trainer;
 
+/* Does this process write, evaluate and talk?  Rank 0 does; the others train with it. */
+bool trainer_records(const Trainer *t);
+
 /* Settings, data, environment, run folder and agent; on failure nothing is left open and the
- * error says what to do.  trainer_close(zeroed trainer) is allowed. */
+ * error says what to do (on the rank that fails; the others fail with an empty text).
+ * trainer_close(zeroed trainer) is allowed. */
 bool trainer_open(Trainer *t, const TrainRequest *request, Error *error);
 void trainer_close(Trainer *t);
 
@@ -58,11 +63,12 @@ bool trainer_save(const Trainer *t, const char *path, int64_t step, int64_t eval
 typedef struct {
   int64_t steps;
   double seconds, steps_per_s;
-  int signal; /* that stopped the run; 0: it is complete */
+  int64_t sent; /* bytes a step that this rank sent; 0: alone */
+  int signal;   /* that stopped the run; 0: it is complete */
 } TrainOutcome;
 
-/* Train to the end (or a signal).  Fails with FAIL_DIVERGED if numbers are no longer finite: the
- * last good checkpoint stands. */
+/* Train to the end (or a signal).  Fails with FAIL_DIVERGED if numbers are no longer finite, and
+ * with FAIL_RUNNING if a rank is lost: the last good checkpoint stands. */
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error);
 
 #endif

@@ -168,6 +168,7 @@ static void prepare_drawers(Trainer *t, float *mid, float *half) {
 static void prepare_setup(Trainer *t) {
   t->setup = (AlgoSetup){ .arena = t->arena,
                           .pool = t->pool,
+                          .ranks = t->request->ranks,
                           .kernels = t->kernels,
                           .seed = t->seed,
                           .toy = t->toy,
@@ -367,6 +368,11 @@ static bool choose(Trainer *t, const Resumed *old, Error *error) {
                      "`diffrl list datasets`",
                      t->algo->name);
   if (t->algo->data == ALGO_ONLINE) t->data_name = NULL;
+  if (t->algo->data == ALGO_ONLINE && r->ranks)
+    return error_set(error, FAIL_USAGE,
+                     "%s acts in an environment step by step, which ranks cannot share; run it "
+                     "without mpirun, with --threads",
+                     t->algo->name);
   if (!choose_env(t, r->resume ? old->env ? old->env : "none" : r->env, error)) return false;
   t->config = arena_alloc(t->arena, t->algo->config_size);
   t->shared = t->config;
@@ -375,6 +381,12 @@ static bool choose(Trainer *t, const Resumed *old, Error *error) {
   if (!config_read(&t->settings, json_get(old->config, "settings"), "run", error)) return false;
   restore_record(t, old->config);
   return apply_sets(t, error);
+}
+
+/* the CPUs of this process, shared with ranks that have the same */
+static int own_cpus(const Ranks *ranks) {
+  int cpus = pool_cpus() / (ranks ? ranks->neighbours : 1);
+  return cpus ? cpus : 1;
 }
 
 static bool open_all(Trainer *t, Error *error) {
@@ -392,8 +404,10 @@ static bool open_all(Trainer *t, Error *error) {
   if (!t->kernels || !open_env(t, error)) return false;
   if (t->data_name && !open_data(t, hash, error)) return false;
   const char *folder = r->resume ? r->resume : r->out ? r->out : folder_of(t);
-  if (!r->dry_run && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
-  t->pool = pool_new(r->threads ? r->threads : pool_cpus());
+  run_name(&t->run, t->arena, folder);
+  bool writes = !r->dry_run && trainer_records(t);
+  if (writes && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
+  t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks));
   prepare_setup(t);
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
@@ -401,12 +415,21 @@ static bool open_all(Trainer *t, Error *error) {
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
   if (r->init && !init_weights(t, r->init, error)) return false;
-  return r->dry_run || write_config(t, error);
+  return !writes || write_config(t, error);
 }
 
+bool trainer_records(const Trainer *t) { return !ranks_index(t->request->ranks); }
+
+/* Rank 0 opens first: it makes a cache that is not there yet, and says what all would say. */
 bool trainer_open(Trainer *t, const TrainRequest *request, Error *error) {
+  Ranks *ranks = request->ranks;
   *t = (Trainer){ .request = request, .arena = arena_new(), .run.lock = -1 };
-  if (open_all(t, error)) return true;
+  bool open = true;
+  for (int turn = 0; turn < (ranks ? 2 : 1) && open; turn++) {
+    if (turn == (ranks_index(ranks) > 0)) open = open_all(t, error);
+    open = ranks_meet(ranks, open, NULL, error);
+  }
+  if (open) return true;
   trainer_close(t);
   return false;
 }

@@ -78,6 +78,7 @@ check_includes() {
 
   : >"$work/known"
   door cblas core/kernels_blas.c
+  door mpi core/ranks_mpi.c
   door Random123/ core/rng.c
   door cJSON core/json.c
   door cjson/ core/json.c
@@ -177,11 +178,13 @@ check_linked() { # program libraries-it-must-not-need
     sed "s|.*|$1: links &, expected only in diffrl-hdf5|" || true
 }
 
-# libdiffrl, core + diffusion + policy without the BLAS door, links with cJSON, libm and libc alone.
+# libdiffrl, core + diffusion + policy without the doors to BLAS and MPI, links with cJSON, libm and
+# libc alone.
 check_library() {
   objects=
   for source in core/*.c diffusion/*.c policy/*.c; do
-    if [ ! -e "$source" ] || [ "$source" = core/kernels_blas.c ]; then continue; fi
+    case $source in core/kernels_blas.c | core/ranks_mpi.c) continue ;; esac
+    [ -e "$source" ] || continue
     object=$B/${source%.c}.o
     if [ ! -e "$object" ]; then note "$object is not built, libdiffrl is not checked"; return; fi
     objects="$objects $object"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# setup.sh [lint] -- see that what building, testing (and lint) need is installed, on Debian 12.
+# setup.sh [lint|mpi] -- see that what building, testing (or lint, or MPI=1) need is installed, on
+# Debian 12.
 #
 # Silent when all is there.  Otherwise prints the apt line and runs it, through sudo when not root.
 # With SETUP=no, or with neither root nor sudo, the line is printed and the status is 2.
@@ -20,6 +21,10 @@ libhdf5-dev            HDF5_DIR      hdf5.h
 libpng-dev             PNG_DIR       png.h
 librandom123-dev       RANDOM123_DIR Random123/philox.h
 libcmocka-dev          -             cmocka.h
+TABLE
+  [ "$1" != mpi ] || cat <<'TABLE'
+libopenmpi-dev         MPI_DIR       mpicc
+openmpi-bin            MPI_DIR       mpirun
 TABLE
   [ "$1" != lint ] || cat <<'TABLE'
 clang-format           -             clang-format
@@ -71,7 +76,7 @@ without_candidate() { # packages -> those that apt's lists do not offer
 }
 
 what=${1:-build}
-case $what in build | lint) ;; *) stop "usage: scripts/setup.sh [lint]" ;; esac
+case $what in build | lint | mpi) ;; *) stop "usage: scripts/setup.sh [lint|mpi]" ;; esac
 
 packages=$(missing "$what")
 packages=${packages% }

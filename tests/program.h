@@ -69,21 +69,25 @@ UNUSED_HERE static int program_leave(void **state) {
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* Words at single spaces; `line` is cut up. */
-static void program_split(char *line, char *word[PROGRAM_WORDS]) {
-  int count = 0;
-  word[count++] = getenv("DIFFRL_UNDER_TEST");
+/* Words at single spaces, after `count` others; `line` is cut up. */
+static int program_split(char *line, char *word[PROGRAM_WORDS], int count) {
   for (char *rest = line, *next; (next = strsep(&rest, " "));)
     if (*next && count < PROGRAM_WORDS - 1) word[count++] = next;
   word[count] = NULL;
+  return count;
 }
 
-/* Start it; streams that are -1 stay ours.  file_limit: largest file it may write, 0: any. */
+/* Start it, by $DIFFRL_LAUNCHER if that is set; streams that are -1 stay ours.  file_limit: largest
+ * file it may write, 0: any. */
 UNUSED_HERE static pid_t program_start(const char *line, int in, int out, int err,
                                        rlim_t file_limit) {
-  char copy[4096], *word[PROGRAM_WORDS];
-  snprintf(copy, sizeof copy, "%s", line);
-  program_split(copy, word);
+  char copy[4096], start[256], *word[PROGRAM_WORDS];
+  const char *launcher = getenv("DIFFRL_LAUNCHER");
+  snprintf(copy, sizeof copy, "%s", line),
+      snprintf(start, sizeof start, "%s", launcher ? launcher : "");
+  int count = program_split(start, word, 0);
+  word[count++] = getenv("DIFFRL_UNDER_TEST");
+  program_split(copy, word, count);
   fflush(NULL);
   pid_t child = fork();
   if (child) return child;
@@ -92,7 +96,7 @@ UNUSED_HERE static pid_t program_start(const char *line, int in, int out, int er
   if (err >= 0) dup2(err, 2);
   struct rlimit limit = { file_limit, file_limit };
   if (file_limit) setrlimit(RLIMIT_FSIZE, &limit);
-  execv(word[0], word);
+  execvp(word[0], word);
   _exit(127);
 }
 
