@@ -49,6 +49,11 @@ typedef struct {
   real fix1, fix2;                   /* 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
 } AdamStep;
 
+/* rows of numbers beside the values that they go with */
+typedef struct {
+  const real *mean, *a, *b, *along;
+} StandardRows;
+
 typedef struct {
   const char *name;
   int packs; /* products want packed panels */
@@ -56,6 +61,12 @@ typedef struct {
   MapKernel *map[MAP_COUNT];
   void (*mul)(const real *a, const real *b, real *y, int n);
   void (*add)(const real *a, const real *b, real *y, int n);
+  void (*square_add)(const real *x, const real *mean, real *sum, int n); /* += (x - mean)^2 */
+  void (*dot_add)(const real *d, const real *x, const real *mean, real *sum,
+                  int n); /* += d (x - mean) */
+  /* y = (x - mean) a + b, and y = d a + (x - mean) along + b; y == x or d is fine */
+  void (*standardise)(const real *x, const StandardRows *rows, real *y, int n);
+  void (*standardise_back)(const real *d, const real *x, const StandardRows *rows, real *y, int n);
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
   /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
    * number that depends on all of them; fma_flops is the arithmetic of a round. */

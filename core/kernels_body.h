@@ -150,9 +150,12 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
   }
 }
 
+#include "core/kernels_plane.h"
+
 #define MAP_ENTRY(name, zero) map_##name##_kernel,
 #define KERNEL_TABLE(title, packed, product)                                                       \
   {                                                                                                \
     .name = title, .packs = packed, .gemm = product, .map = { KERNEL_MAPS(MAP_ENTRY) },            \
-    .mul = mul, .add = add, .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE      \
+    .mul = mul, .add = add, .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE,     \
+    PLANE_ENTRIES                                                                                  \
   }

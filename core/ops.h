@@ -76,6 +76,39 @@ Tensor *t_softmax_last(Tensor *x);
  * Slots of params [e or 1, 1, n]; -1: none (params may then be NULL).  No second derivative. */
 Tensor *t_layernorm(Graph *g, const Params *params, int gain, int bias, Tensor *x, double eps);
 
+/* ---- pictures and trajectories --------------------------------------------------------------- */
+
+/* A vector of height * width * channels numbers, channels last and dense; a trajectory has height
+ * 1.  Tensors are [k, 1, n]. */
+typedef struct {
+  int height, width, channels;
+} Plane;
+enum { PLANE_MAX_CHANNELS = 4096 };
+static inline int plane_size(Plane p) { return p.height * p.width * p.channels; }
+
+/* A row [k or 1, 1, channels] at every position, and its transpose: x summed over positions,
+ * [k, 1, n] -> [k, 1, channels]. */
+Tensor *t_channel_add(Tensor *x, Tensor *row);
+Tensor *t_channel_mul(Tensor *x, Tensor *row);
+Tensor *t_channel_sum(Tensor *x, int channels);
+
+/* map(standard(x + before) (1 + scale) + shift) + after, where standard(x) = gain (x - mean) /
+ * sqrt(variance + eps) + bias, with mean and biased variance over all positions and the channels of
+ * a group (Wu & He 2018).  gain, bias: slots of params [1, 1, channels]; -1: none.  All four rows
+ * [k or 1, 1, channels] may be NULL; `before` and `after` exclude each other.  No second
+ * derivative. */
+enum { MAP_NONE = MAP_COUNT };
+typedef struct {
+  Plane plane;
+  int groups;
+  double eps;
+  int map; /* a Map or MAP_NONE */
+  Tensor *before, *scale, *shift, *after;
+} GroupNorm;
+Tensor *t_group_norm(Graph *g, const Params *params, int gain, int bias, Tensor *x,
+                     const GroupNorm *norm);
+bool group_norm_fits(int channels, int groups, Error *error); /* false: the groups do not divide */
+
 /* ---- over rows ------------------------------------------------------------------------------- */
 
 Tensor *t_mean(Tensor *x); /* ROW [k, e, n] -> SUM scalar: mean of all entries */

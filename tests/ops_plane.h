@@ -1,0 +1,44 @@
+/* ops_plane.h -- examples for test_ops.c: ops on pictures and trajectories. */
+#ifndef TESTS_OPS_PLANE_H
+#define TESTS_OPS_PLANE_H
+#include "tests/ops_bench.h"
+
+/* ROW [k, 1, n] of any n: two directions of random numbers, a parameter for each */
+static Tensor *spread_leaf(Bench *b, int k, int n) {
+  Tensor *x = t_mul(noise(b, k, n), slot(b, LEAF_1, 0));
+  x = t_add(x, t_mul(noise(b, k, n), slot(b, LEAF_1, 1)));
+  return b->lever ? t_mul(x, b->lever) : x;
+}
+
+/* as many channels as the bench has columns */
+static Plane plane_of(const Bench *b) { return (Plane){ 2, 3, b->size.n }; }
+static Tensor *plane_leaf(Bench *b) { return spread_leaf(b, b->size.k, plane_size(plane_of(b))); }
+static Tensor *row_leaf(Bench *b, int side, int k) { return leaf(b, side, k, 1, b->size.n); }
+
+static Tensor *build_channel_pairs(Bench *b) {
+  Tensor *y = t_channel_mul(plane_leaf(b), row_leaf(b, 0, b->size.k));
+  y = t_mul(y, t_channel_mul(plane_leaf(b), slot(b, LEAF_N, 1)));
+  y = t_channel_add(y, row_leaf(b, 1, 1));
+  return t_channel_add(y, slot(b, LEAF_N, 0));
+}
+static Tensor *build_channel_sum(Bench *b) {
+  Tensor *sum = t_channel_sum(plane_leaf(b), b->size.n);
+  return t_channel_add(t_map(MAP_square, plane_leaf(b)), t_map(MAP_tanh, sum));
+}
+
+/* 3 n channels in groups of n or 3: every place where something may enter */
+static Tensor *build_group_norm(Bench *b) {
+  int n = b->size.n, k = b->size.k, channels = 3 * n;
+  Tensor *row = spread_leaf(b, 1, channels), *rows = spread_leaf(b, k, channels);
+  GroupNorm norm = { { 5, 1, channels }, 3, 0.3, MAP_silu, .before = row };
+  Tensor *y = t_group_norm(b->g, NULL, -1, -1, spread_leaf(b, k, 5 * channels), &norm);
+  norm = (GroupNorm){ { 1, 5, channels }, n, 0.3, MAP_NONE, .before = rows, .scale = row,
+                      .shift = rows };
+  y = t_group_norm(b->g, NULL, -1, -1, y, &norm);
+  norm = (GroupNorm){ { 5, 3, n }, 1, 0.3, MAP_mish, .after = leaf(b, 1, k, 1, n) };
+  y = t_group_norm(b->g, b->params, LEAF_N, LEAF_N + 1, y, &norm);
+  norm = (GroupNorm){ .plane = { 15, 1, n }, .groups = n, .eps = 0.3, .map = MAP_tanh };
+  return t_mul(y, t_group_norm(b->g, b->params, -1, LEAF_N, spread_leaf(b, k, 15 * n), &norm));
+}
+
+#endif
