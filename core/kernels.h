@@ -67,6 +67,13 @@ typedef struct {
   /* y = (x - mean) a + b, and y = d a + (x - mean) along + b; y == x or d is fine */
   void (*standardise)(const real *x, const StandardRows *rows, real *y, int n);
   void (*standardise_back)(const real *d, const real *x, const StandardRows *rows, real *y, int n);
+  /* A tile of scores [keys, width], a query in every column, width 16 to 64 by 16; keep [keys], 0
+   * or 1.  s = keep e^(s - top) with the greatest score and 1 / sum of every column (0 if none is
+   * kept); s = keep e^(s - top) inverse; slope = p (slope - sum of p slope). */
+  void (*softmax_columns)(real *s, const real *keep, int keys, int width, real *top, real *inverse);
+  void (*softmax_again)(real *s, const real *keep, int keys, int width, const real *top,
+                        const real *inverse);
+  void (*softmax_back)(const real *p, real *slope, int keys, int width);
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
   /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
    * number that depends on all of them; fma_flops is the arithmetic of a round. */

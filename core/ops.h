@@ -109,6 +109,17 @@ Tensor *t_group_norm(Graph *g, const Params *params, int gain, int bias, Tensor 
                      const GroupNorm *norm);
 bool group_norm_fits(int channels, int groups, Error *error); /* false: the groups do not divide */
 
+/* Attention of positions to positions: qkv [k, 1, positions * 3 * channels] holds the query, key
+ * and value of each, the channels of a head together -> [k, 1, positions * channels].  Scores are
+ * divided by the root of a head's channels.  keep (nullable) [k or 1, 1, positions]: 0 for keys
+ * that nobody may see, else 1; where none is left the result is 0.  No second derivative. */
+enum { ATTENTION_MAX_KEYS = 2048, ATTENTION_MAX_HEAD = 256 };
+Tensor *t_attention(Tensor *qkv, int positions, int heads, Tensor *keep);
+/* The same of q [k, 1, positions * channels] to tokens: kv [k or 1, 1, tokens * 2 * channels]. */
+Tensor *t_cross_attention(Tensor *q, int positions, Tensor *kv, int tokens, int heads,
+                          Tensor *keep);
+bool attention_fits(int channels, int heads, int keys, Error *error); /* false: no such heads */
+
 /* ---- over rows ------------------------------------------------------------------------------- */
 
 Tensor *t_mean(Tensor *x); /* ROW [k, e, n] -> SUM scalar: mean of all entries */

@@ -41,4 +41,17 @@ static Tensor *build_group_norm(Bench *b) {
   return t_mul(y, t_group_norm(b->g, b->params, -1, LEAF_N, spread_leaf(b, k, 15 * n), &norm));
 }
 
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* two heads of n channels: more queries than a tile has and fewer; then to tokens, some of them
+ * away, of which there is one set for all k */
+static Tensor *build_attention(Bench *b) {
+  int n = b->size.n, k = b->size.k, queries = n == 16 ? 70 : 5, tokens = 18;
+  double keep[18];
+  for (int j = 0; j < tokens; j++) keep[j] = j % 3 != 1;
+  Tensor *qkv = spread_leaf(b, k, queries * 6 * n), *kv = spread_leaf(b, 1, tokens * 4 * n);
+  Tensor *y = t_attention(qkv, queries, 2, NULL);
+  return t_cross_attention(y, queries, kv, tokens, 2, t_table(b->g, keep, 1, tokens));
+}
+
 #endif

@@ -534,6 +534,8 @@ static const struct {
   { "channel_spread", build_channel_sum, NULL },
   { "group_norm", build_group_norm, NULL },
   { "group_norm_back", build_group_norm, NULL },
+  { "attention", build_attention, NULL },
+  { "attention_back", build_attention, NULL },
   { "timeembed", NULL, timeembed_is_sines_and_cosines },
   { "timeembed", NULL, timeembed_is_as_published },
   { "timeembed", NULL, embeddings_are_found_by_name_and_refuse_sizes },
