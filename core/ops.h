@@ -92,6 +92,24 @@ Tensor *t_channel_add(Tensor *x, Tensor *row);
 Tensor *t_channel_mul(Tensor *x, Tensor *row);
 Tensor *t_channel_sum(Tensor *x, int channels);
 
+/* t_concat and t_slice at every position: [k, 1, positions * na] and [.. nb] -> [.. (na + nb)],
+ * and n channels from number `from` on. */
+Tensor *t_channel_concat(Tensor *a, Tensor *b, int positions);
+Tensor *t_channel_slice(Tensor *x, int positions, int from, int n);
+
+/* Double resolution, each number repeated; half of it, the mean over blocks of 2 x 2 (trajectories:
+ * of 2); the mean over all positions, [k, 1, channels].  `plane` is that of x. */
+Plane plane_double(Plane plane);
+Plane plane_half(Plane plane);
+bool downsample_fits(Plane plane, Error *error); /* false: odd, or 2 high (1: a trajectory) */
+Tensor *t_upsample(Tensor *x, Plane plane);
+Tensor *t_downsample(Tensor *x, Plane plane);
+Tensor *t_channel_mean(Tensor *x, int channels);
+
+/* t_layernorm over the channels of every position; slots [1, 1, channels] */
+Tensor *t_channel_norm(Graph *g, const Params *params, int gain, int bias, Tensor *x, int channels,
+                       double eps);
+
 /* map(standard(x + before) (1 + scale) + shift) + after, where standard(x) = gain (x - mean) /
  * sqrt(variance + eps) + bias, with mean and biased variance over all positions and the channels of
  * a group (Wu & He 2018).  gain, bias: slots of params [1, 1, channels]; -1: none.  All four rows

@@ -26,6 +26,27 @@ static Tensor *build_channel_sum(Bench *b) {
   return t_channel_add(t_map(MAP_square, plane_leaf(b)), t_map(MAP_tanh, sum));
 }
 
+/* channels of two tensors side by side, some of them taken out again */
+static Tensor *build_channel_concat(Bench *b) {
+  int n = b->size.n, k = b->size.k;
+  Tensor *y = t_channel_concat(spread_leaf(b, k, 6 * n), spread_leaf(b, 1, 12), 6);
+  return t_mul(t_channel_slice(y, 6, 1, n), t_channel_slice(y, 6, 2, n));
+}
+
+static Tensor *build_resized(Bench *b) {
+  int n = b->size.n, k = b->size.k;
+  Plane picture = { 6, 4, n }, path = { 1, 6, n };
+  Tensor *x = spread_leaf(b, k, plane_size(picture)), *t = spread_leaf(b, k, plane_size(path));
+  x = t_mul(x, t_upsample(t_map(MAP_tanh, t_downsample(x, picture)), plane_half(picture)));
+  t = t_mul(t, t_upsample(t_map(MAP_tanh, t_downsample(t, path)), plane_half(path)));
+  return t_channel_mul(t_concat(x, t), t_add(t_channel_mean(x, n), t_channel_mean(t, n)));
+}
+
+static Tensor *build_channel_norm(Bench *b) {
+  Tensor *x = spread_leaf(b, b->size.k, 6 * b->size.n);
+  return t_channel_norm(b->g, b->params, LEAF_N, LEAF_N + 1, x, b->size.n, 0.1);
+}
+
 /* 3 n channels in groups of n or 3: every place where something may enter */
 static Tensor *build_group_norm(Bench *b) {
   int n = b->size.n, k = b->size.k, channels = 3 * n;
