@@ -1,5 +1,5 @@
-/* kernels_plane.h -- loops over the positions of pictures and trajectories: part of
- * kernels_body.h, compiled for each instruction set.  Plain IEEE operations, the same everywhere. */
+/* kernels_plane.h -- loops of the norms and of attention: a part of kernels_body.h, compiled for
+ * each instruction set. */
 
 static void square_add(const real *x, const real *mean, real *sum, int n) {
   for (int i = 0; i < n; i++) {

@@ -138,6 +138,12 @@ Tensor *t_cross_attention(Tensor *q, int positions, Tensor *kv, int tokens, int 
                           Tensor *keep);
 bool attention_fits(int channels, int heads, int keys, Error *error); /* false: no such heads */
 
+/* Attention at a cost linear in the positions: the softmax is over positions, for each channel of
+ * the keys alone (Shen et al. 2021; Diffuser's temporal U-Net).  qkv as for t_attention. */
+enum { LINEAR_ATTENTION_MAX_HEAD = 64 };
+Tensor *t_linear_attention(Tensor *qkv, int positions, int heads);
+bool linear_attention_fits(int channels, int heads, int positions, Error *error);
+
 /* ---- over rows ------------------------------------------------------------------------------- */
 
 Tensor *t_mean(Tensor *x); /* ROW [k, e, n] -> SUM scalar: mean of all entries */

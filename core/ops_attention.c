@@ -7,7 +7,8 @@
  * element over rows.  Backward computes the tile again from top_i and 1 / sum (as Dao et al. 2022):
  *
  *   dp_ij = do_i . v_j,   ds_ij = p_ij (dp_ij - sum_j p_ij dp_ij)
- *   dq_i = sum_j ds_ij k_j / sqrt(d),   dk_j = sum_i ds_ij q_i / sqrt(d),   dv_j = sum_i p_ij do_i */
+ *   dq_i = sum_j ds_ij k_j / sqrt(d),   dk_j = sum_i ds_ij q_i / sqrt(d)
+ *   dv_j = sum_i p_ij do_i */
 #include "core/ops.h"
 #include <math.h>
 #include <string.h>

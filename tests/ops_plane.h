@@ -75,4 +75,8 @@ static Tensor *build_attention(Bench *b) {
   return t_cross_attention(y, queries, kv, tokens, 2, t_table(b->g, keep, 1, tokens));
 }
 
+static Tensor *build_linear_attention(Bench *b) {
+  return t_linear_attention(spread_leaf(b, b->size.k, 7 * 6 * b->size.n), 7, 2);
+}
+
 #endif

@@ -543,6 +543,8 @@ static const struct {
   { "group_norm_back", build_group_norm, NULL },
   { "attention", build_attention, NULL },
   { "attention_back", build_attention, NULL },
+  { "linear_attention", build_linear_attention, NULL },
+  { "linear_attention_back", build_linear_attention, NULL },
   { "timeembed", NULL, timeembed_is_sines_and_cosines },
   { "timeembed", NULL, timeembed_is_as_published },
   { "timeembed", NULL, embeddings_are_found_by_name_and_refuse_sizes },
