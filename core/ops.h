@@ -83,7 +83,7 @@ Tensor *t_layernorm(Graph *g, const Params *params, int gain, int bias, Tensor *
 typedef struct {
   int height, width, channels;
 } Plane;
-enum { PLANE_MAX_CHANNELS = 4096 };
+enum { PLANE_MAX_CHANNELS = 2048 };
 static inline int plane_size(Plane p) { return p.height * p.width * p.channels; }
 
 /* A row [k or 1, 1, channels] at every position, and its transpose: x summed over positions,
@@ -140,7 +140,6 @@ bool attention_fits(int channels, int heads, int keys, Error *error); /* false: 
 
 /* Attention at a cost linear in the positions: the softmax is over positions, for each channel of
  * the keys alone (Shen et al. 2021; Diffuser's temporal U-Net).  qkv as for t_attention. */
-enum { LINEAR_ATTENTION_MAX_HEAD = 64 };
 Tensor *t_linear_attention(Tensor *qkv, int positions, int heads);
 bool linear_attention_fits(int channels, int heads, int positions, Error *error);
 

@@ -14,7 +14,8 @@
 #include <string.h>
 
 enum { QUERIES, KEYS, HEADS, ITSELF }; /* attr.i; ITSELF: in[0] is q, k, v of every position */
-enum { TILE = 64, BLOCK = 64 }; /* queries of a tile; keys whose gradients are added at once */
+enum { TILE = 64, SCORES = 1 << 15 };  /* queries and numbers of a tile, at most */
+enum { BLOCK = 64 };                   /* keys whose gradients are added at once */
 
 /* Matrices of a sample; a row is a position.  Second output of attention: top and 1 / sum of every
  * head and query, then keep. */
@@ -45,13 +46,15 @@ static Attention attention_of(const Lane *lane, const Tensor *y, const Tensor *i
 
 /* ---- matrices -------------------------------------------------------------------------------- */
 
-/* columns of a tile from query `from` on: what is left of 64, to a multiple of 16 */
-static int tile_width(const Attention *a, int from) {
-  int left = a->queries - from;
-  return left < TILE ? padded(left) : TILE;
+/* queries of a tile: a multiple of 16 */
+static int tile_queries(const Attention *a) {
+  int most = SCORES / a->keys / 16 * 16;
+  return most < TILE ? most : TILE;
 }
+/* those from `from` on, and the columns that they take */
 static int tile_count(const Attention *a, int from) {
-  return a->queries - from < TILE ? a->queries - from : TILE;
+  int left = a->queries - from, most = tile_queries(a);
+  return left < most ? left : most;
 }
 
 /* out[channel, column] = scale x[row, channel]; zero beyond `count` rows */
@@ -135,12 +138,12 @@ static void add_by_key(const Attention *a, const real *tile, int width, const re
 
 /* kept (nullable): top and inverse [heads, queries] */
 static void sample_run(const Attention *a, const real *keep, real *kept, real *out) {
-  real tile[TILE * ATTENTION_MAX_KEYS], turned[TILE * ATTENTION_MAX_HEAD], top[TILE], inverse[TILE];
+  real tile[SCORES], turned[TILE * ATTENTION_MAX_HEAD], top[TILE], inverse[TILE];
   const real scale = (real)(1 / sqrt(a->d));
   const int step = a->heads * a->d;
   for (int h = 0; h < a->heads; h++)
-    for (int from = 0; from < a->queries; from += TILE) {
-      int count = tile_count(a, from), width = tile_width(a, from);
+    for (int from = 0; from < a->queries; from += tile_queries(a)) {
+      int count = tile_count(a, from), width = padded(count);
       const real *q = a->q + (ptrdiff_t)from * a->q_step + h * a->d;
       turn(q, a->q_step, count, a->d, width, scale, turned);
       by_key(a, a->k + h * a->d, turned, width, tile);
@@ -182,11 +185,11 @@ typedef struct {
 /* one head, queries from `from` on */
 static void tile_back(const Attention *a, const real *kept, int h, int from, const real *dy,
                       const Slopes *to) {
-  real p[TILE * ATTENTION_MAX_KEYS], ds[TILE * ATTENTION_MAX_KEYS];
+  real p[SCORES], ds[SCORES];
   real turned[TILE * ATTENTION_MAX_HEAD], rows[TILE * ATTENTION_MAX_HEAD];
   real top[TILE] = { 0 }, inverse[TILE] = { 0 };
   const real scale = (real)(1 / sqrt(a->d)), *keep = kept + 2 * a->heads * a->queries;
-  const int count = tile_count(a, from), width = tile_width(a, from), step = a->heads * a->d;
+  const int count = tile_count(a, from), width = padded(count), step = a->heads * a->d;
   const real *q = a->q + (ptrdiff_t)from * a->q_step + h * a->d;
   dy += (ptrdiff_t)from * step + h * a->d;
   memcpy(top, kept + h * a->queries + from, (size_t)count * sizeof *top);
@@ -220,7 +223,7 @@ static void attention_back_run(const Lane *lane, const Tensor *dx) {
       memset(out, 0, (size_t)padded(dx->n) * sizeof *out);
       if (dkv) memset(out_kv, 0, (size_t)padded(dkv->n) * sizeof *out);
       for (int h = 0; h < a.heads; h++)
-        for (int from = 0; from < a.queries; from += TILE)
+        for (int from = 0; from < a.queries; from += tile_queries(&a))
           tile_back(&a, operand_at(kept, lane_at(lane, kept), b, k, 0), h, from,
                     operand_at(dy, lane_at(lane, dy), b, k, 0), &to);
       if (dkv) out_kv += dkv->ld;

@@ -12,14 +12,14 @@
 #include <string.h>
 
 enum { POSITIONS, HEADS }; /* attr.i */
-enum { WIDTH = LINEAR_ATTENTION_MAX_HEAD };
+/* channels of a head, and numbers of a head at all positions, at most */
+enum { WIDTH = 64, HEAD_REALS = 1 << 15 };
 
 /* One head of one sample.  Matrices are [positions, ld] or [d, ld], padding zero. */
 typedef struct {
   const Kernels *kernels;
   int positions, d, ld, step; /* step: from one position of qkv to the next */
-  real p[ATTENTION_MAX_KEYS * WIDTH], v[ATTENTION_MAX_KEYS * WIDTH];
-  real c[WIDTH * WIDTH];
+  real p[HEAD_REALS], v[HEAD_REALS], c[WIDTH * WIDTH];
 } Head;
 
 static void pad_rows(const Head *head, const real *x, int step, real *out) {
@@ -88,7 +88,7 @@ static void head_shape(Head *head, const Lane *lane, const Tensor *y, int channe
 
 static void linear_attention_run(const Lane *lane, const Tensor *y) {
   Head head;
-  real rows[ATTENTION_MAX_KEYS * WIDTH];
+  real rows[HEAD_REALS];
   const Tensor *x = y->in[0];
   int channels = y->n / y->attr.i[POSITIONS];
   head_shape(&head, lane, y, channels);
@@ -106,7 +106,7 @@ static void linear_attention_run(const Lane *lane, const Tensor *y) {
 
 /* gradients of one head's q, k, v, which lie as in qkv */
 static void head_back(Head *head, const real *qkv, const real *dy, int channels, real *out) {
-  real rows[ATTENTION_MAX_KEYS * WIDTH], dc[WIDTH * WIDTH], turned[WIDTH * WIDTH];
+  real rows[HEAD_REALS], dc[WIDTH * WIDTH], turned[WIDTH * WIDTH];
   const real scale = (real)(1 / sqrt(head->d));
   head_open(head, qkv + channels, qkv + 2 * channels);
   transpose(head, head->c, turned);
@@ -151,9 +151,12 @@ const Op op_linear_attention = { .name = "linear_attention",
 
 bool linear_attention_fits(int channels, int heads, int positions, Error *error) {
   if (!attention_fits(channels, heads, positions, error)) return false;
-  if (channels / heads <= LINEAR_ATTENTION_MAX_HEAD) return true;
-  error_set(error, FAIL_USAGE, "a head of linear attention has %d channels; expected at most %d",
-            channels / heads, LINEAR_ATTENTION_MAX_HEAD);
+  int d = channels / heads;
+  if (d <= WIDTH && padded(d) * positions <= HEAD_REALS) return true;
+  error_set(error, FAIL_USAGE,
+            "linear attention of %d channels a head at %d positions; expected at most %d channels "
+            "and %d numbers",
+            d, positions, WIDTH, HEAD_REALS);
   return false;
 }
 

@@ -64,8 +64,8 @@ static Tensor *build_group_norm(Bench *b) {
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
-/* two heads of n channels: more queries than a tile has and fewer; then to tokens, some of them
- * away, of which there is one set for all k */
+/* two heads of n channels; of 70 queries, more than a tile has, or few.  Then to tokens, some of
+ * them away, of which there is one set for all k. */
 static Tensor *build_attention(Bench *b) {
   int n = b->size.n, k = b->size.k, queries = n == 16 ? 70 : 5, tokens = 18;
   double keep[18];

@@ -191,6 +191,7 @@ static void shapes_that_do_not_divide_are_refused(void **state) {
   assert_false(attention_fits(24, 3, 5000, &error));
   assert_true(linear_attention_fits(128, 2, 7, &error));
   assert_false(linear_attention_fits(256, 2, 7, &error));
+  assert_false(linear_attention_fits(128, 4, 2000, &error));
   assert_true(downsample_fits((Plane){ 1, 6, 3 }, &error));
   assert_true(downsample_fits((Plane){ 4, 6, 3 }, &error));
   assert_false(downsample_fits((Plane){ 1, 7, 3 }, &error));
