@@ -42,17 +42,32 @@ typedef enum {
       MAP_COUNT
 } Map;
 
+/* norms over positions, with rows of numbers beside the values that they go with; softmax */
+typedef struct {
+  const real *mean, *a, *b, *along;
+} StandardRows;
+typedef struct {
+  void (*square_add)(const real *x, const real *mean, real *sum, int n); /* += (x - mean)^2 */
+  /* sum += d (x - mean) */
+  void (*dot_add)(const real *d, const real *x, const real *mean, real *sum, int n);
+  /* y = (x - mean) a + b, and y = d a + (x - mean) along + b; y may be x or d */
+  void (*standardise)(const real *x, const StandardRows *rows, real *y, int n);
+  void (*standardise_back)(const real *d, const real *x, const StandardRows *rows, real *y, int n);
+  /* A tile of scores [keys, width], a query in every column, width 16 to 64 by 16; keep [keys], 0
+   * or 1.  s = keep e^(s - top) with the greatest score and 1 / sum of every column (0 if none is
+   * kept); s = keep e^(s - top) inverse; slope = p (slope - sum of p slope). */
+  void (*softmax)(real *s, const real *keep, int keys, int width, real *top, real *inverse);
+  void (*softmax_again)(real *s, const real *keep, int keys, int width, const real *top,
+                        const real *inverse);
+  void (*softmax_back)(const real *p, real *slope, int keys, int width);
+} PlaneKernels;
+
 /* one Adam step on n numbers (Kingma & Ba 2015; decoupled decay as in AdamW) */
 typedef struct {
   real lr, beta1, beta2, eps, decay; /* decay: lr * weight decay */
   real scale;                        /* of the gradient: from clipping */
   real fix1, fix2;                   /* 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
 } AdamStep;
-
-/* rows of numbers beside the values that they go with */
-typedef struct {
-  const real *mean, *a, *b, *along;
-} StandardRows;
 
 typedef struct {
   const char *name;
@@ -61,24 +76,12 @@ typedef struct {
   MapKernel *map[MAP_COUNT];
   void (*mul)(const real *a, const real *b, real *y, int n);
   void (*add)(const real *a, const real *b, real *y, int n);
-  void (*square_add)(const real *x, const real *mean, real *sum, int n); /* += (x - mean)^2 */
-  void (*dot_add)(const real *d, const real *x, const real *mean, real *sum,
-                  int n); /* += d (x - mean) */
-  /* y = (x - mean) a + b, and y = d a + (x - mean) along + b; y == x or d is fine */
-  void (*standardise)(const real *x, const StandardRows *rows, real *y, int n);
-  void (*standardise_back)(const real *d, const real *x, const StandardRows *rows, real *y, int n);
-  /* A tile of scores [keys, width], a query in every column, width 16 to 64 by 16; keep [keys], 0
-   * or 1.  s = keep e^(s - top) with the greatest score and 1 / sum of every column (0 if none is
-   * kept); s = keep e^(s - top) inverse; slope = p (slope - sum of p slope). */
-  void (*softmax_columns)(real *s, const real *keep, int keys, int width, real *top, real *inverse);
-  void (*softmax_again)(real *s, const real *keep, int keys, int width, const real *top,
-                        const real *inverse);
-  void (*softmax_back)(const real *p, real *slope, int keys, int width);
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
   /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
    * number that depends on all of them; fma_flops is the arithmetic of a round. */
   real (*fma_probe)(int rounds);
   int fma_flops;
+  PlaneKernels plane;
 } Kernels;
 
 extern const Kernels kernels_plain;

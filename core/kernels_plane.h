@@ -29,8 +29,7 @@ static void fold_columns(real part[16 * SOFTMAX_WIDTH], int width) {
     for (int i = 0; i < half; i++) part[i] += part[half + i];
 }
 
-static void softmax_columns(real *s, const real *keep, int keys, int width, real *top,
-                            real *inverse) {
+static void softmax(real *s, const real *keep, int keys, int width, real *top, real *inverse) {
   real part[16 * SOFTMAX_WIDTH] = { 0 };
   for (int i = 0; i < width; i++) top[i] = (real)-1e30;
   for (int j = 0; j < keys; j++) {
@@ -72,7 +71,5 @@ static void softmax_back(const real *p, real *d, int keys, int width) {
   }
 }
 
-#define PLANE_ENTRIES                                                                              \
-  .square_add = square_add, .dot_add = dot_add, .standardise = standardise,                        \
-  .standardise_back = standardise_back, .softmax_columns = softmax_columns,                        \
-  .softmax_again = softmax_again, .softmax_back = softmax_back
+#define PLANE_KERNELS                                                                              \
+  { square_add, dot_add, standardise, standardise_back, softmax, softmax_again, softmax_back }

@@ -147,7 +147,7 @@ static void sample_run(const Attention *a, const real *keep, real *kept, real *o
       const real *q = a->q + (ptrdiff_t)from * a->q_step + h * a->d;
       turn(q, a->q_step, count, a->d, width, scale, turned);
       by_key(a, a->k + h * a->d, turned, width, tile);
-      a->kernels->softmax_columns(tile, keep, a->keys, width, top, inverse);
+      a->kernels->plane.softmax(tile, keep, a->keys, width, top, inverse);
       by_channel(a, a->v + h * a->d, tile, width, turned);
       turn_back(turned, width, inverse, 1, count, a->d, out + (ptrdiff_t)from * step + h * a->d,
                 step);
@@ -196,10 +196,10 @@ static void tile_back(const Attention *a, const real *kept, int h, int from, con
   memcpy(inverse, kept + (a->heads + h) * a->queries + from, (size_t)count * sizeof *top);
   turn(q, a->q_step, count, a->d, width, scale, turned);
   by_key(a, a->k + h * a->d, turned, width, p);
-  a->kernels->softmax_again(p, keep, a->keys, width, top, inverse);
+  a->kernels->plane.softmax_again(p, keep, a->keys, width, top, inverse);
   turn(dy, step, count, a->d, width, 1, turned);
   by_key(a, a->v + h * a->d, turned, width, ds);
-  a->kernels->softmax_back(p, ds, a->keys, width);
+  a->kernels->plane.softmax_back(p, ds, a->keys, width);
   by_channel(a, a->k + h * a->d, ds, width, turned);
   turn_back(turned, width, NULL, scale, count, a->d, to->q + (ptrdiff_t)from * a->q_step + h * a->d,
             a->q_step);

@@ -44,7 +44,7 @@ static void measure(const Tile *tile, const Tensor *y, const real *x, const real
   tile_repeat(tile, centre);
   tile_zero(tile, sum);
   for (int at = 0; at < tile->n; at += tile->length)
-    tile->kernels->square_add(x + at, centre, sum, tile_part(tile, at));
+    tile->kernels->plane.square_add(x + at, centre, sum, tile_part(tile, at));
   tile_fold(tile, sum);
   group_means(tile, y->attr.i[GROUPS], sum, mean);
   for (int c = 0; c < channels; c++)
@@ -79,7 +79,7 @@ static void sample_run(const Tile *tile, const Tensor *y, const real *x, const r
   }
   for (int at = 0; at < tile->n; at += tile->length) {
     int n = tile_part(tile, at);
-    tile->kernels->standardise(x + at, &rows, out + at, n);
+    tile->kernels->plane.standardise(x + at, &rows, out + at, n);
     if (map != MAP_NONE) tile->kernels->map[map](out + at, out + at, NULL, n);
     if (where == ADD_AFTER) tile->kernels->add(out + at, after, out + at, n);
   }
@@ -116,13 +116,13 @@ static void slope_pass(const Tile *tile, int map, const StandardRows *rows, cons
   for (int at = 0; at < tile->n; at += tile->length) {
     int n = tile_part(tile, at);
     if (map != MAP_NONE) {
-      kernels->standardise(x + at, rows, u, n);
+      kernels->plane.standardise(x + at, rows, u, n);
       kernels->map[map](u, u, slope, n);
       kernels->mul(dy + at, slope, out + at, n);
     } else if (out != dy)
       memcpy(out + at, dy + at, (size_t)n * sizeof *out);
     kernels->add(db, out + at, db, n);
-    kernels->dot_add(out + at, x + at, rows->mean, da, n);
+    kernels->plane.dot_add(out + at, x + at, rows->mean, da, n);
   }
   tile_fold(tile, da), tile_fold(tile, db);
 }
@@ -151,7 +151,7 @@ static void sample_back(const Tile *tile, const Tensor *dx, const real *dy, cons
   }
   tile_repeat(tile, memory.b), tile_repeat(tile, memory.along);
   for (int at = 0; at < tile->n; at += tile->length)
-    tile->kernels->standardise_back(out + at, x + at, &rows, out + at, tile_part(tile, at));
+    tile->kernels->plane.standardise_back(out + at, x + at, &rows, out + at, tile_part(tile, at));
   clear_padding(out, tile->n);
 }
 

@@ -74,7 +74,7 @@ static void head_open(Head *head, const real *k, const real *v) {
   real scale = (real)(1 / sqrt(head->d));
   for (int i = 0; i < head->positions; i++) keep[i] = 1;
   pad_rows(head, k, head->step, head->p), pad_rows(head, v, head->step, head->v);
-  head->kernels->softmax_columns(head->p, keep, head->positions, head->ld, top, inverse);
+  head->kernels->plane.softmax(head->p, keep, head->positions, head->ld, top, inverse);
   for (int i = 0; i < head->positions; i++)
     head->kernels->mul(head->p + i * head->ld, inverse, head->p + i * head->ld, head->ld);
   across(head, head->p, head->ld, head->v, head->c);
@@ -119,7 +119,7 @@ static void head_back(Head *head, const real *qkv, const real *dy, int channels,
   copy_back(head, rows, out + 2 * channels, head->step);
   transpose(head, dc, turned);
   along(head, head->v, head->ld, turned, rows);
-  head->kernels->softmax_back(head->p, rows, head->positions, head->ld);
+  head->kernels->plane.softmax_back(head->p, rows, head->positions, head->ld);
   copy_back(head, rows, out + channels, head->step);
 }
 
