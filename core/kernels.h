@@ -47,6 +47,26 @@ typedef enum {
       MAP_COUNT
 } Map;
 
+/* norms over positions, with rows of numbers beside the values that they go with; softmax */
+typedef struct {
+  const real *mean, *a, *b, *along;
+} StandardRows;
+typedef struct {
+  void (*square_add)(const real *x, const real *mean, real *sum, int n); /* += (x - mean)^2 */
+  /* sum += d (x - mean) */
+  void (*dot_add)(const real *d, const real *x, const real *mean, real *sum, int n);
+  /* y = (x - mean) a + b, and y = d a + (x - mean) along + b; y may be x or d */
+  void (*standardise)(const real *x, const StandardRows *rows, real *y, int n);
+  void (*standardise_back)(const real *d, const real *x, const StandardRows *rows, real *y, int n);
+  /* A tile of scores [keys, width], a query in every column, width 16 to 64 by 16; keep [keys], 0
+   * or 1.  s = keep e^(s - top) with the greatest score and 1 / sum of every column (0 if none is
+   * kept); s = keep e^(s - top) inverse; slope = p (slope - sum of p slope). */
+  void (*softmax)(real *s, const real *keep, int keys, int width, real *top, real *inverse);
+  void (*softmax_again)(real *s, const real *keep, int keys, int width, const real *top,
+                        const real *inverse);
+  void (*softmax_back)(const real *p, real *slope, int keys, int width);
+} PlaneKernels;
+
 /* one Adam step on n numbers (Kingma & Ba 2015; decoupled decay as in AdamW) */
 typedef struct {
   real lr, beta1, beta2, eps, decay; /* decay: lr * weight decay */
@@ -66,6 +86,7 @@ typedef struct {
    * number that depends on all of them; fma_flops is the arithmetic of a round. */
   real (*fma_probe)(int rounds);
   int fma_flops;
+  PlaneKernels plane;
 } Kernels;
 
 extern const Kernels kernels_plain;

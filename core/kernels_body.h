@@ -201,6 +201,8 @@ static void add(const real *a, const real *b, real *y, int n) {
   for (int i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
+#include "core/kernels_plane.h"
+
 static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, int n) {
   for (int i = 0; i < n; i++) {
     real d = g[i] * s->scale;
@@ -214,6 +216,7 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
 #define MAP_ENTRY(name, zero) map_##name##_kernel,
 #define KERNEL_TABLE(title, packed, product)                                                       \
   {                                                                                                \
-    .name = title, .packs = packed, .gemm = product, .map = { KERNEL_MAPS(MAP_ENTRY) },            \
-    .mul = mul, .add = add, .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE      \
+    .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
+    .map = { KERNEL_MAPS(MAP_ENTRY) }, .mul = mul, .add = add, .adam = adam,                       \
+    .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                                            \
   }

@@ -10,6 +10,9 @@
   X(gather) X(scatter)                                                                             \
   X(stack) X(part) X(into_part) X(concat)                                                          \
   X(log_softmax_k) X(log_softmax_last) X(standardize) X(standardize_back)                          \
+  X(channel_add) X(channel_mul) X(channel_sum) X(channel_spread)                                   \
+  X(upsample) X(downsample) X(group_norm) X(group_norm_back)                                       \
+  X(attention) X(attention_back) X(linear_attention) X(linear_attention_back)                      \
   X(mean) X(spread) X(sum_to) X(sum_rows)                                                          \
   X(timeembed) X(call)                                                                             \
   X(normal) X(uniform) X(index) X(coin) X(pick)

@@ -76,6 +76,73 @@ Tensor *t_softmax_last(Tensor *x);
  * Slots of params [e or 1, 1, n]; -1: none (params may then be NULL).  No second derivative. */
 Tensor *t_layernorm(Graph *g, const Params *params, int gain, int bias, Tensor *x, double eps);
 
+/* ---- pictures and trajectories --------------------------------------------------------------- */
+
+/* A vector of height * width * channels numbers, channels last and dense; a trajectory has height
+ * 1.  Tensors are [k, 1, n]. */
+typedef struct {
+  int height, width, channels;
+} Plane;
+enum { PLANE_MAX_CHANNELS = 2048 };
+static inline int plane_size(Plane p) { return p.height * p.width * p.channels; }
+
+/* A row [k or 1, 1, channels] at every position, and its transpose: x summed over positions,
+ * [k, 1, n] -> [k, 1, channels]. */
+Tensor *t_channel_add(Tensor *x, Tensor *row);
+Tensor *t_channel_mul(Tensor *x, Tensor *row);
+Tensor *t_channel_sum(Tensor *x, int channels);
+
+/* t_concat and t_slice at every position: [k, 1, positions * na] and [.. nb] -> [.. (na + nb)],
+ * and n channels from number `from` on. */
+Tensor *t_channel_concat(Tensor *a, Tensor *b, int positions);
+Tensor *t_channel_slice(Tensor *x, int positions, int from, int n);
+
+/* Double resolution, each number repeated; half of it, the mean over blocks of 2 x 2 (trajectories:
+ * of 2); the mean over all positions, [k, 1, channels].  `plane` is that of x. */
+Plane plane_double(Plane plane);
+Plane plane_half(Plane plane);
+bool downsample_fits(Plane plane, Error *error); /* false: odd, or 2 high (1: a trajectory) */
+Tensor *t_upsample(Tensor *x, Plane plane);
+Tensor *t_downsample(Tensor *x, Plane plane);
+Tensor *t_channel_mean(Tensor *x, int channels);
+
+/* t_layernorm over the channels of every position; slots [1, 1, channels] */
+Tensor *t_channel_norm(Graph *g, const Params *params, int gain, int bias, Tensor *x, int channels,
+                       double eps);
+
+/* map(standard(x + before) (1 + scale) + shift) + after, where standard(x) = gain (x - mean) /
+ * sqrt(variance + eps) + bias, with mean and biased variance over all positions and the channels of
+ * a group (Wu & He 2018).  gain, bias: slots of params [1, 1, channels]; -1: none.  All four rows
+ * [k or 1, 1, channels] may be NULL; `before` and `after` exclude each other.  No second
+ * derivative. */
+enum { MAP_NONE = MAP_COUNT };
+typedef struct {
+  Plane plane;
+  int groups;
+  double eps;
+  int map; /* a Map or MAP_NONE */
+  Tensor *before, *scale, *shift, *after;
+} GroupNorm;
+Tensor *t_group_norm(Graph *g, const Params *params, int gain, int bias, Tensor *x,
+                     const GroupNorm *norm);
+bool group_norm_fits(int channels, int groups, Error *error); /* false: the groups do not divide */
+
+/* Attention of positions to positions: qkv [k, 1, positions * 3 * channels] holds the query, key
+ * and value of each, the channels of a head together -> [k, 1, positions * channels].  Scores are
+ * divided by the root of a head's channels.  keep (nullable) [k or 1, 1, positions]: 0 for keys
+ * that nobody may see, else 1; where none is left the result is 0.  No second derivative. */
+enum { ATTENTION_MAX_KEYS = 2048, ATTENTION_MAX_HEAD = 256 };
+Tensor *t_attention(Tensor *qkv, int positions, int heads, Tensor *keep);
+/* The same of q [k, 1, positions * channels] to tokens: kv [k or 1, 1, tokens * 2 * channels]. */
+Tensor *t_cross_attention(Tensor *q, int positions, Tensor *kv, int tokens, int heads,
+                          Tensor *keep);
+bool attention_fits(int channels, int heads, int keys, Error *error); /* false: no such heads */
+
+/* Attention at a cost linear in the positions: the softmax is over positions, for each channel of
+ * the keys alone (Shen et al. 2021; Diffuser's temporal U-Net).  qkv as for t_attention. */
+Tensor *t_linear_attention(Tensor *qkv, int positions, int heads);
+bool linear_attention_fits(int channels, int heads, int positions, Error *error);
+
 /* ---- over rows ------------------------------------------------------------------------------- */
 
 Tensor *t_mean(Tensor *x); /* ROW [k, e, n] -> SUM scalar: mean of all entries */

@@ -147,43 +147,53 @@ Tensor *t_max_k(Tensor *x) { return one_input(&op_max_k, x, (Shape){ 1, x->e, x-
 
 /* ---- columns --------------------------------------------------------------------------------- */
 
+/* attr.i: FROM which number on, of each of RUNS equal parts of a row */
+enum { FROM, RUNS };
+extern const Op op_slice;
+
 static void slice_run(const Lane *lane, const Tensor *y) {
   const Tensor *x = y->in[0];
-  int rows = lane_rows(lane, y) * y->k * y->e;
-  const real *from = lane_at(lane, x) + y->attr.i[0];
+  int rows = lane_rows(lane, y) * y->k * y->e, runs = y->attr.i[RUNS], n = y->n / runs;
+  const real *from = lane_at(lane, x) + y->attr.i[FROM];
   real *out = lane_at(lane, y);
   for (int i = 0; i < rows; i++, from += x->ld, out += y->ld) {
-    memcpy(out, from, (size_t)y->n * sizeof *out);
+    for (int run = 0; run < runs; run++)
+      memcpy(out + run * n, from + run * (x->n / runs), (size_t)n * sizeof *out);
     clear_padding(out, y->n);
   }
 }
 static void into_slice_run(const Lane *lane, const Tensor *y) {
   const Tensor *x = y->in[0];
-  int rows = lane_rows(lane, y) * y->k * y->e;
+  int rows = lane_rows(lane, y) * y->k * y->e, runs = y->attr.i[RUNS], n = x->n / runs;
   const real *from = lane_at(lane, x);
   real *out = lane_at(lane, y);
   for (int i = 0; i < rows; i++, from += x->ld, out += y->ld) {
     memset(out, 0, (size_t)padded(y->n) * sizeof *out);
-    memcpy(out + y->attr.i[0], from, (size_t)x->n * sizeof *out);
+    for (int run = 0; run < runs; run++)
+      memcpy(out + run * (y->n / runs) + y->attr.i[FROM], from + run * n, (size_t)n * sizeof *out);
   }
 }
+static Tensor *slice(const Op *op, Tensor *x, int n, const Attr *attr) {
+  return record(x->g, op, (Shape){ x->k, x->e, n }, &(Recipe){ .in = { x }, .attr = *attr });
+}
 static void into_slice_grad(Tensor *y, Tensor *dy) {
-  grad_add(y->in[0], t_slice(dy, y->attr.i[0], y->in[0]->n));
+  grad_add(y->in[0], slice(&op_slice, dy, y->in[0]->n, &y->attr));
 }
 const Op op_into_slice = {
   .name = "into_slice", .run = into_slice_run, .grad = into_slice_grad, .twice = true
 };
 static void slice_grad(Tensor *y, Tensor *dy) {
-  Tensor *x = y->in[0];
-  grad_add(x, one_input(&op_into_slice, dy, (Shape){ x->k, x->e, x->n }, y->attr.i[0]));
+  grad_add(y->in[0], slice(&op_into_slice, dy, y->in[0]->n, &y->attr));
 }
 const Op op_slice = { .name = "slice", .run = slice_run, .grad = slice_grad, .twice = true };
 
-Tensor *t_slice(Tensor *x, int from, int n) {
-  CHECK(from >= 0 && n > 0 && from + n <= x->n, "t_slice: columns %d to %d of %d", from, from + n,
-        x->n);
-  return one_input(&op_slice, x, (Shape){ x->k, x->e, n }, from);
+Tensor *t_channel_slice(Tensor *x, int positions, int from, int n) {
+  int channels = positions > 0 ? x->n / positions : 0;
+  CHECK(channels * positions == x->n && from >= 0 && n > 0 && from + n <= channels,
+        "t_slice: columns %d to %d of %d", from, from + n, channels);
+  return slice(&op_slice, x, positions * n, &(Attr){ .i = { from, positions } });
 }
+Tensor *t_slice(Tensor *x, int from, int n) { return t_channel_slice(x, 1, from, n); }
 Tensor *t_col(Tensor *x, int j) { return t_slice(x, j, 1); }
 
 /* ---- rows of a table ------------------------------------------------------------------------- */

@@ -72,27 +72,37 @@ Tensor *t_part(Tensor *x, int from, int k) {
 
 /* ---- along the last axis --------------------------------------------------------------------- */
 
+/* side by side in each of attr.i[0] equal parts of a row */
 static void concat_run(const Lane *lane, const Tensor *y) {
   const Tensor *a = y->in[0], *b = y->in[1];
   const real *pa = lane_at(lane, a), *pb = lane_at(lane, b);
+  int runs = y->attr.i[0], na = a->n / runs, nb = b->n / runs;
   real *out = lane_at(lane, y);
   for (int r = 0; r < lane_rows(lane, y); r++)
     for (int k = 0; k < y->k; k++)
       for (int e = 0; e < y->e; e++, out += y->ld) {
-        memcpy(out, operand_at(a, pa, r, k, e), (size_t)a->n * sizeof *out);
-        memcpy(out + a->n, operand_at(b, pb, r, k, e), (size_t)b->n * sizeof *out);
+        const real *from_a = operand_at(a, pa, r, k, e), *from_b = operand_at(b, pb, r, k, e);
+        real *to = out;
+        for (int run = 0; run < runs; run++, to += na + nb) {
+          memcpy(to, from_a + run * na, (size_t)na * sizeof *out);
+          memcpy(to + na, from_b + run * nb, (size_t)nb * sizeof *out);
+        }
         clear_padding(out, y->n);
       }
 }
 static void concat_grad(Tensor *y, Tensor *dy) {
   Tensor *a = y->in[0], *b = y->in[1];
-  if (grad_wanted(a)) grad_add_sum(a, t_slice(dy, 0, a->n));
-  if (grad_wanted(b)) grad_add_sum(b, t_slice(dy, a->n, b->n));
+  int runs = y->attr.i[0], na = a->n / runs, nb = b->n / runs;
+  if (grad_wanted(a)) grad_add_sum(a, t_channel_slice(dy, runs, 0, na));
+  if (grad_wanted(b)) grad_add_sum(b, t_channel_slice(dy, runs, na, nb));
 }
 const Op op_concat = { .name = "concat", .run = concat_run, .grad = concat_grad, .twice = true };
 
-Tensor *t_concat(Tensor *a, Tensor *b) {
+Tensor *t_channel_concat(Tensor *a, Tensor *b, int positions) {
   Shape shape = { broadcast("t_concat", a->k, b->k), broadcast("t_concat", a->e, b->e),
                   a->n + b->n };
-  return record(a->g, &op_concat, shape, &(Recipe){ .in = { a, b } });
+  CHECK(positions > 0 && a->n % positions == 0 && b->n % positions == 0,
+        "t_concat: %d and %d numbers at %d positions", a->n, b->n, positions);
+  return record(a->g, &op_concat, shape, &(Recipe){ .in = { a, b }, .attr.i = { positions } });
 }
+Tensor *t_concat(Tensor *a, Tensor *b) { return t_channel_concat(a, b, 1); }

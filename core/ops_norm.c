@@ -58,52 +58,63 @@ Tensor *t_softmax_last(Tensor *x) { return t_map(MAP_exp, t_log_softmax_last(x))
 
 /* ---- layer norm (Ba et al. 2016) ------------------------------------------------------------- */
 
-/* sum of a_j b_j over rows with zero padding: 16 interleaved partial sums, added pairwise */
+/* sum of a_j b_j: 16 interleaved partial sums, added pairwise */
 static real dot(const real *a, const real *b, int n) {
   real part[16] = { 0 };
-  for (int j = 0; j < padded(n); j += 16)
+  int j = 0;
+  for (; j + 16 <= n; j += 16)
     for (int l = 0; l < 16; l++) part[l] += a[j + l] * b[j + l];
+  for (int l = 0; j + l < n; l++) part[l] += a[j + l] * b[j + l];
   for (int width = 8; width; width /= 2)
     for (int l = 0; l < width; l++) part[l] += part[l + width];
   return part[0];
 }
 static real mean_of(const real *x, int n) {
   real part[16] = { 0 };
-  for (int j = 0; j < padded(n); j += 16)
+  int j = 0;
+  for (; j + 16 <= n; j += 16)
     for (int l = 0; l < 16; l++) part[l] += x[j + l];
+  for (int l = 0; j + l < n; l++) part[l] += x[j + l];
   for (int width = 8; width; width /= 2)
     for (int l = 0; l < width; l++) part[l] += part[l + width];
   return part[0] / (real)n;
 }
 
-/* y = (x - mean) r, r = 1 / sqrt(variance + eps); second output r */
+/* y = (x - mean) r, r = 1 / sqrt(variance + eps), of each of attr.i[0] runs that a row consists of;
+ * second output r */
 static void standardize_run(const Lane *lane, const Tensor *y) {
-  int rows = lane_rows(lane, y) * y->k * y->e, ld_r = row_stride(1);
+  int rows = lane_rows(lane, y) * y->k * y->e, runs = y->attr.i[0], n = y->n / runs;
   const real *x = lane_at(lane, y->in[0]);
   real *out = lane_at(lane, y);
   real *scale = y->aux && y->aux->live ? lane_at(lane, y->aux) : NULL;
   for (int i = 0; i < rows; i++, x += y->ld, out += y->ld) {
-    real mean = mean_of(x, y->n);
-    for (int j = 0; j < y->n; j++) out[j] = x[j] - mean;
+    for (int run = 0; run < runs; run++) {
+      const real *from = x + run * n;
+      real mean = mean_of(from, n), *to = out + run * n;
+      for (int j = 0; j < n; j++) to[j] = from[j] - mean;
+      double variance = (double)dot(to, to, n) / n;
+      real r = (real)(1 / sqrt(variance + y->attr.c[0]));
+      for (int j = 0; j < n; j++) to[j] *= r;
+      if (scale) scale[(ptrdiff_t)i * y->aux->ld + run] = r;
+    }
     clear_padding(out, y->n);
-    double variance = (double)dot(out, out, y->n) / y->n;
-    real r = (real)(1 / sqrt(variance + y->attr.c[0]));
-    for (int j = 0; j < y->n; j++) out[j] *= r;
-    if (!scale) continue;
-    scale[i * ld_r] = r;
-    clear_padding(scale + i * ld_r, 1);
+    if (scale) clear_padding(scale + (ptrdiff_t)i * y->aux->ld, runs);
   }
 }
 
 /* dx = r (dy - mean(dy) - y mean(dy y)) */
 static void standardize_back_run(const Lane *lane, const Tensor *dx) {
-  int rows = lane_rows(lane, dx) * dx->k * dx->e;
+  const Tensor *r = dx->in[2];
+  int rows = lane_rows(lane, dx) * dx->k * dx->e, runs = r->n, n = dx->n / runs;
   const real *dy = lane_at(lane, dx->in[0]), *y = lane_at(lane, dx->in[1]);
-  const real *scale = lane_at(lane, dx->in[2]);
+  const real *scale = lane_at(lane, r);
   real *out = lane_at(lane, dx);
-  for (int i = 0; i < rows; i++, dy += dx->ld, y += dx->ld, out += dx->ld, scale += row_stride(1)) {
-    real mean = mean_of(dy, dx->n), along = dot(dy, y, dx->n) / (real)dx->n;
-    for (int j = 0; j < dx->n; j++) out[j] = *scale * (dy[j] - mean - y[j] * along);
+  for (int i = 0; i < rows; i++, dy += dx->ld, y += dx->ld, out += dx->ld, scale += r->ld) {
+    for (int from = 0; from < dx->n; from += n) {
+      real mean = mean_of(dy + from, n), along = dot(dy + from, y + from, n) / (real)n;
+      for (int j = from; j < from + n; j++)
+        out[j] = scale[from / n] * (dy[j] - mean - y[j] * along);
+    }
     clear_padding(out, dx->n);
   }
 }
@@ -111,7 +122,7 @@ const Op op_standardize_back = { .name = "standardize_back",
                                  .run = standardize_back_run,
                                  .in_place = true };
 static void standardize_grad(Tensor *y, Tensor *dy) {
-  Tensor *x = y->in[0], *r = record_aux(y, (Shape){ y->k, y->e, 1 });
+  Tensor *x = y->in[0], *r = record_aux(y, (Shape){ y->k, y->e, y->attr.i[0] });
   grad_add(x, record(x->g, &op_standardize_back, (Shape){ x->k, x->e, x->n },
                      &(Recipe){ .in = { dy, y, r } }));
 }
@@ -119,17 +130,30 @@ const Op op_standardize = {
   .name = "standardize", .run = standardize_run, .grad = standardize_grad, .in_place = true
 };
 
+static Tensor *standardize(Tensor *x, int runs, double eps) {
+  CHECK(eps >= 0, "layer norm: eps %g", eps);
+  return record(x->g, &op_standardize, (Shape){ x->k, x->e, x->n },
+                &(Recipe){ .in = { x }, .attr = { .c = { eps }, .i = { runs } } });
+}
+
+static Tensor *norm_slot(Graph *g, const Params *params, int slot, int n) {
+  Tensor *p = t_param(g, params, slot);
+  CHECK(p->n == n, "layer norm: slot %s of %d for %d numbers", params->layout->slot[slot].name,
+        p->n, n);
+  return p;
+}
+
 Tensor *t_layernorm(Graph *g, const Params *params, int gain, int bias, Tensor *x, double eps) {
-  CHECK(eps >= 0, "t_layernorm: eps %g", eps);
-  Tensor *y = record(g, &op_standardize, (Shape){ x->k, x->e, x->n },
-                     &(Recipe){ .in = { x }, .attr.c = { eps } });
-  const int slot[2] = { gain, bias };
-  for (int i = 0; i < 2; i++) {
-    if (slot[i] < 0) continue;
-    Tensor *p = t_param(g, params, slot[i]);
-    CHECK(p->n == x->n, "t_layernorm: slot %s of %d for %d numbers",
-          params->layout->slot[slot[i]].name, p->n, x->n);
-    y = i ? t_add(y, p) : t_mul(y, p);
-  }
-  return y;
+  Tensor *y = standardize(x, 1, eps);
+  if (gain >= 0) y = t_mul(y, norm_slot(g, params, gain, x->n));
+  return bias >= 0 ? t_add(y, norm_slot(g, params, bias, x->n)) : y;
+}
+
+Tensor *t_channel_norm(Graph *g, const Params *params, int gain, int bias, Tensor *x, int channels,
+                       double eps) {
+  CHECK(x->e == 1 && channels > 0 && x->n % channels == 0,
+        "t_channel_norm: %d numbers of %d channels", x->n, channels);
+  Tensor *y = standardize(x, x->n / channels, eps);
+  if (gain >= 0) y = t_channel_mul(y, norm_slot(g, params, gain, channels));
+  return bias >= 0 ? t_channel_add(y, norm_slot(g, params, bias, channels)) : y;
 }

@@ -1,5 +1,5 @@
 /* test_ops.c -- every listed op: its derivative is the analytic one, or its value the formula. */
-#include "tests/ops_bench.h"
+#include "tests/ops_plane.h"
 
 /* ---- examples: element by element ------------------------------------------------------------ */
 
@@ -528,6 +528,23 @@ static const struct {
   { "standardize", build_layernorm, NULL },
   { "standardize", NULL, layernorm_is_the_standard_score },
   { "standardize_back", build_layernorm, NULL },
+  { "channel_add", build_channel_pairs, NULL },
+  { "channel_mul", build_channel_pairs, NULL },
+  { "channel_sum", build_channel_sum, NULL },
+  { "channel_spread", build_channel_sum, NULL },
+  { "slice", build_channel_concat, NULL },
+  { "into_slice", build_channel_concat, NULL },
+  { "concat", build_channel_concat, NULL },
+  { "upsample", build_resized, NULL },
+  { "downsample", build_resized, NULL },
+  { "standardize", build_channel_norm, NULL },
+  { "standardize_back", build_channel_norm, NULL },
+  { "group_norm", build_group_norm, NULL },
+  { "group_norm_back", build_group_norm, NULL },
+  { "attention", build_attention, NULL },
+  { "attention_back", build_attention, NULL },
+  { "linear_attention", build_linear_attention, NULL },
+  { "linear_attention_back", build_linear_attention, NULL },
   { "timeembed", NULL, timeembed_is_sines_and_cosines },
   { "timeembed", NULL, timeembed_is_as_published },
   { "timeembed", NULL, embeddings_are_found_by_name_and_refuse_sizes },
