@@ -116,10 +116,10 @@ static uint32_t params_bit(Graph *g, const Params *params) {
 }
 
 Tensor *record_params(Graph *g, const Op *op, Shape shape, const Params *params, int slot,
-                      const int more[3]) {
+                      const int more[OP_INTS - 1]) {
   CHECK(params->values, "%s: not allocated yet", params->block);
   Recipe recipe = { .attr = { .p = params, .i = { slot } } };
-  if (more) memcpy(recipe.attr.i + 1, more, 3 * sizeof *more);
+  if (more) memcpy(recipe.attr.i + 1, more, (OP_INTS - 1) * sizeof *more);
   Tensor *t = record(g, op, shape, &recipe);
   t->reads |= params_bit(g, params);
   t->trains = graph_trains(g, params);

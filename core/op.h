@@ -17,6 +17,7 @@ typedef struct {
   int phase;
   int row0, rows; /* rows is 1 for ONCE nodes and for SUM nodes computed after a phase */
   real *scratch;  /* of this worker */
+  real *work;     /* likewise, for the node that runs: see Op.work */
   real *sums;     /* the group's block of sums; NULL outside lanes */
 } Lane;
 
@@ -31,13 +32,14 @@ typedef struct Op {
   bool twice;     /* the nodes of its recipe have recipes: t_grad_through may pass it */
   /* adds to the inputs' gradients what comes through y's second output; NULL: that is constant */
   void (*aux_grad)(Tensor *y, Tensor *daux);
+  size_t (*work)(const Tensor *y); /* reals of Lane.work that run wants in lanes; NULL: none */
 } Op;
 
-enum { OP_INPUTS = 4, READS_ALWAYS = 31 };
+enum { OP_INPUTS = 6, OP_INTS = 16, READS_ALWAYS = 31 };
 
 typedef struct {
   double c[2];
-  int i[4];
+  int i[OP_INTS];
   const void *p;
   Rng rng;
 } Attr;
@@ -82,9 +84,9 @@ typedef struct {
 } Recipe;
 Tensor *record(Graph *g, const Op *op, Shape shape, const Recipe *recipe);
 
-/* A once-node that reads a slot of some Params; `more` (nullable) fills attr.i[1..3]. */
+/* A once-node that reads a slot of some Params; `more` (nullable) fills attr.i[1..]. */
 Tensor *record_params(Graph *g, const Op *op, Shape shape, const Params *params, int slot,
-                      const int more[3]);
+                      const int more[OP_INTS - 1]);
 
 /* The second output of y, created once; y->op fills it when somebody reads it. */
 Tensor *record_aux(Tensor *y, Shape shape);

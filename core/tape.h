@@ -34,7 +34,8 @@ struct Graph {
   int n_once, n_after, n_lane[TAPE_MAX_PHASES];
   size_t lane_size, sum_size, gradient_size, kept_size; /* in reals */
   size_t sum_from[TAPE_MAX_PHASES + 1]; /* sums of phase p: [sum_from[p], sum_from[p + 1]) */
-  real **scratch;                       /* per worker */
+  real **scratch;                       /* per worker: work_size reals, then a lane's values */
+  size_t work_size;
   real *blocks; /* [groups, sum_size]; block 0 holds the totals after the tree */
   int max_groups;
 

@@ -54,6 +54,15 @@ static Tensor *build_once_product(Bench *b) {
 }
 static Tensor *build_affine(Bench *b) { return t_mul(build_product(b), build_once_product(b)); }
 
+/* trajectories of two channels, side by side and then as one picture; there and back */
+static Tensor *build_conv(Bench *b) {
+  int n = b->size.n;
+  ConvSpec down = { .in = { 1, n, 2 }, .kh = 1, .kw = 3, .stride = 2, .pad = CONV_SAME };
+  ConvSpec up = { .in = conv_plane(&down, 2), .kh = 1, .kw = 3, .stride = 2, .transposed = true };
+  Tensor *y = t_conv(b->g, b->params, FILTER, OFFSET, IN(flat(b, 0), flat(b, 1)), &down);
+  return t_conv(b->g, b->params, FILTER + 1, OFFSET + 1, IN(t_map(MAP_tanh, y)), &up);
+}
+
 /* ---- examples: between axes and over rows ---------------------------------------------------- */
 
 static Tensor *build_fold(Bench *b) { return t_fold(leaf(b, 0, b->size.k, b->size.e, 1)); }
@@ -498,6 +507,11 @@ static const struct {
   { "pack", build_product, NULL },
   { "product", build_once_product, NULL },
   { "weight_grad", build_affine, NULL },
+  { "filter", build_conv, NULL },
+  { "conv_down", build_conv, NULL },
+  { "conv_up", build_conv, NULL },
+  { "conv_weights", build_conv, NULL },
+  { "sum_places", build_conv, NULL },
   { "fold", build_fold, NULL },
   { "unfold", build_fold, NULL },
   { "min_last", build_min_last, NULL },
