@@ -103,6 +103,7 @@ Rng graph_stream(Graph *g, const char *name) {
 
 bool graph_trains(const Graph *g, const Params *params) { return g->spec.trained == params; }
 const Kernels *graph_kernels(const Graph *g) { return g->spec.kernels; }
+ConvMethod graph_conv(const Graph *g) { return g->spec.conv; }
 Arena *graph_arena(const Graph *g) { return g->arena; }
 const Params *graph_trained(const Graph *g) { return g->spec.trained; }
 

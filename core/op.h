@@ -101,6 +101,7 @@ int broadcast(const char *op, int a, int b);
 
 Arena *graph_arena(const Graph *g);
 Rng graph_stream(Graph *g, const char *name); /* CHECKs that the name is new on this tape */
+ConvMethod graph_conv(const Graph *g);
 bool graph_trains(const Graph *g, const Params *params);
 uint32_t lane_row_id(const Lane *lane, int row);
 uint64_t lane_step(const Lane *lane);

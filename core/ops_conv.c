@@ -22,6 +22,16 @@ Pictures pictures_of(const Lane *lane, const Tensor *t, int from, int count, int
   return p;
 }
 
+void conv_clear_tails(const Lane *lane, const Tensor *y) {
+  real *out = lane_at(lane, y);
+  for (int s = samples_of(lane, y); s > 0; s--, out += y->ld) clear_padding(out, y->n);
+}
+
+static const Slot *conv_slot(const Tensor *filter) {
+  const Params *params = filter->attr.p;
+  return &params->layout->slot[filter->attr.i[FILTER_SLOT]];
+}
+
 /* ---- bias: the sum over positions ------------------------------------------------------------ */
 
 static void sum_places_run(const Lane *lane, const Tensor *y) {
@@ -39,42 +49,52 @@ const Op op_sum_places = { .name = "sum_places", .run = sum_places_run, .adds = 
 static const struct {
   Form back;
   const Op *op;
-  bool c_in;       /* c are the channels of its input, else of its output */
-  bool transposed; /* the filter belongs to a transposed convolution */
+  Form weights; /* the kind of its filter's gradient */
+  bool down;    /* from the big plane to the small one */
+  bool c_in;    /* c are the channels of its input, else of its output */
 } forms[FORM_COUNT] = {
-  [FORM_DOWN] = { FORM_UP, &op_conv_down, true, false },
-  [FORM_UP] = { FORM_DOWN, &op_conv_up, false, false },
-  [FORM_TRANSPOSED_UP] = { FORM_TRANSPOSED_DOWN, &op_conv_up, true, true },
-  [FORM_TRANSPOSED_DOWN] = { FORM_TRANSPOSED_UP, &op_conv_down, false, true },
+  [FORM_DOWN] = { FORM_UP, &op_conv_down, FORM_DOWN, true, true },
+  [FORM_UP] = { FORM_DOWN, &op_conv_up, FORM_DOWN, false, false },
+  [FORM_TRANSPOSED_UP] = { FORM_TRANSPOSED_DOWN, &op_conv_up, FORM_TRANSPOSED_UP, false, true },
+  [FORM_TRANSPOSED_DOWN] = { FORM_TRANSPOSED_UP, &op_conv_down, FORM_TRANSPOSED_UP, true, false },
+  [FORM_TILES] = { FORM_TILES_BACK, &op_conv_tiles, FORM_TILES, true, true },
+  [FORM_TILES_BACK] = { FORM_TILES, &op_conv_tiles, FORM_TILES, false, false },
 };
 
 static Tensor *convolve(const Inputs *in, Tensor *filter, Tensor *bias, const Window *window) {
   const Form form = (Form)filter->attr.i[FILTER_FORM];
-  bool down = forms[form].op == &op_conv_down;
   Recipe recipe = { .attr.i = { [CONV_FORM] = (int)form } };
   int count = 0;
   for (; count < 4 && in->x[count]; count++) recipe.in[count] = in->x[count];
   recipe.in[count] = filter, recipe.in[count + 1] = bias;
   recipe.attr.i[CONV_INPUTS] = count;
   memcpy(recipe.attr.i + CONV_WINDOW, window, sizeof *window);
-  const Slot *slot = &((const Params *)filter->attr.p)->layout->slot[filter->attr.i[FILTER_SLOT]];
-  int channels = forms[form].c_in ? slot->n : filter->attr.i[FILTER_LENGTH];
-  int area = plane_area(down ? window->small : window->big);
+  int area = plane_area(forms[form].down ? window->small : window->big);
+  int channels = forms[form].c_in ? conv_slot(filter)->n : filter->attr.i[FILTER_LENGTH];
   return record(in->x[0]->g, forms[form].op, (Shape){ in->x[0]->k, 1, area * channels }, &recipe);
 }
 
-/* dw += patches' dy; which side is the picture and which its counterpart follows from the form */
+/* dw += patches' dy, or by way of the points; which side is the picture and which its counterpart
+ * follows from the form */
 static void weight_grad(Tensor *y, Tensor *dy, const Tensor *filter) {
   const Form form = (Form)filter->attr.i[FILTER_FORM];
   int count = y->attr.i[CONV_INPUTS];
   Recipe recipe = { .attr = y->attr };
-  Tensor *const *x = forms[form].c_in ? y->in : &dy, *other = forms[form].c_in ? dy : y->in[0];
+  Tensor *const *x = forms[form].c_in ? y->in : &dy;
   memcpy(recipe.in, x, (size_t)count * sizeof *x);
-  recipe.in[count] = other;
+  recipe.in[count] = forms[form].c_in ? dy : y->in[0];
   recipe.attr.i[CONV_SLOT] = filter->attr.i[FILTER_SLOT];
   recipe.attr.i[CONV_FROM] = filter->attr.i[FILTER_FROM];
-  recipe.attr.i[CONV_FORM] = forms[form].transposed ? FORM_TRANSPOSED_UP : FORM_DOWN;
-  record(y->g, &op_conv_weights, (Shape){ filter->k, 1, filter->n }, &recipe);
+  recipe.attr.i[CONV_FORM] = (int)forms[form].weights;
+  if (forms[form].weights != FORM_TILES) {
+    record(y->g, &op_conv_weights, (Shape){ filter->k, 1, filter->n }, &recipe);
+    return;
+  }
+  int rows = conv_tile_points(filter->attr.i[FILTER_TAPS]) * filter->attr.i[FILTER_LENGTH];
+  Shape shape = { rows * conv_panels(conv_slot(filter)->n), 1, PANEL };
+  Tensor *du = record(y->g, &op_conv_points, shape, &recipe);
+  record(y->g, &op_filter_back, (Shape){ filter->k, 1, filter->n },
+         &(Recipe){ .in = { du }, .attr = recipe.attr });
 }
 
 void conv_grad(Tensor *y, Tensor *dy) {
@@ -83,7 +103,7 @@ void conv_grad(Tensor *y, Tensor *dy) {
   const int *of = filter->attr.i;
   const Form form = (Form)of[FILTER_FORM];
   const Window window = conv_window(y);
-  int area = plane_area(forms[form].op == &op_conv_down ? window.big : window.small);
+  int area = plane_area(forms[form].down ? window.big : window.small);
   for (int i = 0, from = of[FILTER_FROM]; i < count; i++) {
     Tensor *x = y->in[i];
     int length = forms[form].c_in ? x->n / area : of[FILTER_LENGTH];
@@ -139,17 +159,20 @@ Tensor *t_conv(Graph *g, const Params *params, int filter, int bias, Inputs in,
   const Window window = window_of(spec);
   const int area = spec->in.height * spec->in.width;
   int channels = 0;
+  bool sixteens = slot->n % 16 == 0; /* filtering knows whole vectors alone */
   for (int i = 0; i < 4 && in.x[i]; i++) {
     const Tensor *x = in.x[i];
     CHECK(x->kind == ROW && x->e == 1 && x->k == in.x[0]->k && x->n % area == 0,
           "t_conv: input %d is no plane of %d positions a row", i, area);
-    channels += x->n / area;
+    channels += x->n / area, sixteens = sixteens && x->n / area % 16 == 0;
   }
   CHECK(channels == spec->in.channels && slot->e == 1 &&
             slot->rows == window_taps(&window) * channels,
         "%s/%s: %d rows for %d taps of %d channels", params->block, slot->name, slot->rows,
         window_taps(&window), channels);
-  Form form = spec->transposed ? FORM_TRANSPOSED_UP : FORM_DOWN;
+  bool tiles =
+      sixteens && !spec->transposed && conv_tiles_fit(&window) && graph_conv(g) == CONV_FILTERED;
+  Form form = spec->transposed ? FORM_TRANSPOSED_UP : tiles ? FORM_TILES : FORM_DOWN;
   return convolve(&in, conv_filter(g, params, filter, 0, channels, form, &window),
                   bias < 0 ? NULL : t_param(g, params, bias), &window);
 }

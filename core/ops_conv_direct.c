@@ -118,16 +118,16 @@ static void multiply(const Lane *lane, int m, const real *a, const Tensor *filte
                      real *c) {
   const Kernels *kernels = graph_kernels(lane->g);
   Gemm p = { .m = m, .n = padded(filter->n), .k = filter->k, .a = a, .ai = filter->k, .ak = 1 };
-  p.b = lane_at(lane, filter), p.bk = 32, p.bpanel = 32 * (ptrdiff_t)filter->k;
+  p.b = lane_at(lane, filter), p.bk = PANEL, p.bpanel = PANEL * (ptrdiff_t)filter->k;
   p.init = init, p.c = c, p.ldc = p.n;
   if (kernels->packs) {
     kernels->gemm(&p);
     return;
   }
-  for (int j = 0; j < p.ldc; j += 32, p.b += p.bpanel, p.c += 32) {
-    p.n = p.ldc - j < 32 ? (int)p.ldc - j : 32;
+  for (int j = 0; j < p.ldc; j += PANEL, p.b += p.bpanel, p.c += PANEL) {
+    p.n = p.ldc - j < PANEL ? (int)p.ldc - j : PANEL;
     kernels->gemm(&p);
-    if (init) p.init += 32;
+    if (init) p.init += PANEL;
   }
 }
 
@@ -142,11 +142,6 @@ static size_t conv_work(const Tensor *y) {
   return (size_t)block_size(patch) * (size_t)row;
 }
 
-static void clear_tails(const Lane *lane, const Tensor *y) {
-  real *out = lane_at(lane, y);
-  for (int s = samples_of(lane, y); s > 0; s--, out += y->ld) clear_padding(out, y->n);
-}
-
 static void conv_down_run(const Lane *lane, const Tensor *y) {
   const Window window = conv_window(y);
   const Tensor *filter = filter_of(y), *bias = bias_of(y);
@@ -158,7 +153,7 @@ static void conv_down_run(const Lane *lane, const Tensor *y) {
     multiply(lane, b.count, patches, filter, bias ? lane_at(lane, bias) : NULL, rows);
     write_pixels(&b, rows, padded(filter->n), filter->n, lane_at(lane, y), y->ld);
   }
-  clear_tails(lane, y);
+  conv_clear_tails(lane, y);
 }
 const Op op_conv_down = {
   .name = "conv_down", .run = conv_down_run, .grad = conv_grad, .twice = true, .work = conv_work
