@@ -9,7 +9,9 @@
 #include "core/conv.h"
 #include <string.h>
 
-enum { TILES = 192, STEP = 12, BLOCK_REALS = 1 << 18, STAGGER = 16 };
+enum { TILES = 192, STEP = 12, STAGGER = 16 };
+/* V of a block, in reals: beside a filter that stays in L2, or one that is read anew each block */
+enum { V_SMALL = 1 << 16, V_LARGE = 1 << 18 };
 
 /* ---- geometry -------------------------------------------------------------------------------- */
 
@@ -36,9 +38,10 @@ static Grid grid_of(const Window *w, bool back) {
   return g;
 }
 
-/* tiles a block, at most, for so many input channels */
-static int block_size(int points, int channels) {
-  int fit = BLOCK_REALS / (points * channels) / STEP * STEP;
+/* tiles a block, at most: measured on the shapes of two U-Nets */
+static int block_size(int points, int channels, int outputs) {
+  int filter = points * channels * outputs, v = filter <= V_LARGE ? V_SMALL : V_LARGE;
+  int fit = v / (points * channels) / STEP * STEP;
   return fit < 2 * STEP ? 2 * STEP : fit > TILES ? TILES : fit;
 }
 
@@ -66,7 +69,8 @@ typedef struct {
 } Tiling;
 
 static size_t tiling_work(const Grid *grid, int channels, int outputs) {
-  int size = block_size(grid->points, channels), most = channels > outputs ? channels : outputs;
+  int size = block_size(grid->points, channels, outputs),
+      most = channels > outputs ? channels : outputs;
   return (size_t)grid->points * (size_t)(size * (channels + PANEL) + 2 * STAGGER) +
          2 * (size_t)most;
 }
@@ -77,7 +81,7 @@ static void tiling_start(Tiling *t, const Lane *lane, const Tensor *y, bool back
   t->grid = grid_of(&window, back);
   t->kernels = &graph_kernels(lane->g)->tile[conv_tile_kind(window_taps(&window))];
   t->in = pictures_of(lane, y, 0, inputs, plane_area(t->grid.in));
-  t->size = block_size(t->grid.points, t->in.channels);
+  t->size = block_size(t->grid.points, t->in.channels, outputs);
   t->samples = samples_of(lane, y->in[0]), t->from = t->count = 0;
   int most = t->in.channels > outputs ? t->in.channels : outputs;
   t->none = lane->work;

@@ -29,7 +29,8 @@ enum {
   BIAS = 10,
   FILTER = 12,
   OFFSET = 14,
-  SLOTS = 16
+  TILED = 16,
+  SLOTS = 18
 };
 
 typedef struct {
@@ -94,8 +95,9 @@ static Tensor *positive(Tensor *x) { return t_shift(t_map(MAP_square, x), 1); }
 
 static void declare(Bench *b) {
   const int e = b->size.e, n = b->size.n;
-  const int shape[SLOTS / 2][3] = { { e, 1, n },        { 1, 1, n },    { e, 1, 1 }, { 1, 1, 1 },
-                                    { e, 2 * n, WIDE }, { e, 1, WIDE }, { 1, 6, 2 }, { 1, 1, 2 } };
+  const int shape[SLOTS / 2][3] = { { e, 1, n }, { 1, 1, n },        { e, 1, 1 },
+                                    { 1, 1, 1 }, { e, 2 * n, WIDE }, { e, 1, WIDE },
+                                    { 1, 6, 2 }, { 1, 1, 2 },        { 1, 5 * 16, 16 } };
   b->params = params_new(b->arena, "trained"), b->fixed = params_new(b->arena, "fixed");
   for (int i = 0; i < SLOTS; i++)
     params_slot(b->params, arena_text(b->arena, "%d", i), shape[i / 2][0], shape[i / 2][1],
