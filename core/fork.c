@@ -33,7 +33,7 @@ Graph *graph_fork(Arena *arena, const Graph *g) {
   for (int i = 0; i < g->n_lane[0]; i++)
     fork->lane_nodes[0][i] = fork->node[g->lane_nodes[0][i]->id];
   fork->scratch = arena_array(arena, real *, 1);
-  fork->scratch[0] = arena_array(arena, real, g->lane_size + 16);
+  fork->scratch[0] = arena_array(arena, real, g->work_size + g->lane_size + 16);
   return fork;
 }
 

@@ -114,6 +114,7 @@ void graph_reseed(Graph *g, uint64_t seed) {
 bool graph_trains(const Graph *g, const Params *params) { return g->spec.trained == params; }
 const Kernels *graph_kernels(const Graph *g) { return g->spec.kernels; }
 Profile *graph_profile(const Graph *g) { return g->spec.profile; }
+ConvMethod graph_conv(const Graph *g) { return g->spec.conv; }
 Arena *graph_arena(const Graph *g) { return g->arena; }
 const Params *graph_trained(const Graph *g) { return g->spec.trained; }
 
@@ -127,10 +128,10 @@ static uint32_t params_bit(Graph *g, const Params *params) {
 }
 
 Tensor *record_params(Graph *g, const Op *op, Shape shape, const Params *params, int slot,
-                      const int more[3]) {
+                      const int more[OP_INTS - 1]) {
   CHECK(params->values, "%s: not allocated yet", params->block);
   Recipe recipe = { .attr = { .p = params, .i = { slot } } };
-  if (more) memcpy(recipe.attr.i + 1, more, 3 * sizeof *more);
+  if (more) memcpy(recipe.attr.i + 1, more, (OP_INTS - 1) * sizeof *more);
   Tensor *t = record(g, op, shape, &recipe);
   t->reads |= params_bit(g, params);
   t->trains = graph_trains(g, params);

@@ -30,12 +30,16 @@
 typedef struct Graph Graph;
 typedef struct Tensor Tensor;
 
+/* how t_conv computes: minimal filtering where it can, or products alone (the reference) */
+typedef enum { CONV_FILTERED, CONV_DIRECT } ConvMethod;
+
 typedef struct {
   Params *trained; /* the one Params this tape trains; NULL for inference */
   uint64_t seed;   /* of its random ops */
   Pool *pool;      /* NULL: the calling thread alone */
   Ranks *ranks;    /* that share out the rows of a run, together; NULL: this process alone */
   const Kernels *kernels;
+  ConvMethod conv;
   int max_rows;     /* of a run */
   int group, lane;  /* rows; 0: max_rows.  They change bits, so they are settings. */
   Profile *profile; /* NULL: nobody asks where the time goes; else a worker of it per thread */

@@ -74,6 +74,22 @@ typedef struct {
   real fix1, fix2;                   /* 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t) */
 } AdamStep;
 
+/* Minimal filtering, one tile of 1x4 or 4x4 outputs at a time: kernels of 1x3, 1x5 and 3x3 taps by
+ * products at 6, 8 and 36 points (core/kernels_tile.h has the mathematics).  Counts of channels are
+ * multiples of 16; point p of a channel lies p * step numbers on. */
+typedef enum { TILE_1x3, TILE_1x5, TILE_3x3, TILE_COUNT } TileKind;
+typedef struct {
+  /* channels from .. to - 1 of the window's pixels to their points, or back: bias and outputs */
+  void (*in)(const real *const *pixel, int from, int to, real *point, ptrdiff_t step);
+  void (*out)(const real *point, ptrdiff_t step, const real *bias, real *const *pixel, int from,
+              int to);
+  /* the adjoint of out: an output's gradient to the points' */
+  void (*out_back)(const real *const *pixel, int from, int to, real *point, ptrdiff_t step);
+  /* n numbers of each tap, `tap` numbers apart, to points; the adjoint adds to the taps */
+  void (*filter)(const real *taps, ptrdiff_t tap, int n, real *point, ptrdiff_t step);
+  void (*filter_back)(const real *point, ptrdiff_t step, real *taps, ptrdiff_t tap, int n);
+} TileKernels;
+
 typedef struct {
   const char *name;
   int packs; /* products want packed panels */
@@ -81,6 +97,7 @@ typedef struct {
   MapKernel *map[MAP_COUNT];
   void (*mul)(const real *a, const real *b, real *y, int n);
   void (*add)(const real *a, const real *b, real *y, int n);
+  TileKernels tile[TILE_COUNT];
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
   /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
    * number that depends on all of them; fma_flops is the arithmetic of a round. */

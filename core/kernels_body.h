@@ -213,10 +213,15 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
   }
 }
 
+/* ---- minimal filtering ----------------------------------------------------------------------- */
+
+#include "core/kernels_tile.h"
+
 #define MAP_ENTRY(name, zero) map_##name##_kernel,
 #define KERNEL_TABLE(title, packed, product)                                                       \
   {                                                                                                \
     .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
-    .map = { KERNEL_MAPS(MAP_ENTRY) }, .mul = mul, .add = add, .adam = adam,                       \
-    .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                                            \
+    .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
+    .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .mul = mul, .add = add,         \
+    .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                              \
   }

@@ -17,6 +17,7 @@ typedef struct {
   int phase;
   int row0, rows; /* rows is 1 for ONCE nodes and for SUM nodes computed after a phase */
   real *scratch;  /* of this worker */
+  real *work;     /* likewise, for the node that runs: see Op.work */
   real *sums;     /* the group's block of sums; NULL outside lanes */
   bool begins;    /* the group's first lane */
 } Lane;
@@ -34,13 +35,14 @@ typedef struct Op {
   /* adds to the inputs' gradients what comes through y's second output; NULL: that is constant */
   void (*aux_grad)(Tensor *y, Tensor *daux);
   double (*flops)(const Lane *lane, const Tensor *y); /* of a run, for profiles; NULL: no product */
+  size_t (*work)(const Tensor *y); /* reals of Lane.work that run wants in lanes; NULL: none */
 } Op;
 
-enum { OP_INPUTS = 4, READS_ALWAYS = 31 };
+enum { OP_INPUTS = 6, OP_INTS = 16, READS_ALWAYS = 31 };
 
 typedef struct {
   double c[2];
-  int i[4];
+  int i[OP_INTS];
   const void *p;
   Rng rng;            /* of a random op, */
   const char *stream; /* and the name it was made of with the seed; NULL elsewhere */
@@ -90,9 +92,9 @@ typedef struct {
 } Recipe;
 Tensor *record(Graph *g, const Op *op, Shape shape, const Recipe *recipe);
 
-/* A once-node that reads a slot of some Params; `more` (nullable) fills attr.i[1..3]. */
+/* A once-node that reads a slot of some Params; `more` (nullable) fills attr.i[1..]. */
 Tensor *record_params(Graph *g, const Op *op, Shape shape, const Params *params, int slot,
-                      const int more[3]);
+                      const int more[OP_INTS - 1]);
 
 /* The second output of y, created once; y->op fills it when somebody reads it. */
 Tensor *record_aux(Tensor *y, Shape shape);
@@ -107,6 +109,7 @@ int broadcast(const char *op, int a, int b);
 
 Arena *graph_arena(const Graph *g);
 Rng graph_stream(Graph *g, const char *name); /* CHECKs that the name is new on this tape */
+ConvMethod graph_conv(const Graph *g);
 bool graph_trains(const Graph *g, const Params *params);
 uint32_t lane_row_id(const Lane *lane, int row);
 uint64_t lane_step(const Lane *lane);

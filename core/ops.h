@@ -38,6 +38,36 @@ Tensor *t_affine(Graph *g, const Params *params, int weight, int bias, Inputs in
  * `members` 1 for an ensemble the members' products are added up (an input's gradient). */
 Tensor *t_product(Tensor *x, Tensor *packed, Tensor *base, int members);
 
+/* ---- convolutions ---------------------------------------------------------------------------- */
+
+/* A picture is a tensor [k, 1, height * width * channels], channels last, without gaps between
+ * positions; a trajectory is one of height 1. */
+typedef struct {
+  int height, width, channels;
+} Plane;
+static inline int plane_size(Plane p) { return p.height * p.width * p.channels; }
+
+enum { CONV_SAME = -1 };
+typedef struct {
+  Plane in;        /* channels: of all inputs together */
+  int kh, kw;      /* the kernel */
+  int stride;      /* along both axes */
+  int pad;         /* zeros on either side, less than the kernel; CONV_SAME: half of an odd kernel;
+                     none along an axis where the kernel is 1 */
+  bool transposed; /* the adjoint of a convolution from the output plane to the input plane */
+} ConvSpec;
+
+/* the plane of the output: (size + 2 pad - kernel) / stride + 1 along an axis, rounded down;
+ * transposed (size - 1) stride - 2 pad + kernel */
+Plane conv_plane(const ConvSpec *spec, int channels);
+
+/* y(p, o) = b(o) + sum over taps t and channels c of x(stride p + t - pad, c) w(t, c, o), zero
+ * outside the plane (a cross-correlation, as in PyTorch).  Several inputs stand side by side along
+ * the channels without being copied.  w's slot is [1, kh kw channels, o], kh outermost; b's (-1:
+ * none) [1, 1, o].  Inputs have rows, one k, e = 1. */
+Tensor *t_conv(Graph *g, const Params *params, int filter, int bias, Inputs in,
+               const ConvSpec *spec);
+
 /* ---- between axes ---------------------------------------------------------------------------- */
 
 Tensor *t_fold(Tensor *x);     /* [k, e, 1] -> [k, 1, e]: members become columns */
@@ -78,13 +108,7 @@ Tensor *t_layernorm(Graph *g, const Params *params, int gain, int bias, Tensor *
 
 /* ---- pictures and trajectories --------------------------------------------------------------- */
 
-/* A vector of height * width * channels numbers, channels last and dense; a trajectory has height
- * 1.  Tensors are [k, 1, n]. */
-typedef struct {
-  int height, width, channels;
-} Plane;
 enum { PLANE_MAX_CHANNELS = 2048 };
-static inline int plane_size(Plane p) { return p.height * p.width * p.channels; }
 
 /* A row [k or 1, 1, channels] at every position, and its transpose: x summed over positions,
  * [k, 1, n] -> [k, 1, channels]. */

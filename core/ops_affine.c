@@ -63,7 +63,8 @@ static Tensor *pack(Graph *g, const Params *params, int slot, int from, int leng
                     int transposed) {
   const Slot *s = &params->layout->slot[slot];
   Shape shape = transposed ? (Shape){ s->n, s->e, length } : (Shape){ length, s->e, s->n };
-  return record_params(g, &op_pack, shape, params, slot, (int[]){ from, length, transposed });
+  return record_params(g, &op_pack, shape, params, slot,
+                       (int[OP_INTS - 1]){ from, length, transposed });
 }
 
 /* ---- products -------------------------------------------------------------------------------- */

@@ -189,6 +189,8 @@ static void plan_lanes(Graph *g) {
     for (int i = 0; i < g->n_lane[p]; i++) {
       Tensor *t = g->lane_nodes[p][i];
       release_before(&s, t->id);
+      size_t work = t->op->work ? t->op->work(t) : 0;
+      if (work > g->work_size) g->work_size = (work + 15) / 16 * 16;
       if (t->kind == ROW) place_in_lane(g, &s, t);
       /* an aux is written with its twin, before its own place in the order */
       if (t->aux && t->aux->live) place_in_lane(g, &s, t->aux);
@@ -256,5 +258,5 @@ void tape_plan(Graph *g) {
   plan_lanes(g);
   int workers = g->spec.pool ? pool_threads(g->spec.pool) : 1;
   g->scratch = arena_array(g->arena, real *, workers);
-  for (int w = 0; w < workers; w++) g->scratch[w] = zeros(g, g->lane_size + 16);
+  for (int w = 0; w < workers; w++) g->scratch[w] = zeros(g, g->work_size + g->lane_size + 16);
 }

@@ -83,7 +83,8 @@ static void run_group(void *context, int piece, int worker) {
   if (to > g->rows) to = g->rows;
   Lane lane = { .g = g,
                 .phase = g->phase,
-                .scratch = g->scratch[worker],
+                .work = g->scratch[worker],
+                .scratch = g->scratch[worker] + g->work_size,
                 .sums = g->blocks + (size_t)group * g->sum_size };
   if (g->phase == 0) clear_sums(g, lane.sums);
   for (int row = from; row < to; row += g->spec.lane) {

@@ -20,7 +20,18 @@
 enum { ROWS = 7, GROUP = 5, LANE = 2, WIDE = 21, BENCH_INPUTS = 40 };
 
 /* slots of the trained Params; each comes twice, for the two sides of an op */
-enum { LEAF, LEAF_N = 2, LEAF_E = 4, LEAF_1 = 6, WEIGHT = 8, BIAS = 10, SLOTS = 12 };
+enum {
+  LEAF,
+  LEAF_N = 2,
+  LEAF_E = 4,
+  LEAF_1 = 6,
+  WEIGHT = 8,
+  BIAS = 10,
+  FILTER = 12,
+  OFFSET = 14,
+  TILED = 16,
+  SLOTS = 18
+};
 
 typedef struct {
   int k, e, n;
@@ -85,7 +96,8 @@ static Tensor *positive(Tensor *x) { return t_shift(t_map(MAP_square, x), 1); }
 static void declare(Bench *b) {
   const int e = b->size.e, n = b->size.n;
   const int shape[SLOTS / 2][3] = { { e, 1, n }, { 1, 1, n },        { e, 1, 1 },
-                                    { 1, 1, 1 }, { e, 2 * n, WIDE }, { e, 1, WIDE } };
+                                    { 1, 1, 1 }, { e, 2 * n, WIDE }, { e, 1, WIDE },
+                                    { 1, 6, 2 }, { 1, 1, 2 },        { 1, 5 * 16, 16 } };
   b->params = params_new(b->arena, "trained"), b->fixed = params_new(b->arena, "fixed");
   for (int i = 0; i < SLOTS; i++)
     params_slot(b->params, arena_text(b->arena, "%d", i), shape[i / 2][0], shape[i / 2][1],

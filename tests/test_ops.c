@@ -54,6 +54,25 @@ static Tensor *build_once_product(Bench *b) {
 }
 static Tensor *build_affine(Bench *b) { return t_mul(build_product(b), build_once_product(b)); }
 
+/* trajectories of two channels, side by side and then as one picture; there and back */
+static Tensor *build_conv(Bench *b) {
+  int n = b->size.n;
+  ConvSpec down = { .in = { 1, n, 2 }, .kh = 1, .kw = 3, .stride = 2, .pad = CONV_SAME };
+  ConvSpec up = { .in = conv_plane(&down, 2), .kh = 1, .kw = 3, .stride = 2, .transposed = true };
+  Tensor *y = t_conv(b->g, b->params, FILTER, OFFSET, IN(flat(b, 0), flat(b, 1)), &down);
+  return t_conv(b->g, b->params, FILTER + 1, OFFSET + 1, IN(t_map(MAP_tanh, y)), &up);
+}
+
+/* sixteen copies of a trajectory of length n, filtered with 5 taps and read as one picture */
+static Tensor *build_tiles(Bench *b) {
+  int n = b->size.n;
+  Tensor *x = t_mul(noise(b, b->size.k, 16 * n), leaf(b, 0, b->size.k, 1, 1));
+  Tensor *z = t_mul(noise(b, b->size.k, 16 * n), leaf(b, 1, b->size.k, 1, 1));
+  ConvSpec spec = { .in = { 1, n, 16 }, .kh = 1, .kw = 5, .stride = 1, .pad = CONV_SAME };
+  Tensor *y = t_conv(b->g, b->params, TILED, -1, IN(x), &spec);
+  return t_mul(y, t_conv(b->g, b->params, TILED + 1, -1, IN(t_map(MAP_tanh, z)), &spec));
+}
+
 /* ---- examples: between axes and over rows ---------------------------------------------------- */
 
 static Tensor *build_fold(Bench *b) { return t_fold(leaf(b, 0, b->size.k, b->size.e, 1)); }
@@ -498,6 +517,15 @@ static const struct {
   { "pack", build_product, NULL },
   { "product", build_once_product, NULL },
   { "weight_grad", build_affine, NULL },
+  { "filter", build_conv, NULL },
+  { "conv_down", build_conv, NULL },
+  { "conv_up", build_conv, NULL },
+  { "conv_weights", build_conv, NULL },
+  { "sum_places", build_conv, NULL },
+  { "filter", build_tiles, NULL },
+  { "conv_tiles", build_tiles, NULL },
+  { "conv_points", build_tiles, NULL },
+  { "filter_back", build_tiles, NULL },
   { "fold", build_fold, NULL },
   { "unfold", build_fold, NULL },
   { "min_last", build_min_last, NULL },
