@@ -95,6 +95,8 @@ typedef struct {
   int packs; /* products want packed panels */
   void (*gemm)(const Gemm *product);
   MapKernel *map[MAP_COUNT];
+  /* to[j * to_ld + i] = from[i * from_ld + j], i < m, j < n */
+  void (*transpose)(const real *from, ptrdiff_t from_ld, int m, int n, real *to, ptrdiff_t to_ld);
   void (*mul)(const real *a, const real *b, real *y, int n);
   void (*add)(const real *a, const real *b, real *y, int n);
   TileKernels tile[TILE_COUNT];

@@ -194,6 +194,45 @@ static void gemm(const Gemm *p) {
   }
 KERNEL_MAPS(MAP_KERNEL)
 
+/* 8 x 8 numbers in three rounds of pairs: halves, quarters, neighbours change places */
+typedef real Eight __attribute__((vector_size(8 * sizeof(real)), aligned(sizeof(real))));
+#ifdef DIFFRL_DOUBLE
+typedef int64_t Places __attribute__((vector_size(64)));
+#else
+typedef int32_t Places __attribute__((vector_size(32)));
+#endif
+static const Places swap_low[3] = { { 0, 1, 2, 3, 8, 9, 10, 11 },
+                                    { 0, 1, 8, 9, 4, 5, 12, 13 },
+                                    { 0, 8, 2, 10, 4, 12, 6, 14 } },
+                    swap_high[3] = { { 4, 5, 6, 7, 12, 13, 14, 15 },
+                                     { 2, 3, 10, 11, 6, 7, 14, 15 },
+                                     { 1, 9, 3, 11, 5, 13, 7, 15 } };
+
+static inline void transpose_block(const real *from, ptrdiff_t from_ld, real *to, ptrdiff_t to_ld) {
+  Eight row[8], next[8];
+  for (int i = 0; i < 8; i++) row[i] = *(const Eight *)(from + i * from_ld);
+#pragma GCC unroll 3
+  for (int round = 0; round < 3; round++) {
+    int apart = 4 >> round;
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+      next[i] = i & apart ? __builtin_shuffle(row[i - apart], row[i], swap_high[round])
+                          : __builtin_shuffle(row[i], row[i + apart], swap_low[round]);
+    for (int i = 0; i < 8; i++) row[i] = next[i];
+  }
+  for (int i = 0; i < 8; i++) *(Eight *)(to + i * to_ld) = row[i];
+}
+
+static void transpose(const real *from, ptrdiff_t from_ld, int m, int n, real *to,
+                      ptrdiff_t to_ld) {
+  int whole_m = m / 8 * 8, whole_n = n / 8 * 8;
+  for (int j = 0; j < whole_n; j += 8)
+    for (int i = 0; i < whole_m; i += 8)
+      transpose_block(from + i * from_ld + j, from_ld, to + j * to_ld + i, to_ld);
+  for (int i = 0; i < m; i++)
+    for (int j = i < whole_m ? whole_n : 0; j < n; j++) to[j * to_ld + i] = from[i * from_ld + j];
+}
+
 static void mul(const real *a, const real *b, real *y, int n) {
   for (int i = 0; i < n; i++) y[i] = a[i] * b[i];
 }
@@ -222,6 +261,6 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
   {                                                                                                \
     .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
     .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
-    .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .mul = mul, .add = add,         \
-    .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                              \
+    .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose = transpose,         \
+    .mul = mul, .add = add, .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE      \
   }

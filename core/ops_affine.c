@@ -22,30 +22,26 @@ static size_t panel_reals(const Tensor *pack) { /* one member */
 }
 
 /* one strip of up to 32 columns from j0 on; out rows are `stride` apart */
-static void pack_strip(const Tensor *pack, const real *w, int ld, int j0, real *out, int stride) {
+static void pack_strip(const Kernels *kernels, const Tensor *pack, const real *w, int ld, int j0,
+                       real *out, int stride) {
   int width = pack->n - j0 < 32 ? pack->n - j0 : 32, room = padded(pack->n) - j0;
   room = room < 32 ? room : 32;
-  if (!pack->attr.i[TRANSPOSED]) {
-    for (int k = 0; k < pack->k; k++, out += stride) {
+  if (pack->attr.i[TRANSPOSED])
+    kernels->transpose(w + (ptrdiff_t)j0 * ld, ld, width, pack->k, out, stride);
+  for (int k = 0; k < pack->k; k++, out += stride) {
+    if (!pack->attr.i[TRANSPOSED])
       memcpy(out, w + (ptrdiff_t)k * ld + j0, (size_t)width * sizeof *out);
-      for (int j = width; j < room; j++) out[j] = 0;
-    }
-    return;
+    for (int j = width; j < room; j++) out[j] = 0;
   }
-  for (int k0 = 0; k0 < pack->k; k0 += 16) /* 16 lines of either side stay in the cache */
-    for (int j = 0; j < room; j++) {
-      const real *from = w + (ptrdiff_t)(j0 + j) * ld;
-      for (int k = k0; k < k0 + 16 && k < pack->k; k++)
-        out[(ptrdiff_t)k * stride + j] = j < width ? from[k] : 0;
-    }
 }
 
 /* pack is [k inputs, n outputs] of the product that will use it */
 static void pack_member(const Lane *lane, const Tensor *pack, const real *w, int ld, real *out) {
-  bool panels = graph_kernels(lane->g)->packs;
-  int n = padded(pack->n);
+  const Kernels *kernels = graph_kernels(lane->g);
+  int n = padded(pack->n), stride = kernels->packs ? 32 : n;
   for (int j0 = 0; j0 < n; j0 += 32)
-    pack_strip(pack, w, ld, j0, panels ? out + (ptrdiff_t)j0 * pack->k : out + j0, panels ? 32 : n);
+    pack_strip(kernels, pack, w, ld, j0, kernels->packs ? out + (ptrdiff_t)j0 * pack->k : out + j0,
+               stride);
 }
 
 static void pack_run(const Lane *lane, const Tensor *pack) {
