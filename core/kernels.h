@@ -13,9 +13,7 @@
 /* C[i, j] = init[i * init_row + j] + sum_k A[i * ai + k * ak] B(k, j), i < m, j < n.
  * n is a multiple of 16.  B(k, j) = b[(j / 32) * bpanel + k * bk + j % 32]: packed panels of 32
  * columns (bk 32, bpanel 32 K) or plain rows (bk its stride, bpanel 32).  init NULL: zeros;
- * init == c with init_row == ldc accumulates.  The sums may go on over `joined` more pairs of
- * matrices of the same strides and k, in their order: a weight that was used several times. */
-enum { GEMM_JOINED = 3 };
+ * init == c with init_row == ldc accumulates. */
 typedef struct {
   int m, n, k;
   const real *a;
@@ -27,8 +25,6 @@ typedef struct {
   real *c;
   ptrdiff_t ldc;
   const real *after; /* nullable: packed panels that the next product begins with, to be fetched */
-  int joined;
-  const real *next_a[GEMM_JOINED], *next_b[GEMM_JOINED];
 } Gemm;
 
 /* y = f(x) for n reals; slope (nullable) receives f'(x).  In place is fine. */

@@ -5,21 +5,7 @@
 #include <cblas.h>
 #include <string.h>
 
-/* C += A B */
-static void add_product(const Gemm *p, const real *a, const real *b) {
-  if (p->ak == 1)
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, p->m, p->n, p->k, 1, a,
-                (int)(p->m > 1 ? p->ai : p->k), b, (int)p->bk, 1, p->c, (int)p->ldc);
-  else
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, p->m, p->n, p->k, 1, a,
-                (int)(p->k > 1 ? p->ak : p->m), b, (int)p->bk, 1, p->c, (int)p->ldc);
-}
-
 static void blas_gemm(const Gemm *p) {
-  if (p->ak != 1 && p->ai != 1) {
-    gemm(p);
-    return;
-  }
   for (int i = 0; i < p->m; i++) {
     real *c = p->c + i * p->ldc;
     if (!p->init)
@@ -28,8 +14,14 @@ static void blas_gemm(const Gemm *p) {
       memcpy(c, p->init + i * p->init_row, (size_t)p->n * sizeof *c);
   }
   if (!p->k) return;
-  add_product(p, p->a, p->b);
-  for (int q = 0; q < p->joined; q++) add_product(p, p->next_a[q], p->next_b[q]);
+  if (p->ak == 1)
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, p->m, p->n, p->k, 1, p->a,
+                (int)(p->m > 1 ? p->ai : p->k), p->b, (int)p->bk, 1, p->c, (int)p->ldc);
+  else if (p->ai == 1)
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, p->m, p->n, p->k, 1, p->a,
+                (int)(p->k > 1 ? p->ak : p->m), p->b, (int)p->bk, 1, p->c, (int)p->ldc);
+  else
+    gemm(p);
 }
 
 const Kernels kernels_blas = KERNEL_TABLE("openblas", 0, blas_gemm);

@@ -59,9 +59,6 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
   const real *ahead = p->b + b0 + next;
   if (last && p->after) ahead = p->after + i0 * p->k * 8 / TILE;
   accumulate(p, p->a + a0, p->b + b0, acc, M, NV, ahead, packed ? 8 : p->bk);
-  for (int q = 0; q < p->joined; q++)
-    accumulate(p, p->next_a[q] + a0, p->next_b[q] + b0, acc, M, NV, p->next_b[q] + b0 + next,
-               p->bk);
 #pragma GCC unroll 12
   for (int i = 0; i < M; i++)
     for (int v = 0; v < NV; v++) vstore(c + i * p->ldc + v * VW, acc[i][v]);
@@ -82,28 +79,25 @@ INLINE int strip(const Gemm *p, int j0, const int NV) {
 INLINE void thin_tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
   enum { PER = 32 / VW }; /* vectors of a panel */
   V acc[4][8];
+  const real *a = p->a + i0 * p->ai, *b[8];
   const real *init = p->init ? p->init + i0 * p->init_row + j0 : NULL;
   real *c = p->c + i0 * p->ldc + j0;
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; v++)
+    b[v] = p->b + (j0 / 32 + v / PER) * p->bpanel + j0 % 32 + v % PER * VW;
 #pragma GCC unroll 4
   for (int i = 0; i < M; i++)
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++)
       acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
-  for (int q = 0; q <= p->joined; q++) {
-    const real *a = (q ? p->next_a[q - 1] : p->a) + i0 * p->ai, *b[8];
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++)
-      b[v] =
-          (q ? p->next_b[q - 1] : p->b) + (j0 / 32 + v / PER) * p->bpanel + j0 % 32 + v % PER * VW;
 #pragma GCC unroll 4
-    for (int k = 0; k < p->k; k++)
+  for (int k = 0; k < p->k; k++)
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) {
-        V bv = vload(b[v] + k * p->bk);
+    for (int v = 0; v < NV; v++) {
+      V bv = vload(b[v] + k * p->bk);
 #pragma GCC unroll 4
-        for (int i = 0; i < M; i++) acc[i][v] = vfma(vset(a[i * p->ai + k * p->ak]), bv, acc[i][v]);
-      }
-  }
+      for (int i = 0; i < M; i++) acc[i][v] = vfma(vset(a[i * p->ai + k * p->ak]), bv, acc[i][v]);
+    }
 #pragma GCC unroll 4
   for (int i = 0; i < M; i++)
 #pragma GCC unroll 8
@@ -162,15 +156,12 @@ static void gemm(const Gemm *p) {
   for (int i = 0; i < p->m; i++)
     for (int j = 0; j < p->n; j += 16) {
       real acc[16] = { 0 };
-      const ptrdiff_t from = (j / 32) * p->bpanel + j % 32;
+      const real *b = p->b + (j / 32) * p->bpanel + j % 32;
       if (p->init)
         for (int l = 0; l < 16; l++) acc[l] = p->init[i * p->init_row + j + l];
-      for (int q = 0; q <= p->joined; q++) {
-        const real *a = q ? p->next_a[q - 1] : p->a, *b = (q ? p->next_b[q - 1] : p->b) + from;
-        for (int k = 0; k < p->k; k++) {
-          real s = a[i * p->ai + k * p->ak];
-          for (int l = 0; l < 16; l++) acc[l] = vecmath_fma(s, b[k * p->bk + l], acc[l]);
-        }
+      for (int k = 0; k < p->k; k++) {
+        real s = p->a[i * p->ai + k * p->ak];
+        for (int l = 0; l < 16; l++) acc[l] = vecmath_fma(s, b[k * p->bk + l], acc[l]);
       }
       for (int l = 0; l < 16; l++) p->c[i * p->ldc + j + l] = acc[l];
     }

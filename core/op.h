@@ -29,7 +29,7 @@ typedef struct Op {
   bool random;                         /* never shared; runs every time */
   bool adds;                           /* SUM: run adds a lane's share to the group's block */
   bool into_slot; /* adds to the gradient of slot attr.i[0], wherever it runs */
-  bool joins;     /* several that add to one place may run as one: see Tensor.joined */
+  bool by_rows;   /* into_slot: adds to rows attr.i[1] .. + k - 1, all columns */
   bool in_place;  /* y may take the memory of in[0] */
   bool twice;     /* the nodes of its recipe have recipes: t_grad_through may pass it */
   /* adds to the inputs' gradients what comes through y's second output; NULL: that is constant */
@@ -70,9 +70,7 @@ struct Tensor {
   size_t offset;           /* in the lane scratch or the block of sums */
   real *data;              /* KEPT, BOUND, FIXED; SUM after the phase */
   int last;                /* id of the last reader in its phase */
-  Tensor *joined;          /* the use before this one, which runs with it; a chain */
   const Tensor *following; /* the next node of this op that its phase's lanes run */
-  bool waits;              /* does not run: a later node has it in its chain */
   bool first;   /* into_slot: the first to write there, which need not have been cleared */
   Tensor *next; /* hash chain */
 };

@@ -139,29 +139,14 @@ Tensor *t_product(Tensor *x, Tensor *w, Tensor *base, int members) {
 
 /* ---- weight gradients: dW += x' dy over the rows of a lane ----------------------------------- */
 
-/* the uses of a weight that run together, the earliest first */
-static void join_uses(const Lane *lane, const Tensor *t, int e, Gemm *p) {
-  for (const Tensor *u = t->joined; u; u = u->joined) p->joined++;
-  int q = p->joined;
-  for (const Tensor *u = t; u; u = u->joined) {
-    const Tensor *x = u->in[0], *dy = u->in[1];
-    const real *a = lane_at(lane, x) + (x->e > 1 ? e : 0) * x->ld;
-    const real *b = lane_at(lane, dy) + (dy->e > 1 ? e : 0) * dy->ld;
-    if (q-- > 0)
-      p->next_a[q] = a, p->next_b[q] = b;
-    else
-      p->a = a, p->b = b;
-  }
-}
-
 static void weight_grad_run(const Lane *lane, const Tensor *t) {
   const Tensor *x = t->in[0], *dy = t->in[1];
   const Slot *slot = &graph_trained(lane->g)->layout->slot[t->attr.i[SLOT]];
   for (int e = 0; e < slot->e; e++) {
     real *out = lane_at(lane, t) + (ptrdiff_t)(e * slot->rows + t->attr.i[FROM]) * slot->ld;
     Gemm p = { .m = x->n, .n = padded(slot->n), .k = lane_rows(lane, dy) * dy->k };
-    p.ai = 1, p.ak = x->e * x->ld, p.bk = dy->e * dy->ld, p.bpanel = 32;
-    join_uses(lane, t, e, &p);
+    p.a = lane_at(lane, x) + (x->e > 1 ? e : 0) * x->ld, p.ai = 1, p.ak = x->e * x->ld;
+    p.b = lane_at(lane, dy) + (dy->e > 1 ? e : 0) * dy->ld, p.bk = dy->e * dy->ld, p.bpanel = 32;
     p.c = out, p.ldc = slot->ld, p.init_row = slot->ld;
     p.init = t->first && lane->begins ? NULL : out;
     graph_kernels(lane->g)->gemm(&p);
@@ -169,15 +154,13 @@ static void weight_grad_run(const Lane *lane, const Tensor *t) {
 }
 static double weight_grad_flops(const Lane *lane, const Tensor *t) {
   const Tensor *x = t->in[0], *dy = t->in[1];
-  int uses = 1;
-  for (const Tensor *u = t->joined; u; u = u->joined) uses++;
-  return 2.0 * uses * lane_rows(lane, dy) * dy->k * t->e * x->n * dy->n;
+  return 2.0 * lane_rows(lane, dy) * dy->k * t->e * x->n * dy->n;
 }
 const Op op_weight_grad = { .name = "weight_grad",
                             .run = weight_grad_run,
                             .adds = true,
                             .into_slot = true,
-                            .joins = true,
+                            .by_rows = true,
                             .flops = weight_grad_flops };
 
 static Tensor *weight_grad(Tensor *x, Tensor *dy, const Tensor *w) {

@@ -41,41 +41,7 @@ static void mark_readers(Graph *g) {
   }
 }
 
-/* ---- sums that run together ------------------------------------------------------------------ */
-
-/* Do u and t add the products of equally shaped inputs to the same place? */
-static bool joinable(const Tensor *u, const Tensor *t) {
-  if (u->op != t->op || u->phase != t->phase || u->k != t->k || u->e != t->e) return false;
-  if (memcmp(&u->attr, &t->attr, sizeof u->attr)) return false;
-  for (int i = 0; i < OP_INPUTS && t->in[i]; i++)
-    if (u->in[i]->k != t->in[i]->k || u->in[i]->e != t->in[i]->e) return false;
-  return true;
-}
-
-/* t is to run the uses before it too, so their inputs must live on */
-static void join(Tensor *t, Tensor *before) {
-  t->joined = before, before->waits = true;
-  for (Tensor *u = before; u; u = u->joined)
-    for (int i = 0; i < OP_INPUTS && u->in[i]; i++)
-      if (u->in[i]->last < t->id) u->in[i]->last = t->id;
-}
-
-/* A weight is used at every step of a chain: add several products while its gradient's tile is in
- * registers, rather than fetch and store it each time. */
-static void join_sums(Graph *g) {
-  for (int id = 0; id < g->nodes; id++) {
-    Tensor *t = g->node[id];
-    if (!t->live || !t->op->joins || !t->in_lane) continue;
-    for (int i = id - 1; i >= 0; i--) {
-      Tensor *u = g->node[i];
-      if (!u->live || u->waits || !u->op->joins || !u->in_lane || !joinable(u, t)) continue;
-      int uses = 1;
-      for (const Tensor *v = u; v->joined; v = v->joined) uses++;
-      if (uses <= GEMM_JOINED) join(t, u);
-      break;
-    }
-  }
-}
+/* ---- sums that nobody clears ----------------------------------------------------------------- */
 
 /* The first to write all of a slot's gradient need not add: then nobody has to clear it. */
 static void find_first(Graph *g) {
@@ -87,7 +53,7 @@ static void find_first(Graph *g) {
     for (int p = 0; p < g->phases; p++)
       for (int i = 0; i < g->n_lane[p]; i++) {
         Tensor *t = g->lane_nodes[p][i];
-        if (!t->op->joins || t->attr.i[0] != s || parts == TAPE_MAX_PARTS) continue;
+        if (!t->op->by_rows || t->attr.i[0] != s || parts == TAPE_MAX_PARTS) continue;
         bool known = false;
         for (int q = 0; q < parts; q++) known |= first[q]->attr.i[1] == t->attr.i[1];
         if (!known) first[parts++] = t, covered += t->k;
@@ -110,7 +76,7 @@ static void order_nodes(Graph *g) {
     Tensor *t = g->node[id];
     if (!t->live) continue;
     if (t->kind != ONCE && t->phase + 1 > g->phases) g->phases = t->phase + 1;
-    if (!t->op->run || t->waits) continue;
+    if (!t->op->run) continue;
     if (t->in_lane)
       put(g, &g->lane_nodes[t->phase], &g->n_lane[t->phase], t);
     else if (t->kind == SUM)
@@ -244,7 +210,6 @@ static void plan_sums(Graph *g) {
 void tape_plan(Graph *g) {
   mark_live(g);
   mark_readers(g);
-  join_sums(g);
   order_nodes(g);
   link_following(g);
   if (g->minimises) find_first(g);
