@@ -11,16 +11,13 @@
  * at every place of a patch.  GELU has its exact form.  Trajectories have one-dimensional positions
  * and patches. */
 #include "policy/denoiser_transformer.h"
+#include "policy/layer.h"
 #include "policy/mlp.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { FEATURES = 256, WIDEN = 4, ROWS_OF_BLOCK = 6, ROWS_AT_END = 2 };
-
-typedef struct {
-  int w, b;
-} Layer;
 
 typedef struct {
   Layer ada, qkv, proj, up, down;
@@ -69,12 +66,6 @@ bool transformer_fits(const TransformerSpec *s, Error *error) {
 
 /* ---- recording ------------------------------------------------------------------------------- */
 
-/* the same layer at every position: a convolution of one tap */
-static Tensor *dense(const Layer *layer, Graph *g, const Params *p, Tensor *x, Plane plane) {
-  ConvSpec one = { .in = plane, .kh = 1, .kw = 1, .stride = 1 };
-  return t_conv(g, p, layer->w, layer->b, IN(x), &one);
-}
-
 /* row `i` of those that `ada` has side by side */
 static Tensor *ada_row(const TransformerDenoiser *m, Tensor *ada, int i) {
   int hidden = m->spec.vector.hidden;
@@ -92,12 +83,12 @@ static Tensor *record_block(const TransformerDenoiser *m, const Block *block, Gr
   Plane tokens = tokens_of(&m->spec), wide = tokens;
   wide.channels = WIDEN * tokens.channels;
   Tensor *ada = t_affine(g, p, block->ada.w, block->ada.b, IN(c));
-  Tensor *qkv = dense(&block->qkv, g, p, modulate(m, x, ada, 0), tokens);
+  Tensor *qkv = layer_dense(&block->qkv, g, p, IN(modulate(m, x, ada, 0)), tokens);
   Tensor *seen = t_attention(qkv, token_count(&m->spec), m->spec.heads, NULL);
-  Tensor *y = dense(&block->proj, g, p, seen, tokens);
+  Tensor *y = layer_dense(&block->proj, g, p, IN(seen), tokens);
   x = t_add(x, t_channel_mul(y, ada_row(m, ada, 2)));
-  y = t_map(MAP_gelu, dense(&block->up, g, p, modulate(m, x, ada, 3), tokens));
-  y = dense(&block->down, g, p, y, wide);
+  y = t_map(MAP_gelu, layer_dense(&block->up, g, p, IN(modulate(m, x, ada, 3)), tokens));
+  y = layer_dense(&block->down, g, p, IN(y), wide);
   return t_add(x, t_channel_mul(y, ada_row(m, ada, 5)));
 }
 
@@ -113,11 +104,11 @@ static Tensor *net(const Denoiser *d, Graph *g, const Params *p, Tensor *x, Tens
   ConvSpec cut = patches_of(s, false), paste = patches_of(s, true);
   if (cond) h = t_add(h, t_affine(g, p, m->cond.w, m->cond.b, IN(cond)));
   Tensor *c = t_map(MAP_silu, h);
-  Tensor *y = t_conv(g, p, m->patches.w, m->patches.b, IN(x), &cut);
+  Tensor *y = layer_conv(&m->patches, g, p, IN(x), &cut);
   y = t_add(y, t_table(g, m->positions, 1, plane_size(tokens_of(s))));
   for (int i = 0; i < s->vector.blocks; i++) y = record_block(m, &m->block[i], g, p, y, c);
   y = modulate(m, y, t_affine(g, p, m->ada.w, m->ada.b, IN(c)), 0);
-  y = t_conv(g, p, m->out.w, m->out.b, IN(y), &paste);
+  y = layer_conv(&m->out, g, p, IN(y), &paste);
   if (!s->vector.learns_variance) return y;
   int in = s->plane.channels, positions = s->plane.height * s->plane.width;
   return t_concat(t_channel_slice(y, positions, 0, in), t_channel_slice(y, positions, in, in));
@@ -125,13 +116,6 @@ static Tensor *net(const Denoiser *d, Graph *g, const Params *p, Tensor *x, Tens
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
-static Layer layer_new(Params *p, const char *name, int inputs, int outputs, double bound) {
-  char slot[64];
-  snprintf(slot, sizeof slot, "%s/w", name);
-  int w = params_slot(p, slot, 1, inputs, outputs, bound);
-  slot[strlen(slot) - 1] = 'b';
-  return (Layer){ w, params_slot(p, slot, 1, 1, outputs, 0) };
-}
 static double xavier(int inputs, int outputs) { return sqrt(6.0 / (inputs + outputs)); }
 
 static Block block_new(Params *p, int index, int H) {
@@ -148,7 +132,7 @@ static Block block_new(Params *p, int index, int H) {
     char name[32];
     snprintf(name, sizeof name, "block%d/%s", index, shape[i].name);
     double bound = i ? xavier(shape[i].inputs, shape[i].outputs) : 0; /* ada starts at zero */
-    layer[i] = layer_new(p, name, shape[i].inputs, shape[i].outputs, bound);
+    layer[i] = layer_new(p, name, shape[i].inputs, shape[i].outputs, bound, 0);
   }
   return (Block){ layer[0], layer[1], layer[2], layer[3], layer[4] };
 }
@@ -183,13 +167,13 @@ Denoiser *transformer_new(Arena *arena, Params *p, const TransformerSpec *spec) 
   m->base.net = net, m->base.embed = embed;
   m->features = time_features_new(p, vector->embedding, FEATURES);
   m->time = mlp_new(p, &(MlpSpec){ "time", 1, FEATURES, H, 1, H, MAP_silu });
-  if (vector->cond) m->cond = layer_new(p, "cond", vector->cond, H, xavier(vector->cond, H));
+  if (vector->cond) m->cond = layer_new(p, "cond", vector->cond, H, xavier(vector->cond, H), 0);
   ConvSpec cut = patches_of(spec, false);
   int taps = cut.kh * cut.kw;
-  m->patches = layer_new(p, "patches", taps * in, H, xavier(taps * in, H));
+  m->patches = layer_new(p, "patches", taps * in, H, xavier(taps * in, H), 0);
   for (int i = 0; i < vector->blocks; i++) m->block[i] = block_new(p, i, H);
-  m->ada = layer_new(p, "ada", H, ROWS_AT_END * H, 0);
-  m->out = layer_new(p, "out", taps * H, (vector->learns_variance ? 2 : 1) * in, 0);
+  m->ada = layer_new(p, "ada", H, ROWS_AT_END * H, 0, 0);
+  m->out = layer_new(p, "out", taps * H, (vector->learns_variance ? 2 : 1) * in, 0, 0);
   m->positions = positions_new(arena, tokens_of(spec));
   return &m->base;
 }

@@ -8,11 +8,11 @@ and weights are float32 numbers, results float64.
     venv/bin/pip install torch==2.15.0 numpy==2.4.6 safetensors==0.8.0
     venv/bin/python scripts/golden/transformer.py
 
-A picture of 6 x 4 x 3 with patches of 2 (image/*) and a trajectory of length 6 x 5 with patches of 3
-(path/*, no condition); two blocks of width 16, two heads.  x [B, .., channels] and the output y are
-channels last; t [B], label [B, 3] is one-hot or zero.  Weights are [in, out], filters [height,
-width, in, out] with the first three together; w: of the loss sum(w y), d_x and grad/*: its
-gradients.
+A picture of 6 x 4 x 3 with patches of 2 (image/*) and a trajectory of length 6 x 5 with patches
+of 3 (path/*, no condition); two blocks of width 16, two heads.  x [B, .., channels] and the output
+y are channels last; t [B], label [B, 3] is one-hot or zero.  Weights are [in, out], filters
+[height, width, in, out] with the first three together; w: of the loss sum(w y), d_x and grad/*:
+its gradients.
 """
 
 import math
