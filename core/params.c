@@ -18,10 +18,14 @@ int params_slot(Params *params, const char *name, int e, int rows, int n, double
   CHECK(layout->slots < PARAMS_MAX_SLOTS, "%s: too many slots", params->block);
   Slot *slot = &layout->slot[layout->slots];
   *slot = (Slot){
-    arena_text(params->arena, "%s", name), e, rows, n, row_stride(n), bound, layout->size
+    arena_text(params->arena, "%s", name), e, rows, n, row_stride(n), bound, layout->size, 0
   };
   layout->size += (size_t)e * (size_t)rows * (size_t)slot->ld;
   return layout->slots++;
+}
+
+void params_start(Params *params, int slot, double start) {
+  params->layout->slot[slot].start = start;
 }
 
 void params_allocate(Params *params) {
@@ -53,10 +57,10 @@ typedef struct {
 
 static void init_row(void *context, real *row, int n, int row_index, int slot) {
   const Init *init = context;
-  double bound = init->layout->slot[slot].bound;
+  double bound = init->layout->slot[slot].bound, start = init->layout->slot[slot].start;
   for (int j = 0; j < n; j++) {
     double u = rng_uniform(init->rng, (uint64_t)slot, (uint32_t)row_index, (uint32_t)j);
-    row[j] = (real)(float)(bound * (2 * u - 1));
+    row[j] = (real)(float)(start + bound * (2 * u - 1));
   }
 }
 

@@ -12,13 +12,14 @@
 #include "core/real.h"
 #include "core/rng.h"
 
-enum { PARAMS_MAX_SLOTS = 96 };
+enum { PARAMS_MAX_SLOTS = 320 };
 
 typedef struct {
   const char *name; /* "trunk/0/w" */
   int e, rows, n, ld;
-  double bound;  /* initial values: uniform in [-bound, bound] */
+  double bound;  /* initial values: uniform in [start - bound, start + bound] */
   size_t offset; /* into the block */
+  double start;
 } Slot;
 
 typedef struct {
@@ -40,6 +41,9 @@ Params *params_new(Arena *arena, const char *block);
 /* Declare a slot and return its index; not after params_allocate.  PyTorch's default bound for a
  * linear layer is 1 / sqrt(inputs), for weight and bias alike. */
 int params_slot(Params *params, const char *name, int e, int rows, int n, double bound);
+
+/* Initial values around `start` instead of 0 (the gains of norms: 1). */
+void params_start(Params *params, int slot, double start);
 
 void params_allocate(Params *params);            /* zeros */
 void params_init(Params *params, uint64_t seed); /* uniform draws, a stream per block name */
