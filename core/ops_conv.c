@@ -93,7 +93,9 @@ static void weight_grad(Tensor *y, Tensor *dy, const Tensor *filter) {
   int rows = conv_tile_points(filter->attr.i[FILTER_TAPS]) * filter->attr.i[FILTER_LENGTH];
   Shape shape = { rows * conv_panels(conv_slot(filter)->n), 1, PANEL };
   Tensor *du = record(y->g, &op_conv_points, shape, &recipe);
-  record(y->g, &op_filter_back, (Shape){ filter->k, 1, filter->n },
+  const Slot *slot = conv_slot(filter);
+  int written = filter->attr.i[FILTER_TAPS] * filter->attr.i[FILTER_LENGTH];
+  record(y->g, &op_filter_back, (Shape){ written, 1, slot->n },
          &(Recipe){ .in = { du }, .attr = recipe.attr });
 }
 
