@@ -222,6 +222,6 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
   {                                                                                                \
     .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
     .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
-    .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .mul = mul, .add = add,         \
-    .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                              \
+    .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose16 = transpose16,     \
+    .mul = mul, .add = add, .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE      \
   }

@@ -19,6 +19,7 @@ typedef real Vec;
 #define vfma(a, b, c) vecmath_fma(a, b, c)
 #endif
 
+#define UNROLL _Pragma("GCC unroll 16")
 /* c a + b */
 #define TIMES(c, a, b) vfma(vset((real)(c)), a, b)
 
@@ -101,9 +102,38 @@ INLINE void line_filter_back_5(Vec *w, const Vec *u) {
   w[4] = TIMES(16, c, a + e) + u[7];
 }
 
+/* ---- a block turned over --------------------------------------------------------------------- */
+
+/* to[j][i] = from[i][j] for 16 rows of 16 */
+#if defined V && VW == 16
+typedef int Places __attribute__((vector_size(64)));
+
+static void transpose16(const real *from, ptrdiff_t row, real *to, ptrdiff_t to_row) {
+  const Places place = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+  V r[16];
+  UNROLL for (int i = 0; i < 16; i++) r[i] = vload(from + i * row);
+  /* exchange blocks beside the diagonal, half as large each time; 16 + j is place j of the second */
+  UNROLL for (int size = 8; size; size /= 2) {
+    const Places own = (place & size) == 0; /* -1 or 0 */
+    const Places low = (own & place) | (~own & (place - size + 16));
+    const Places high = (own & (place + size)) | (~own & (place + 16));
+    UNROLL for (int i = 0; i < 16; i++) {
+      if (i & size) continue;
+      V a = r[i], b = r[i + size];
+      r[i] = __builtin_shuffle(a, b, low), r[i + size] = __builtin_shuffle(a, b, high);
+    }
+  }
+  UNROLL for (int i = 0; i < 16; i++) vstore(to + i * to_row, r[i]);
+}
+#else
+static void transpose16(const real *from, ptrdiff_t row, real *to, ptrdiff_t to_row) {
+  for (int i = 0; i < 16; i++)
+    for (int j = 0; j < 16; j++) to[j * to_row + i] = from[i * row + j];
+}
+#endif
+
 /* ---- along one axis and two ------------------------------------------------------------------ */
 
-#define UNROLL _Pragma("GCC unroll 8")
 #define ALONG_1(line, FROM, TO, LOAD, STORE)                                                       \
   do {                                                                                             \
     Vec d[FROM], o[TO];                                                                            \
@@ -130,9 +160,14 @@ INLINE void line_filter_back_5(Vec *w, const Vec *u) {
 #define POINT(i)         vload(point + (i)*step + (c - from))
 #define TO_POINT(i, o)   vstore(point + (i)*step + (c - from), o)
 #define TAP(i)           vload(taps + (i)*tap + c)
-#define ADD_TAP(i, o)    vstore(taps + (i)*tap + c, vload(taps + (i)*tap + c) + (o))
+#define ADD_TAP(i, o)    set_or_add(taps + (i)*tap + c, o, add)
 #define U_POINT(i)       vload(point + (i)*step + c)
 #define TO_U_POINT(i, o) vstore(point + (i)*step + c, o)
+
+INLINE void set_or_add(real *to, Vec x, bool add) {
+  if (add) x = vload(to) + x;
+  vstore(to, x);
+}
 
 #define TILE_KERNELS(kind, ALONG, R, POINTS)                                                       \
   static void tile_in_##kind(const real *const *pixel, int from, int to, real *point,              \
@@ -155,7 +190,7 @@ INLINE void line_filter_back_5(Vec *w, const Vec *u) {
     for (int c = 0; c < n; c += VW) ALONG(line_filter_##R, R, POINTS, TAP, TO_U_POINT);            \
   }                                                                                                \
   static void tile_filter_back_##kind(const real *point, ptrdiff_t step, real *taps,               \
-                                      ptrdiff_t tap, int n) {                                      \
+                                      ptrdiff_t tap, int n, bool add) {                            \
     for (int c = 0; c < n; c += VW) ALONG(line_filter_back_##R, POINTS, R, U_POINT, ADD_TAP);      \
   }
 TILE_KERNELS(1x3, ALONG_1, 3, 6)

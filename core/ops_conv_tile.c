@@ -226,10 +226,8 @@ static void filter_back_run(const Lane *lane, const Tensor *t) {
   for (int j = 0; j < slot->n; j += PANEL, du += points * step) {
     int n = slot->n - j < PANEL ? slot->n - j : PANEL;
     real *row = lane_at(lane, t) + (ptrdiff_t)t->attr.i[CONV_FROM] * slot->ld + j;
-    for (int c = 0; c < channels; c++, row += slot->ld) {
-      for (int i = 0; t->first && i < taps; i++) memset(row + i * tap, 0, (size_t)n * sizeof *row);
-      kernels->filter_back(du + c * PANEL, step, row, tap, n);
-    }
+    for (int c = 0; c < channels; c++, row += slot->ld)
+      kernels->filter_back(du + c * PANEL, step, row, tap, n, !t->first);
   }
 }
 const Op op_filter_back = {
