@@ -99,6 +99,17 @@ static void weight_grad(Tensor *y, Tensor *dy, const Tensor *filter) {
          &(Recipe){ .in = { du }, .attr = recipe.attr });
 }
 
+double conv_flops(const Lane *lane, const Tensor *t) {
+  const Window w = conv_window(t);
+  const bool down = forms[t->attr.i[CONV_FORM]].down;
+  const int in = plane_area(down ? w.big : w.small), out = plane_area(down ? w.small : w.big);
+  const int count = t->attr.i[CONV_INPUTS];
+  const Tensor *other = t->op->adds ? t->in[count] : t;
+  double pairs = 0;
+  for (int i = 0; i < count; i++) pairs += (double)(t->in[i]->n / in) * (other->n / out);
+  return 2 * pairs * samples_of(lane, t->in[0]) * plane_area(w.small) * window_taps(&w);
+}
+
 void conv_grad(Tensor *y, Tensor *dy) {
   const int count = y->attr.i[CONV_INPUTS];
   Tensor *filter = y->in[count], *bias = y->in[count + 1];

@@ -187,7 +187,12 @@ static void conv_down_run(const Lane *lane, const Tensor *y) {
   conv_clear_tails(lane, y);
 }
 const Op op_conv_down = {
-  .name = "conv_down", .run = conv_down_run, .grad = conv_grad, .twice = true, .work = conv_work
+  .name = "conv_down",
+  .run = conv_down_run,
+  .grad = conv_grad,
+  .twice = true,
+  .flops = conv_flops,
+  .work = conv_work,
 };
 
 /* ---- up: from the small plane to the big one ------------------------------------------------- */
@@ -221,7 +226,12 @@ static void conv_up_run(const Lane *lane, const Tensor *y) {
   }
 }
 const Op op_conv_up = {
-  .name = "conv_up", .run = conv_up_run, .grad = conv_grad, .twice = true, .work = conv_work
+  .name = "conv_up",
+  .run = conv_up_run,
+  .grad = conv_grad,
+  .twice = true,
+  .flops = conv_flops,
+  .work = conv_work,
 };
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -301,4 +311,5 @@ const Op op_conv_weights = { .name = "conv_weights",
                              .run = conv_weights_run,
                              .adds = true,
                              .into_slot = true,
+                             .flops = conv_flops,
                              .work = weights_work };

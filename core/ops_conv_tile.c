@@ -170,6 +170,7 @@ const Op op_conv_tiles = { .name = "conv_tiles",
                            .run = conv_tiles_run,
                            .grad = conv_grad,
                            .twice = true,
+                           .flops = conv_flops,
                            .work = conv_tiles_work };
 
 /* ---- weight gradient: dU, and after all rows G' dU ------------------------------------------- */
@@ -212,6 +213,7 @@ const Op op_conv_points = { .name = "conv_points",
                             .run = conv_points_run,
                             .adds = true,
                             .sets = true,
+                            .flops = conv_flops,
                             .work = conv_points_work };
 
 static void filter_back_run(const Lane *lane, const Tensor *t) {
