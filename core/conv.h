@@ -80,5 +80,6 @@ static inline int samples_of(const Lane *lane, const Tensor *t) {
 void conv_clear_tails(const Lane *lane, const Tensor *y);
 
 void conv_grad(Tensor *y, Tensor *dy);
+double conv_flops(const Lane *lane, const Tensor *t); /* as direct convolution, by any method */
 
 #endif

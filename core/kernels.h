@@ -8,6 +8,7 @@
 #define CORE_KERNELS_H
 #include "core/error.h"
 #include "core/real.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 /* C[i, j] = init[i * init_row + j] + sum_k A[i * ai + k * ak] B(k, j), i < m, j < n.
@@ -81,9 +82,10 @@ typedef struct {
               int to);
   /* the adjoint of out: an output's gradient to the points' */
   void (*out_back)(const real *const *pixel, int from, int to, real *point, ptrdiff_t step);
-  /* n numbers of each tap, `tap` numbers apart, to points; the adjoint adds to the taps */
+  /* n numbers of each tap, `tap` numbers apart, to points; the adjoint sets the taps or adds */
   void (*filter)(const real *taps, ptrdiff_t tap, int n, real *point, ptrdiff_t step);
-  void (*filter_back)(const real *point, ptrdiff_t step, real *taps, ptrdiff_t tap, int n);
+  void (*filter_back)(const real *point, ptrdiff_t step, real *taps, ptrdiff_t tap, int n,
+                      bool add);
 } TileKernels;
 
 typedef struct {

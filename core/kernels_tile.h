@@ -19,6 +19,7 @@ typedef real Vec;
 #define vfma(a, b, c) vecmath_fma(a, b, c)
 #endif
 
+#define UNROLL _Pragma("GCC unroll 16")
 /* c a + b */
 #define TIMES(c, a, b) vfma(vset((real)(c)), a, b)
 
@@ -103,7 +104,6 @@ INLINE void line_filter_back_5(Vec *w, const Vec *u) {
 
 /* ---- along one axis and two ------------------------------------------------------------------ */
 
-#define UNROLL _Pragma("GCC unroll 8")
 #define ALONG_1(line, FROM, TO, LOAD, STORE)                                                       \
   do {                                                                                             \
     Vec d[FROM], o[TO];                                                                            \
@@ -130,9 +130,14 @@ INLINE void line_filter_back_5(Vec *w, const Vec *u) {
 #define POINT(i)         vload(point + (i)*step + (c - from))
 #define TO_POINT(i, o)   vstore(point + (i)*step + (c - from), o)
 #define TAP(i)           vload(taps + (i)*tap + c)
-#define ADD_TAP(i, o)    vstore(taps + (i)*tap + c, vload(taps + (i)*tap + c) + (o))
+#define ADD_TAP(i, o)    set_or_add(taps + (i)*tap + c, o, add)
 #define U_POINT(i)       vload(point + (i)*step + c)
 #define TO_U_POINT(i, o) vstore(point + (i)*step + c, o)
+
+INLINE void set_or_add(real *to, Vec x, bool add) {
+  if (add) x = vload(to) + x;
+  vstore(to, x);
+}
 
 #define TILE_KERNELS(kind, ALONG, R, POINTS)                                                       \
   static void tile_in_##kind(const real *const *pixel, int from, int to, real *point,              \
@@ -155,7 +160,7 @@ INLINE void line_filter_back_5(Vec *w, const Vec *u) {
     for (int c = 0; c < n; c += VW) ALONG(line_filter_##R, R, POINTS, TAP, TO_U_POINT);            \
   }                                                                                                \
   static void tile_filter_back_##kind(const real *point, ptrdiff_t step, real *taps,               \
-                                      ptrdiff_t tap, int n) {                                      \
+                                      ptrdiff_t tap, int n, bool add) {                            \
     for (int c = 0; c < n; c += VW) ALONG(line_filter_back_##R, POINTS, R, U_POINT, ADD_TAP);      \
   }
 TILE_KERNELS(1x3, ALONG_1, 3, 6)

@@ -28,6 +28,7 @@ typedef struct Op {
   void (*grad)(Tensor *y, Tensor *dy); /* NULL: constant for all that comes after */
   bool random;                         /* never shared; runs every time */
   bool adds;                           /* SUM: run adds a lane's share to the group's block */
+  bool sets;      /* with adds: the group's first lane sets its sum, which nobody clears */
   bool into_slot; /* adds to the gradient of slot attr.i[0], wherever it runs */
   bool by_rows;   /* into_slot: adds to rows attr.i[1] .. + k - 1, all columns */
   bool in_place;  /* y may take the memory of in[0] */
@@ -71,8 +72,8 @@ struct Tensor {
   real *data;              /* KEPT, BOUND, FIXED; SUM after the phase */
   int last;                /* id of the last reader in its phase */
   const Tensor *following; /* the next node of this op that its phase's lanes run */
-  bool first;   /* into_slot: the first to write there, which need not have been cleared */
-  Tensor *next; /* hash chain */
+  bool first;              /* the first to write to its sum or slot, which has not been cleared */
+  Tensor *next;            /* hash chain */
 };
 
 /* ---- recording ------------------------------------------------------------------------------- */

@@ -93,8 +93,21 @@ static void weight_grad(Tensor *y, Tensor *dy, const Tensor *filter) {
   int rows = conv_tile_points(filter->attr.i[FILTER_TAPS]) * filter->attr.i[FILTER_LENGTH];
   Shape shape = { rows * conv_panels(conv_slot(filter)->n), 1, PANEL };
   Tensor *du = record(y->g, &op_conv_points, shape, &recipe);
-  record(y->g, &op_filter_back, (Shape){ filter->k, 1, filter->n },
+  const Slot *slot = conv_slot(filter);
+  int written = filter->attr.i[FILTER_TAPS] * filter->attr.i[FILTER_LENGTH];
+  record(y->g, &op_filter_back, (Shape){ written, 1, slot->n },
          &(Recipe){ .in = { du }, .attr = recipe.attr });
+}
+
+double conv_flops(const Lane *lane, const Tensor *t) {
+  const Window w = conv_window(t);
+  const bool down = forms[t->attr.i[CONV_FORM]].down;
+  const int in = plane_area(down ? w.big : w.small), out = plane_area(down ? w.small : w.big);
+  const int count = t->attr.i[CONV_INPUTS];
+  const Tensor *other = t->op->adds ? t->in[count] : t;
+  double pairs = 0;
+  for (int i = 0; i < count; i++) pairs += (double)(t->in[i]->n / in) * (other->n / out);
+  return 2 * pairs * samples_of(lane, t->in[0]) * plane_area(w.small) * window_taps(&w);
 }
 
 void conv_grad(Tensor *y, Tensor *dy) {

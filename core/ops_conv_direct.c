@@ -113,22 +113,27 @@ static void write_pixels(const Block *b, const real *rows, int pitch, int channe
   }
 }
 
-/* c [m, padded(n)] = init + a [m, k] packed, a panel at a time where the kernels know no panels */
-static void multiply(const Lane *lane, int m, const real *a, const Tensor *filter, const real *init,
-                     real *c) {
-  const Kernels *kernels = graph_kernels(lane->g);
-  Gemm p = { .m = m, .n = padded(filter->n), .k = filter->k, .a = a, .ai = filter->k, .ak = 1 };
-  p.b = lane_at(lane, filter), p.bk = PANEL, p.bpanel = PANEL * (ptrdiff_t)filter->k;
-  p.init = init, p.c = c, p.ldc = p.n;
+/* a product with panels, one after the other where the kernels know none */
+static void multiply(const Kernels *kernels, Gemm p) {
+  p.bk = PANEL;
   if (kernels->packs) {
     kernels->gemm(&p);
     return;
   }
-  for (int j = 0; j < p.ldc; j += PANEL, p.b += p.bpanel, p.c += PANEL) {
-    p.n = p.ldc - j < PANEL ? (int)p.ldc - j : PANEL;
+  for (int rest = p.n; rest > 0; rest -= PANEL, p.b += p.bpanel, p.c += PANEL) {
+    p.n = rest < PANEL ? rest : PANEL;
     kernels->gemm(&p);
-    if (init) p.init += PANEL;
+    if (p.init) p.init += PANEL;
   }
+}
+
+/* c [m, padded(n)] = init + a [m, k] filter */
+static void multiply_rows(const Lane *lane, int m, const real *a, const Tensor *filter,
+                          const real *init, real *c) {
+  Gemm p = { .m = m, .n = padded(filter->n), .k = filter->k, .a = a, .ai = filter->k, .ak = 1 };
+  p.b = lane_at(lane, filter), p.bpanel = PANEL * (ptrdiff_t)filter->k;
+  p.init = init, p.c = c, p.ldc = p.n;
+  multiply(graph_kernels(lane->g), p);
 }
 
 /* ---- down: from the big plane to the small one ----------------------------------------------- */
@@ -142,21 +147,52 @@ static size_t conv_work(const Tensor *y) {
   return (size_t)block_size(patch) * (size_t)row;
 }
 
+/* Is it one product a sample on the pictures as they lie?  Bits are the same either way. */
+static bool is_pointwise(const Window *w, int columns) {
+  return window_taps(w) == 1 && w->stride == 1 && columns % 16 == 0 && plane_area(w->small) >= 16;
+}
+
+static void pointwise(const Lane *lane, const Tensor *y, int area) {
+  const Tensor *filter = filter_of(y), *bias = bias_of(y);
+  const Pictures in = pictures_of(lane, y, 0, y->attr.i[CONV_INPUTS], area);
+  Gemm p = { .m = area, .n = filter->n, .ak = 1, .ldc = filter->n };
+  p.bpanel = PANEL * (ptrdiff_t)filter->k;
+  for (int s = 0; s < samples_of(lane, y); s++) {
+    p.b = lane_at(lane, filter), p.c = lane_at(lane, y) + s * (ptrdiff_t)y->ld;
+    p.init = bias ? lane_at(lane, bias) : NULL, p.init_row = 0;
+    for (int i = 0; i < in.count; i++) {
+      p.a = in.at[i] + s * in.row[i], p.ai = p.k = in.width[i];
+      multiply(graph_kernels(lane->g), p);
+      p.b += (ptrdiff_t)p.k * PANEL, p.init = p.c, p.init_row = p.ldc;
+    }
+  }
+  conv_clear_tails(lane, y);
+}
+
 static void conv_down_run(const Lane *lane, const Tensor *y) {
   const Window window = conv_window(y);
   const Tensor *filter = filter_of(y), *bias = bias_of(y);
+  if (is_pointwise(&window, filter->n)) {
+    pointwise(lane, y, plane_area(window.small));
+    return;
+  }
   const Pictures in = pictures_of(lane, y, 0, y->attr.i[CONV_INPUTS], plane_area(window.big));
   int size = block_size(filter->k), area = plane_area(window.small);
   real *patches = lane->work, *rows = patches + (ptrdiff_t)size * filter->k;
   for (Block b = { &window, area, 0, 0 }; block_next(&b, size, samples_of(lane, y));) {
     read_patches(&b, &in, in.channels, patches);
-    multiply(lane, b.count, patches, filter, bias ? lane_at(lane, bias) : NULL, rows);
+    multiply_rows(lane, b.count, patches, filter, bias ? lane_at(lane, bias) : NULL, rows);
     write_pixels(&b, rows, padded(filter->n), filter->n, lane_at(lane, y), y->ld);
   }
   conv_clear_tails(lane, y);
 }
 const Op op_conv_down = {
-  .name = "conv_down", .run = conv_down_run, .grad = conv_grad, .twice = true, .work = conv_work
+  .name = "conv_down",
+  .run = conv_down_run,
+  .grad = conv_grad,
+  .twice = true,
+  .flops = conv_flops,
+  .work = conv_work,
 };
 
 /* ---- up: from the small plane to the big one ------------------------------------------------- */
@@ -175,18 +211,27 @@ static void conv_up_run(const Lane *lane, const Tensor *y) {
   const Window window = conv_window(y);
   const Tensor *filter = filter_of(y);
   const int area = plane_area(window.small), channels = filter->n / window_taps(&window);
+  if (is_pointwise(&window, channels)) {
+    pointwise(lane, y, area);
+    return;
+  }
   const Pictures in = pictures_of(lane, y, 0, y->attr.i[CONV_INPUTS], area);
   int size = block_size(filter->n), row = padded(filter->n);
   real *patches = lane->work, *pixels = patches + (ptrdiff_t)size * row;
   start_with(lane, y, bias_of(y), channels);
   for (Block b = { &window, area, 0, 0 }; block_next(&b, size, samples_of(lane, y));) {
     read_pixels(&b, &in, in.channels, pixels);
-    multiply(lane, b.count, pixels, filter, NULL, patches);
+    multiply_rows(lane, b.count, pixels, filter, NULL, patches);
     add_patches(graph_kernels(lane->g), &b, patches, row, channels, lane_at(lane, y), y->ld);
   }
 }
 const Op op_conv_up = {
-  .name = "conv_up", .run = conv_up_run, .grad = conv_grad, .twice = true, .work = conv_work
+  .name = "conv_up",
+  .run = conv_up_run,
+  .grad = conv_grad,
+  .twice = true,
+  .flops = conv_flops,
+  .work = conv_work,
 };
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -213,11 +258,32 @@ static Correlation correlation_of(const Lane *lane, const Tensor *t) {
   return r;
 }
 
+/* x and dy as they lie; for one tap both kinds of convolution are the same */
+static void pointwise_weights(const Lane *lane, const Tensor *t, const Correlation *r, real *out) {
+  const bool transposed = t->attr.i[CONV_FORM] == FORM_TRANSPOSED_UP;
+  const Pictures *x = transposed ? &r->small : &r->big, *dy = transposed ? &r->big : &r->small;
+  const Slot *slot = &graph_trained(lane->g)->layout->slot[t->attr.i[CONV_SLOT]];
+  Gemm p = { .n = slot->n, .k = plane_area(r->window.small), .ai = 1, .bk = slot->n, .bpanel = 32 };
+  p.ldc = p.init_row = slot->ld;
+  for (int s = 0; s < samples_of(lane, t->in[0]); s++) {
+    p.b = dy->at[0] + s * dy->row[0], p.c = out;
+    for (int i = 0; i < x->count; i++, p.c += p.m * p.ldc) {
+      p.a = x->at[i] + s * x->row[i], p.m = x->width[i], p.ak = p.m, p.init = p.c;
+      graph_kernels(lane->g)->gemm(&p);
+    }
+  }
+}
+
 static void conv_weights_run(const Lane *lane, const Tensor *t) {
   const Slot *slot = &graph_trained(lane->g)->layout->slot[t->attr.i[CONV_SLOT]];
   const Correlation r = correlation_of(lane, t);
   const bool transposed = t->attr.i[CONV_FORM] == FORM_TRANSPOSED_UP;
   const int taps = window_taps(&r.window), patch = taps * r.pitch_big;
+  real *out = lane_at(lane, t) + (ptrdiff_t)t->attr.i[CONV_FROM] * slot->ld;
+  if (is_pointwise(&r.window, slot->n)) {
+    pointwise_weights(lane, t, &r, out);
+    return;
+  }
   real *patches = lane->work, *pixels = patches + (ptrdiff_t)r.size * patch;
   int samples = samples_of(lane, t->in[0]);
   Gemm p = { .m = transposed ? r.small.channels : r.big.channels, .n = padded(slot->n) };
@@ -231,9 +297,8 @@ static void conv_weights_run(const Lane *lane, const Tensor *t) {
     p.k = b.count;
     for (int tap = 0; tap < taps; tap++) {
       const real *tap_at = patches + tap * r.pitch_big;
-      int row = tap * (slot->rows / taps) + t->attr.i[CONV_FROM];
       p.a = transposed ? pixels : tap_at, p.b = transposed ? tap_at : pixels;
-      p.c = lane_at(lane, t) + (ptrdiff_t)row * slot->ld, p.init = p.c;
+      p.c = out + (ptrdiff_t)(tap * (slot->rows / taps)) * slot->ld, p.init = p.c;
       graph_kernels(lane->g)->gemm(&p);
     }
   }
@@ -246,4 +311,5 @@ const Op op_conv_weights = { .name = "conv_weights",
                              .run = conv_weights_run,
                              .adds = true,
                              .into_slot = true,
+                             .flops = conv_flops,
                              .work = weights_work };

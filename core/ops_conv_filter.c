@@ -10,6 +10,7 @@ typedef struct {
   int taps, channels, outputs;
   ptrdiff_t tap, row;
   const TileKernels *kernels;
+  void (*transpose)(const real *from, ptrdiff_t from_ld, int m, int n, real *to, ptrdiff_t to_ld);
 } Filter;
 
 static Filter filter_of(const Lane *lane, const Tensor *t) {
@@ -23,7 +24,8 @@ static Filter filter_of(const Lane *lane, const Tensor *t) {
                    .outputs = slot->n,
                    .tap = (ptrdiff_t)(slot->rows / taps) * slot->ld,
                    .row = slot->ld,
-                   .kernels = &graph_kernels(lane->g)->tile[conv_tile_kind(taps)] };
+                   .kernels = &graph_kernels(lane->g)->tile[conv_tile_kind(taps)],
+                   .transpose = graph_kernels(lane->g)->transpose };
 }
 
 /* ---- for products over patches --------------------------------------------------------------- */
@@ -80,9 +82,9 @@ static void to_points_back(const Filter *f, real *u) {
     for (int o = 0; o < f->outputs; o += SOME) {
       int width = panel_width(f->channels, j);
       for (int i = 0; i < f->taps; i++)
-        for (int c = 0; c < width; c++)
-          for (int s = 0; s < SOME; s++)
-            turned[f->taps - 1 - i][s][c] = f->w[i * f->tap + (j + c) * f->row + o + s];
+        for (int c = 0; c < width; c += SOME)
+          f->transpose(f->w + i * f->tap + (j + c) * f->row + o, f->row, SOME, SOME,
+                       &turned[f->taps - 1 - i][0][c], PANEL);
       for (int s = 0; s < SOME; s++)
         f->kernels->filter(turned[0][s], SOME * PANEL, width, u + (o + s) * PANEL, step);
     }

@@ -151,6 +151,7 @@ static void conv_tiles_run(const Lane *lane, const Tensor *y) {
       p.n = filter->n - j < PANEL ? filter->n - j : PANEL;
       for (int q = 0; q < points; q++, p.b += PANEL * channels) {
         p.a = t.v + q * t.v_step, p.c = t.m + q * t.m_step;
+        p.after = p.b + PANEL * channels;
         graph_kernels(lane->g)->gemm(&p);
       }
       for (int i = 0; i < t.count; i++)
@@ -169,6 +170,7 @@ const Op op_conv_tiles = { .name = "conv_tiles",
                            .run = conv_tiles_run,
                            .grad = conv_grad,
                            .twice = true,
+                           .flops = conv_flops,
                            .work = conv_tiles_work };
 
 /* ---- weight gradient: dU, and after all rows G' dU ------------------------------------------- */
@@ -193,7 +195,8 @@ static void conv_points_run(const Lane *lane, const Tensor *du) {
         t.kernels->out_back((const real *const *)t.output[i], j, j + p.n, t.m + i * PANEL,
                             t.m_step);
       for (int q = 0; q < points; q++, p.c += PANEL * channels) {
-        p.a = t.v + q * t.v_step, p.b = t.m + q * t.m_step, p.init = p.c;
+        p.a = t.v + q * t.v_step, p.b = t.m + q * t.m_step;
+        p.init = du->first && lane->begins && t.from == 0 ? NULL : p.c;
         graph_kernels(lane->g)->gemm(&p);
       }
     }
@@ -206,9 +209,12 @@ static size_t conv_points_work(const Tensor *du) {
   const Pictures x = pictures_of(NULL, du, 0, inputs, plane_area(grid.in));
   return tiling_work(&grid, x.channels, du->in[inputs]->n / plane_area(grid.out));
 }
-const Op op_conv_points = {
-  .name = "conv_points", .run = conv_points_run, .adds = true, .work = conv_points_work
-};
+const Op op_conv_points = { .name = "conv_points",
+                            .run = conv_points_run,
+                            .adds = true,
+                            .sets = true,
+                            .flops = conv_flops,
+                            .work = conv_points_work };
 
 static void filter_back_run(const Lane *lane, const Tensor *t) {
   const Slot *slot = &graph_trained(lane->g)->layout->slot[t->attr.i[CONV_SLOT]];
@@ -220,12 +226,12 @@ static void filter_back_run(const Lane *lane, const Tensor *t) {
                   step = (ptrdiff_t)channels * PANEL;
   const real *du = lane_at(lane, t->in[0]);
   for (int j = 0; j < slot->n; j += PANEL, du += points * step) {
+    int n = slot->n - j < PANEL ? slot->n - j : PANEL;
     real *row = lane_at(lane, t) + (ptrdiff_t)t->attr.i[CONV_FROM] * slot->ld + j;
     for (int c = 0; c < channels; c++, row += slot->ld)
-      kernels->filter_back(du + c * PANEL, step, row, tap,
-                           slot->n - j < PANEL ? slot->n - j : PANEL);
+      kernels->filter_back(du + c * PANEL, step, row, tap, n, !t->first);
   }
 }
 const Op op_filter_back = {
-  .name = "filter_back", .run = filter_back_run, .adds = true, .into_slot = true
+  .name = "filter_back", .run = filter_back_run, .adds = true, .sets = true, .into_slot = true
 };

@@ -43,6 +43,21 @@ static void mark_readers(Graph *g) {
 
 /* ---- sums that nobody clears ----------------------------------------------------------------- */
 
+/* Is all of a slot's gradient written after the lanes, so that the first to do so may set it? */
+static bool set_after(Graph *g, int slot) {
+  for (int p = 0; p < g->phases; p++)
+    for (int i = 0; i < g->n_lane[p]; i++) {
+      const Tensor *t = g->lane_nodes[p][i];
+      if (t->op->into_slot && t->attr.i[0] == slot) return false;
+    }
+  for (int i = 0; i < g->n_after; i++) {
+    Tensor *t = g->after[i];
+    if (!t->op->into_slot || t->attr.i[0] != slot) continue;
+    return t->first = t->op->sets && t->k == g->spec.trained->layout->slot[slot].rows;
+  }
+  return false;
+}
+
 /* The first to write all of a slot's gradient need not add: then nobody has to clear it. */
 static void find_first(Graph *g) {
   const Layout *layout = g->spec.trained->layout;
@@ -58,7 +73,7 @@ static void find_first(Graph *g) {
         for (int q = 0; q < parts; q++) known |= first[q]->attr.i[1] == t->attr.i[1];
         if (!known) first[parts++] = t, covered += t->k;
       }
-    bool all = covered == layout->slot[s].rows;
+    bool all = covered == layout->slot[s].rows || set_after(g, s);
     for (int q = 0; q < parts; q++) first[q]->first = all;
     g->cleared[s] = !all;
   }
@@ -186,21 +201,31 @@ static void place_kept(Graph *g, Tensor *t) {
   g->kept_size += count;
 }
 
+/* the sums of a phase: those that begin as zero, or those that the first lane sets */
+static void place_sums(Graph *g, int phase, bool set) {
+  for (int id = 0; id < g->nodes; id++) {
+    Tensor *t = g->node[id];
+    if (!t->live || t->kind != SUM || t->phase != phase || (t->op->sets && t->in_lane) != set)
+      continue;
+    t->place = PLACE_SUM;
+    if (set) t->first = true;
+    if (t->op->into_slot)
+      t->offset = g->spec.trained->layout->slot[t->attr.i[0]].offset;
+    else
+      t->offset = g->sum_size, g->sum_size += rows_of(t) * (size_t)t->ld;
+  }
+}
+
 static void plan_sums(Graph *g) {
   g->gradient_size = g->minimises ? g->spec.trained->layout->size : 0;
   g->sum_size = g->gradient_size;
-  for (int p = 0; p <= g->phases; p++) {
+  for (int p = 0; p < g->phases; p++) {
     g->sum_from[p] = g->sum_size;
-    for (int id = 0; id < g->nodes && p < g->phases; id++) {
-      Tensor *t = g->node[id];
-      if (!t->live || t->kind != SUM || t->phase != p) continue;
-      t->place = PLACE_SUM;
-      if (t->op->into_slot)
-        t->offset = g->spec.trained->layout->slot[t->attr.i[0]].offset;
-      else
-        t->offset = g->sum_size, g->sum_size += rows_of(t) * (size_t)t->ld;
-    }
+    place_sums(g, p, false);
+    g->clear_to[p] = g->sum_size;
+    place_sums(g, p, true);
   }
+  g->sum_from[g->phases] = g->sum_size;
   g->max_groups = (g->spec.max_rows + g->spec.group - 1) / g->spec.group;
   g->blocks = zeros(g, (size_t)g->max_groups * g->sum_size);
   for (int id = 0; id < g->nodes; id++)

@@ -72,7 +72,8 @@ static void clear_sums(const Graph *g, real *sums) {
       if (g->cleared[s]) memset(sums + slot->offset, 0, size * sizeof *sums);
     }
   }
-  memset(sums + g->gradient_size, 0, (g->sum_size - g->gradient_size) * sizeof *sums);
+  for (int p = 0; p < g->phases; p++)
+    memset(sums + g->sum_from[p], 0, (g->clear_to[p] - g->sum_from[p]) * sizeof *sums);
 }
 
 /* one group: its lanes in order, each through all nodes of the phase */

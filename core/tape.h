@@ -38,6 +38,7 @@ struct Graph {
   bool
       cleared[PARAMS_MAX_SLOTS]; /* gradients of slots that a group's lanes add to from the start */
   size_t sum_from[TAPE_MAX_PHASES + 1]; /* sums of phase p: [sum_from[p], sum_from[p + 1]) */
+  size_t clear_to[TAPE_MAX_PHASES];     /* of these, what is cleared before the lanes: up to here */
   real **scratch;                       /* per worker: work_size reals, then a lane's values */
   size_t work_size;
   real *blocks; /* [groups, sum_size]; block 0 holds the totals after the tree */

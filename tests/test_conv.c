@@ -1,5 +1,6 @@
 /* test_conv.c -- convolutions: every path beside the definition in double, on the shapes of the two
  * U-Nets and on random ones; adjoints; one result for any threads, lanes' order and kernels. */
+#include "tests/allocations.h"
 #include "tests/conv_bench.h"
 
 static const double forward_bound = sizeof(real) == 8 ? 1e-10 : 6e-6;
@@ -53,6 +54,7 @@ static const struct {
   { 32, 32, 32, 0, 32, 3, 3, 2, 1, false },
   { 16, 16, 64, 0, 64, 3, 3, 2, 1, false },
   { 8, 8, 128, 0, 384, 1, 1, 1, 0, false },
+  { 32, 32, 64, 32, 32, 1, 1, 1, 0, false },
   { 32, 32, 32, 0, 1, 3, 3, 1, CONV_SAME, false },
 };
 
@@ -225,6 +227,29 @@ static void lanes_change_no_value(void **state) {
   }
 }
 
+static void nothing_is_allocated_in_a_run(void **state) {
+  (void)state;
+  for (int trial = 0; trial < 24; trial++) {
+    Case c = random_case(trial);
+    c.threads = 2, c.rows += 4;
+    ConvBench b;
+    int before = allocations;
+    conv_open(&b, &c);
+    conv_run(&b);
+    int opened = allocations;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    assert_true(opened > before); /* the counter counts */
+#else
+    (void)before;
+#endif
+    conv_run(&b);
+    params_touch(b.params); /* filters are transformed again */
+    conv_run(&b);
+    assert_int_equal(allocations, opened);
+    conv_close(&b);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_networks_convolutions_are_the_definition),
@@ -232,6 +257,7 @@ int main(void) {
     cmocka_unit_test(gradients_are_adjoints),
     cmocka_unit_test(threads_and_kernels_change_no_bit),
     cmocka_unit_test(lanes_change_no_value),
+    cmocka_unit_test(nothing_is_allocated_in_a_run),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
