@@ -238,9 +238,33 @@ static bool load_params(Policy *p, const Checkpoint *c, Error *error) {
   return true;
 }
 
+static bool holds_block(const Checkpoint *c, const char *block) {
+  for (size_t i = 0; i < c->tensors; i++)
+    if (!strncmp(c->tensor[i].name, block, strlen(block))) return true;
+  return false;
+}
+
+/* A first layer and one between hidden ones for each network that is there: a short file cannot
+ * ask for much memory. */
+static bool check_size(const Checkpoint *c, const PolicySpec *s, Error *error) {
+  int64_t numbers = 0, networks = 1;
+  for (size_t i = 0; i < c->tensors; i++) {
+    int64_t size = 1;
+    for (int j = 0; j < c->tensor[i].rank; j++) size *= c->tensor[i].shape[j];
+    numbers += size;
+  }
+  if (holds_block(c, "critic/") || holds_block(c, "critic_target/")) networks += s->critics;
+  int64_t needed = networks * (s->obs_dim + s->hidden) * s->hidden;
+  return numbers >= needed ||
+         error_set(error, FAIL_INPUT,
+                   "the file holds %lld numbers, networks of its shape have at least %lld",
+                   (long long)numbers, (long long)needed);
+}
+
 bool policy_read(const Checkpoint *c, PolicySpec *spec, ActRecord *act, Error *error) {
   return load_fields(c, "policy", policy_fields, policy_field_count, spec, error) &&
-         load_fields(c, "act", act_fields, act_field_count, act, error);
+         load_fields(c, "act", act_fields, act_field_count, act, error) &&
+         check_size(c, spec, error);
 }
 
 static bool load_bounds(Policy *p, const Checkpoint *c, Error *error) {
@@ -268,9 +292,11 @@ Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   PolicySpec spec;
   ActRecord act;
   if (!policy_read(c, &spec, &act, error)) return NULL;
-  Policy *p = policy_new(arena, &spec, error);
+  PolicySpec held = spec;
+  if (!holds_block(c, "critic/") && !holds_block(c, "critic_target/")) held.critics = 0;
+  Policy *p = policy_new(arena, &held, error);
   if (!p) return NULL;
-  p->act = act;
+  p->spec = spec, p->act = act;
   bool done = load_bounds(p, c, error) && load_normalizer(p, c, error) && load_params(p, c, error);
   return done ? p : NULL;
 }
