@@ -96,8 +96,10 @@ static void order_nodes(Graph *g) {
       put(g, &g->lane_nodes[t->phase], &g->n_lane[t->phase], t);
     else if (t->kind == SUM)
       put(g, &g->after, &g->n_after, t);
-    else
+    else {
       put(g, &g->once, &g->n_once, t);
+      if (t->reads >> READS_ALWAYS) g->once_always = true;
+    }
   }
 }
 

@@ -49,11 +49,12 @@ static void run_leaf(void *context, int piece, int worker) {
 }
 
 static void run_once(Graph *g) {
-  g->changed = 1u << READS_ALWAYS;
+  g->changed = g->once_always ? 1u << READS_ALWAYS : 0;
   for (int i = 0; i < g->n_params; i++) {
     if (g->params[i]->version != g->seen[i]) g->changed |= 1u << i;
     g->seen[i] = g->params[i]->version;
   }
+  if (!g->changed && !g->fresh) return; /* acting: no thread is woken for nothing */
   pool_run(g->spec.pool, run_leaf, g, g->n_once);
   for (int i = 0; i < g->n_once; i++) {
     const Tensor *t = g->once[i];

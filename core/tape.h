@@ -34,6 +34,7 @@ struct Graph {
   int phases;
   Tensor **once, **after, **lane_nodes[TAPE_MAX_PHASES]; /* what runs when, in creation order */
   int n_once, n_after, n_lane[TAPE_MAX_PHASES];
+  bool once_always;                                     /* a once-node runs every time */
   size_t lane_size, sum_size, gradient_size, kept_size; /* in reals */
   bool
       cleared[PARAMS_MAX_SLOTS]; /* gradients of slots that a group's lanes add to from the start */

@@ -92,8 +92,8 @@ Tensor *policy_gaussian(const Policy *p, Graph *g, const Params *actor, Tensor *
 
 /* ---- acting ---------------------------------------------------------------------------------- */
 
-static Tensor *record_diffusion(const Policy *p, Graph *g, const Params *actor, Tensor *obs,
-                                Error *error) {
+static Tensor *propose_diffusion(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,
+                                 Tensor **q, Error *error) {
   const ActRecord *a = &p->act;
   SamplerSpec spec = { .method = a->sampler.s,
                        .steps = (int)a->steps,
@@ -110,11 +110,9 @@ static Tensor *record_diffusion(const Policy *p, Graph *g, const Params *actor, 
               a->sampler.s, sampler->stages, MOST_STAGES);
     return NULL;
   }
-  int k = (int)a->candidates;
   Tensor *x = sampler_record(g, sampler, p->denoiser, actor, "act", obs, k);
-  if (k == 1) return x;
-  Tensor *q = t_min_last(policy_critics(p, g, p->critic_target, obs, x));
-  return t_pick(x, q, "act choice", strcmp(a->choice.s, "argmax") ? a->temperature : 0);
+  if (a->candidates > 1) *q = t_min_last(policy_critics(p, g, p->critic_target, obs, x));
+  return x;
 }
 
 static bool check_record(const Policy *p, Error *error) {
@@ -142,14 +140,25 @@ static bool check_record(const Policy *p, Error *error) {
   return true;
 }
 
-Tensor *policy_record(const Policy *p, Graph *g, Tensor *obs, Tensor **log_prob, Error *error) {
+Tensor *policy_propose(const Policy *p, Graph *g, Tensor *obs, int k, Tensor **q, Tensor **log_prob,
+                       Error *error) {
+  *q = NULL;
   if (log_prob) *log_prob = NULL;
   if (!check_record(p, error)) return NULL;
   const Params *actor = strcmp(p->act.weights.s, "ema") ? p->actor : p->actor_ema;
-  if (p->denoiser) return record_diffusion(p, g, actor, obs, error);
+  if (p->denoiser) return propose_diffusion(p, g, actor, obs, k, q, error);
   bool mean = !strcmp(p->act.choice.s, "mean");
   Tensor *noise = mean ? NULL : t_normal(g, "act", 1, (int)p->spec.act_dim);
   return policy_gaussian(p, g, actor, obs, noise, log_prob);
+}
+
+Tensor *policy_choose(const Policy *p, Tensor *x, Tensor *q) {
+  return t_pick(x, q, "act choice", strcmp(p->act.choice.s, "argmax") ? p->act.temperature : 0);
+}
+
+Tensor *policy_record(const Policy *p, Graph *g, Tensor *obs, Tensor **log_prob, Error *error) {
+  Tensor *q, *x = policy_propose(p, g, obs, (int)p->act.candidates, &q, log_prob, error);
+  return x && q ? policy_choose(p, x, q) : x;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -229,9 +238,33 @@ static bool load_params(Policy *p, const Checkpoint *c, Error *error) {
   return true;
 }
 
+static bool holds_block(const Checkpoint *c, const char *block) {
+  for (size_t i = 0; i < c->tensors; i++)
+    if (!strncmp(c->tensor[i].name, block, strlen(block))) return true;
+  return false;
+}
+
+/* A first layer and one between hidden ones for each network that is there: a short file cannot
+ * ask for much memory. */
+static bool check_size(const Checkpoint *c, const PolicySpec *s, Error *error) {
+  int64_t numbers = 0, networks = 1;
+  for (size_t i = 0; i < c->tensors; i++) {
+    int64_t size = 1;
+    for (int j = 0; j < c->tensor[i].rank; j++) size *= c->tensor[i].shape[j];
+    numbers += size;
+  }
+  if (holds_block(c, "critic/") || holds_block(c, "critic_target/")) networks += s->critics;
+  int64_t needed = networks * (s->obs_dim + s->hidden) * s->hidden;
+  return numbers >= needed ||
+         error_set(error, FAIL_INPUT,
+                   "the file holds %lld numbers, networks of its shape have at least %lld",
+                   (long long)numbers, (long long)needed);
+}
+
 bool policy_read(const Checkpoint *c, PolicySpec *spec, ActRecord *act, Error *error) {
   return load_fields(c, "policy", policy_fields, policy_field_count, spec, error) &&
-         load_fields(c, "act", act_fields, act_field_count, act, error);
+         load_fields(c, "act", act_fields, act_field_count, act, error) &&
+         check_size(c, spec, error);
 }
 
 static bool load_bounds(Policy *p, const Checkpoint *c, Error *error) {
@@ -259,9 +292,11 @@ Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   PolicySpec spec;
   ActRecord act;
   if (!policy_read(c, &spec, &act, error)) return NULL;
-  Policy *p = policy_new(arena, &spec, error);
+  PolicySpec held = spec;
+  if (!holds_block(c, "critic/") && !holds_block(c, "critic_target/")) held.critics = 0;
+  Policy *p = policy_new(arena, &held, error);
   if (!p) return NULL;
-  p->act = act;
+  p->spec = spec, p->act = act;
   bool done = load_bounds(p, c, error) && load_normalizer(p, c, error) && load_params(p, c, error);
   return done ? p : NULL;
 }

@@ -83,6 +83,13 @@ Tensor *policy_gaussian(const Policy *policy, Graph *g, const Params *actor, Ten
  * the record asks for what this policy has not (critics, a sampler). */
 Tensor *policy_record(const Policy *policy, Graph *g, Tensor *obs, Tensor **log_prob, Error *error);
 
+/* Its two halves: k actions [k, 1, act_dim] and, where the record has candidates, what the critics
+ * say of each, q [k, 1, 1] (else NULL); and the choice of one.  Row r of n k candidates has the
+ * numbers of rows n r .. n r + n - 1 of k each. */
+Tensor *policy_propose(const Policy *policy, Graph *g, Tensor *obs, int k, Tensor **q,
+                       Tensor **log_prob, Error *error);
+Tensor *policy_choose(const Policy *policy, Tensor *x, Tensor *q);
+
 /* Everything but Params (callers save the blocks they need): texts "policy" and "act", bounds and
  * normaliser as tensors. */
 void policy_save(const Policy *policy, Checkpoint *checkpoint);
