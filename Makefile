@@ -1,4 +1,4 @@
-# make | make test | make lint | make demo | make bench | make install      MODE=release|double|asan|ubsan|tsan
+# make | make test | make test-cross | make lint | make demo | make bench | make install      MODE=release|double|asan|ubsan|tsan
 # MPI=1: ranks (docs/cluster.md), in a folder of their own
 MODE ?= release
 B := build/$(MODE)$(if $(MPI),-mpi)
@@ -110,6 +110,12 @@ run-tests: all $(TESTS)
 	    echo "$${t##*/}: $$(echo "$$out" | sed -n 's/^.*PASSED.*] *\([0-9]* test\).*/\1s passed/p')"; \
 	  else echo "$$out"; echo "$${t##*/}: failed"; exit 1; fi; done
 	@MAKE="$(MAKE)" MODE=$(MODE) CC="$(CC)" SAN="$(SAN)" tests/installed.sh
+	@MODE=$(MODE) CC="$(CC)" tests/exported.sh
+# the exports of policies by every compiler that the README names
+test-cross: setup
+	@scripts/setup.sh cross
+	@$(MAKE) --no-print-directory $(JOBS) $(B)/tests/test_export
+	@MODE=$(MODE) CC="$(CC)" tests/exported.sh all
 # ranks: a program of their own, which needs OpenMPI
 test-mpi:
 	@scripts/setup.sh mpi
@@ -146,6 +152,6 @@ install-lib: lib
 	printenv DIFFRL_PC > $(DESTDIR)$(PREFIX)/lib/pkgconfig/diffrl.pc
 clean:
 	rm -rf build
-.PHONY: all lib setup lint format test run-tests test-mpi run-test-mpi demo bench install install-lib clean
+.PHONY: all lib setup lint format test run-tests test-cross test-mpi run-test-mpi demo bench install install-lib clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

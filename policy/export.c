@@ -21,7 +21,7 @@ EMBED(export_act, "walk_act.c")
 EMBED(export_check, "walk_check.c")
 
 static const char license[] =
-    " * BSD Zero Clause License\n"
+    " * SPDX-License-Identifier: 0BSD\n"
     " *\n"
     " * Permission to use, copy, modify, and/or distribute this software for any purpose with or\n"
     " * without fee is hereby granted.\n"
@@ -139,12 +139,23 @@ static bool write_file(Arena *arena, const ExportSpec *spec, const char *ending,
 
 /* ---- header ---------------------------------------------------------------------------------- */
 
-/* a line of a comment, without what could end it */
+/* Lines of a comment, cut between words, without what could end it. */
 static void put_comment(FILE *out, const char *text) {
-  fputs(" * ", out);
-  for (; *text; text++)
-    fputc(isprint((unsigned char)*text) && !strchr("*\\?", *text) ? *text : '.', out);
+  int width = fprintf(out, " *");
+  for (const char *word = text + strspn(text, " "), *end; *word; word = end + strspn(end, " ")) {
+    end = word + strcspn(word, " ");
+    if (width + (end - word) > 98) width = fprintf(out, "\n *") - 1;
+    width += fprintf(out, " ");
+    for (const char *c = word; c < end; c++, width++)
+      fputc(isgraph((unsigned char)*c) && !strchr("*\\?", *c) ? *c : '.', out);
+  }
   fputc('\n', out);
+}
+
+static void put_ruler(FILE *out, const char *title) {
+  int width = fprintf(out, "/* ---- %s ", title);
+  while (width++ < 97) fputc('-', out);
+  fputs(" */\n", out);
 }
 
 /* The first lines of every file. */
@@ -230,15 +241,15 @@ static bool put_source(FILE *out, const Policy *p, const ExportSpec *spec, Expor
   put_top(out, p, spec, "walk.c");
   fputs("#include \"walk.h\"\n#include <string.h>\n\n", out);
   put_functions(out, tape.text);
-  fputs("/* ---- numbers "
-        "--------------------------------------------------------------------------------- */\n\n",
+  put_ruler(out, "numbers");
+  fputs("\n/* Weights are matrices [members, inputs, outputs], the outputs padded to a multiple of "
+        "16.\n"
+        " * A constant is what the tape computes from weights alone: the time of a step, say. */\n",
         out);
   fputs(tables.text, out);
   put_tables(out, p, e, at);
-  fputs(
-      "/* ---- tape "
-      "------------------------------------------------------------------------------------ */\n\n",
-      out);
+  put_ruler(out, "tape");
+  fputc('\n', out);
   fputs(tape.text, out);
   free(tables.text), free(tape.text);
   return done;

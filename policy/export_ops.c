@@ -9,7 +9,7 @@
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 /* the fewest digits that read back as the same float, with a point */
-static const char *number_text(float x, char text[32]) {
+static char *number_text(float x, char text[32]) {
   for (int digits = 6; digits <= 9; digits++) {
     snprintf(text, 32, "%.*g", digits, (double)x);
     if (strtof(text, NULL) == x) break;
@@ -128,7 +128,8 @@ static Term weight_at(Export *e, const Tensor *w, int offset) {
       ptrdiff_t row = (ptrdiff_t)member * slot->rows + from + i;
       memcpy(to, params_at(params, w->attr.i[0]) + row * slot->ld, (size_t)n * sizeof *to);
     }
-  fprintf(e->tables, "\n/* %s %s: [%d, %d, %d] */\n", params->block, slot->name, w->e, w->k, n);
+  fprintf(e->tables, "\n/* %s/%s, inputs %d to %d: [%d, %d, %d] */\n", params->block, slot->name,
+          from, from + w->k - 1, w->e, w->k, n);
   export_table(e, name.text, dense, w->e * w->k, n, n);
   return table_at(name.text, offset);
 }
@@ -190,12 +191,21 @@ static void put_pair(Export *e, const Tensor *y) {
           like(e, y->in[0], y).text, like(e, y->in[1], y).text, count_of(y));
 }
 
+/* "0.5f" */
+typedef struct {
+  char text[32];
+} Literal;
+static Literal literal(Export *e, double x) {
+  Literal l;
+  if (!isfinite(x)) export_refuse(e, FAIL_USAGE, "there is no C for a bound at infinity yet");
+  strcat(number_text((float)x, l.text), "f");
+  return l;
+}
+
 static void put_weighted(Export *e, const Tensor *y, double a, const Tensor *x, double b,
                          const Tensor *z) {
-  char ta[32], tb[32];
-  fprintf(e->steps, "  walk_blend(%s, %sf, %s, %sf, %s, %d);\n", at(e, y, 0).text,
-          number_text((float)a, ta), like(e, x, y).text, number_text((float)b, tb),
-          like(e, z, y).text, count_of(y));
+  fprintf(e->steps, "  walk_blend(%s, %s, %s, %s, %s, %d);\n", at(e, y, 0).text, literal(e, a).text,
+          like(e, x, y).text, literal(e, b).text, like(e, z, y).text, count_of(y));
 }
 static void put_mix(Export *e, const Tensor *y) {
   put_weighted(e, y, y->attr.c[0], y->in[0], y->attr.c[1], y->in[1]);
@@ -205,16 +215,13 @@ static void put_blend(Export *e, const Tensor *y) {
 }
 
 static void put_scale(Export *e, const Tensor *y) {
-  char c[32];
-  fprintf(e->steps, "  walk_scale(%s, %sf, %s, %d);\n", at(e, y, 0).text,
-          number_text((float)y->attr.c[0], c), at(e, y->in[0], 0).text, count_of(y));
+  fprintf(e->steps, "  walk_scale(%s, %s, %s, %d);\n", at(e, y, 0).text,
+          literal(e, y->attr.c[0]).text, at(e, y->in[0], 0).text, count_of(y));
 }
 
 static void put_clip(Export *e, const Tensor *y) {
-  char low[32], high[32];
-  fprintf(e->steps, "  walk_clip(%s, %s, %sf, %sf, %d);\n", at(e, y, 0).text,
-          at(e, y->in[0], 0).text, number_text((float)y->attr.c[0], low),
-          number_text((float)y->attr.c[1], high), count_of(y));
+  fprintf(e->steps, "  walk_clip(%s, %s, %s, %s, %d);\n", at(e, y, 0).text, at(e, y->in[0], 0).text,
+          literal(e, y->attr.c[0]).text, literal(e, y->attr.c[1]).text, count_of(y));
 }
 
 static void put_slice(Export *e, const Tensor *y) {

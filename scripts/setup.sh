@@ -1,6 +1,6 @@
 #!/bin/sh
-# setup.sh [lint|mpi] -- see that what building, testing (or lint, or MPI=1) need is installed, on
-# Debian 12.
+# setup.sh [lint|mpi|cross] -- see that what building, testing (or lint, MPI=1, make test-cross) need
+# is installed, on Debian 12.
 #
 # Silent when all is there.  Otherwise prints the apt line and runs it, through sudo when not root.
 # With SETUP=no, or with neither root nor sudo, the line is printed and the status is 2.
@@ -29,6 +29,13 @@ TABLE
   [ "$1" != lint ] || cat <<'TABLE'
 clang-format           -             clang-format
 universal-ctags        -             ctags
+TABLE
+  [ "$1" != cross ] || cat <<'TABLE'
+g++                    -             g++
+clang                  -             clang
+gcc-aarch64-linux-gnu  -             aarch64-linux-gnu-gcc
+libc6-dev-arm64-cross  -             /usr/aarch64-linux-gnu/include/stdio.h
+qemu-user              -             qemu-aarch64
 TABLE
 }
 
@@ -76,7 +83,10 @@ without_candidate() { # packages -> those that apt's lists do not offer
 }
 
 what=${1:-build}
-case $what in build | lint | mpi) ;; *) stop "usage: scripts/setup.sh [lint|mpi]" ;; esac
+case $what in
+build | lint | mpi | cross) ;;
+*) stop "usage: scripts/setup.sh [lint|mpi|cross]" ;;
+esac
 
 packages=$(missing "$what")
 packages=${packages% }

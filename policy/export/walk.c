@@ -11,7 +11,7 @@
 /* ---- compiler -------------------------------------------------------------------------------- */
 
 /* No multiplication and addition are fused but those written so: the bits do not depend on the
- * compiler.  WALK_UNROLL keeps a tile of sums in registers, where gcc would keep it in memory. */
+ * compiler.  gcc keeps a tile of sums in registers if its loops are unrolled and no memcpy. */
 #if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2)
 #error "expected IEEE arithmetic: no -ffast-math, and -msse2 -mfpmath=sse on 32-bit x86"
 #endif
@@ -19,7 +19,7 @@
 #pragma STDC FP_CONTRACT OFF
 #define WALK_UNROLL
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off")
+#pragma GCC optimize("fp-contract=off", "no-tree-loop-distribute-patterns")
 #define WALK_UNROLL _Pragma("GCC unroll 64")
 #else
 #define WALK_UNROLL
@@ -66,9 +66,9 @@ static void walk_stream(uint64_t seed, const char *name, uint32_t key[2]) {
 /* ---- fma ------------------------------------------------------------------------------------- */
 
 /* Processors for x86-64 have had AVX2 and the fused multiply-add since 2013, but a compiler uses
- * them when told alone.  It is told so here, up to the interface, where walk_act asks the processor
- * first.  With -DWALK_PORTABLE nothing is asked, and where there is no fused multiply-add it is made of
- * double numbers: the same bits, but five times slower. */
+ * them when told alone.  It is told here, for all up to the interface, where walk_act asks the
+ * processor first.  If WALK_PORTABLE is defined nothing is asked; then, as wherever there is no
+ * fused multiply-add, it is made of double numbers: the same bits, ten times slower. */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMAF)
 #define WALK_FUSED
 #elif defined(__x86_64__) && defined(__GNUC__) && !defined(WALK_PORTABLE)
@@ -80,6 +80,12 @@ static void walk_stream(uint64_t seed, const char *name, uint32_t key[2]) {
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #endif
+#endif
+#if defined(__AVX512F__) && !defined(__clang__) /* gcc would leave half of each register empty */
+#pragma GCC target("prefer-vector-width=512")
+#define WALK_COLUMNS 32
+#else
+#define WALK_COLUMNS 16
 #endif
 #ifdef WALK_FUSED
 #define walk_fma(a, b, c) __builtin_fmaf(a, b, c)
@@ -188,28 +194,32 @@ static void walk_row_product(float *y, const float *x, const float *w, const flo
 
 /* ---- product --------------------------------------------------------------------------------- */
 
-/* 4 rows by 16 columns of a product, from y on. */
-static void walk_tile(float *y, int y_ld, const float *x, int x_ld, const float *w, int n,
-                      const float *base, int base_ld, int inputs) {
-  float sum[4][16];
+/* 4 rows of a product by `columns`, 16 or 32, from y on. */
+WALK_INLINE void walk_tile(float *y, int y_ld, const float *x, int x_ld, const float *w, int n,
+                           const float *base, int base_ld, int inputs, const int columns) {
+  float sum[4][32];
   for (int r = 0; r < 4; r++)
-    for (int l = 0; l < 16; l++) sum[r][l] = base[r * base_ld + l];
+    for (int l = 0; l < columns; l++) sum[r][l] = base[r * base_ld + l];
   for (int k = 0; k < inputs; k++, w += n) WALK_UNROLL for (int r = 0; r < 4; r++) {
       const float s = x[r * x_ld + k];
-      WALK_UNROLL for (int l = 0; l < 16; l++) sum[r][l] = walk_fma(s, w[l], sum[r][l]);
+      WALK_UNROLL for (int l = 0; l < columns; l++) sum[r][l] = walk_fma(s, w[l], sum[r][l]);
     }
   for (int r = 0; r < 4; r++)
-    for (int l = 0; l < 16; l++) y[r * y_ld + l] = sum[r][l];
+    for (int l = 0; l < columns; l++) y[r * y_ld + l] = sum[r][l];
 }
 
 /* y [rows, n] = base + x w; rows are ld apart, base_ld is 0 for a base that they share. */
 static void walk_product(float *y, int y_ld, const float *x, int x_ld, const float *w,
                          const float *base, int base_ld, int rows, int inputs, int n) {
-  int tiled = rows / 4 * 4;
-  for (int j = 0; j < n; j += 16)
+  int tiled = rows / 4 * 4, j = 0;
+  for (; j + WALK_COLUMNS <= n; j += WALK_COLUMNS)
     for (int i = 0; i < tiled; i += 4)
       walk_tile(y + i * y_ld + j, y_ld, x + i * x_ld, x_ld, w + j, n, base + i * base_ld + j,
-                base_ld, inputs);
+                base_ld, inputs, WALK_COLUMNS);
+  for (; j < n; j += 16)
+    for (int i = 0; i < tiled; i += 4)
+      walk_tile(y + i * y_ld + j, y_ld, x + i * x_ld, x_ld, w + j, n, base + i * base_ld + j,
+                base_ld, inputs, 16);
   for (int i = tiled; i < rows; i++)
     walk_row_product(y + i * y_ld, x + i * x_ld, w, base + i * base_ld, inputs, n);
 }

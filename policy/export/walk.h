@@ -11,7 +11,7 @@ typedef enum {
   WALK_OK,
   WALK_BAD_OBSERVATION, /* a number of it is not finite */
   WALK_BAD_ACTION,      /* likewise: the observation is far from all that was learned */
-  WALK_NEEDS_FMA        /* an old x86-64 processor: compile with -DWALK_PORTABLE */
+  WALK_NEEDS_FMA        /* an old x86-64 processor: compile with WALK_PORTABLE defined */
 } walk_status;
 
 /* What calls change: one for each robot. */
