@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 import jax_jitted
+import torch_compiled
 import torch_published
-import torch_tuned
+import torch_scripted
 from problem import ACT, BATCH, OBS, T
 
 UPDATES, TOLERANCE = 3, 1e-4
@@ -71,25 +72,30 @@ def jax_ql(published):
     return jax_start(actor=actor, critic=critics) | {"average": actor, "target": critics}
 
 
+def jax_bc(published):
+    return jax_start(actor=jax_denoiser(published.actor))
+
+
 def jax_sac(published):
     actor, critics = jax_layers(published.actor.trunk), jax_critics(published.critic)
     return jax_start(actor=actor, critic=critics, log_alpha=jnp.float32(0)) | {"target": critics}
 
 
-def jax_ql_update(state, batch, *noise, coin):
-    """by the coin, which of the critics comes first"""
+def jax_ql_update(state, batch, *noise_and_coin):
+    """The coin says which of the critics comes first."""
+    *noise, coin = noise_and_coin
     state = jax_jitted.exchange(state) if coin else state
     state, losses = jax_jitted.ql_update(state, batch, *noise)
     return jax_jitted.exchange(state) if coin else state, losses
 
 
-def load(tuned, published, run):
+def load(peer, published):
     actor = published.actor
-    tuned.actor.load_state_dict(getattr(actor, "denoiser", actor).state_dict())
-    if hasattr(tuned, "critic"):
-        tuned.critic.load_state_dict(published.critic.state_dict())
-    tuned.start(run)
-    return tuned
+    peer.actor.load_state_dict(getattr(actor, "denoiser", actor).state_dict())
+    if hasattr(peer, "critic"):
+        peer.critic.load_state_dict(published.critic.state_dict())
+    peer.start()
+    return peer
 
 
 # ---- three updates of each -----------------------------------------------------------------------
@@ -101,7 +107,7 @@ def published_losses(algorithm):
         yield algorithm.update(*batch(n))
 
 
-def tuned_losses(algorithm, noise):
+def torch_losses(algorithm, noise):
     for n in range(UPDATES):
         seed(n)
         yield [loss.item() for loss in algorithm.update(batch(n), *noise())]
@@ -118,28 +124,27 @@ def jax_losses(state, update, noise):
 def compare(name, peer, expected, found):
     expected, found = np.array(list(expected)), np.array(list(found))
     worst = np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)))
-    print(f"{name:13} {peer:9} {UPDATES} updates, largest difference of a loss {worst:.1e}")
+    print(f"{name:13} {peer:14} {UPDATES} updates, largest difference of a loss {worst:.1e}")
     return worst < TOLERANCE
 
 
-def check(name, published, tuned, jax_start, jax_update, noise):
+def check(name, algorithm, jax_start, jax_update, noise):
     seed(0)
-    first = published(rows=1000)
-    state = jax_start(first)
-    peers = {how: load(tuned(run, rows=1000), first, run) for how, run in torch_tuned.TRAINED.items()}
-    expected = list(published_losses(first))
-    good = [compare(name, how, expected, tuned_losses(p, noise)) for how, p in peers.items()]
-    return all(good) & compare(name, "jax", expected, jax_losses(state, jax_update, noise))
+    published = getattr(torch_published, algorithm)(rows=1000)
+    state = jax_start(published)
+    peers = {m.__name__: load(getattr(m, algorithm)(rows=1000), published)
+             for m in (torch_scripted, torch_compiled)}
+    expected = list(published_losses(published))
+    found = {peer: torch_losses(p, noise) for peer, p in peers.items()}
+    found["jax_jitted"] = jax_losses(state, jax_update, noise)
+    return all([compare(name, peer, expected, losses) for peer, losses in found.items()])
 
 
 def main():
-    ql_update = lambda state, batch, *noise: jax_ql_update(state, batch, *noise[:-1], coin=noise[-1])
-    p, t, j = torch_published, torch_tuned, jax_jitted
     good = [
-        check("diffusion-ql", p.DiffusionQl, t.DiffusionQl, jax_ql, ql_update, ql_noise),
-        check("diffusion-bc", p.DiffusionBc, t.DiffusionBc,
-              lambda first: jax_start(actor=jax_denoiser(first.actor)), j.bc_update, bc_noise),
-        check("sac", p.Sac, t.Sac, jax_sac, j.sac_update, sac_noise),
+        check("diffusion-ql", "DiffusionQl", jax_ql, jax_ql_update, ql_noise),
+        check("diffusion-bc", "DiffusionBc", jax_bc, jax_jitted.bc_update, bc_noise),
+        check("sac", "Sac", jax_sac, jax_jitted.sac_update, sac_noise),
     ]
     sys.exit(0 if all(good) else 1)
 

@@ -269,7 +269,7 @@ class Training:
         self.wait()
 
     def time(self):
-        stopwatch.time_steps(self.step, self.wait)
+        stopwatch.time_blocks(self.step, self.wait)
 
 
 def between_ql_steps(state, n):
@@ -293,25 +293,31 @@ def act_by_q(policy, obs, key, n):
     return a[jax.random.categorical(choice, q[:, 0])]
 
 
-def time_acting(act, policy):
+def acting(program, policy):
     key, obs, calls = jax.random.key(0), np.zeros(OBS, np.float32), itertools.count()
-    stopwatch.time_calls(lambda: np.asarray(act(policy, obs, key, next(calls))))
+    return lambda: np.asarray(program(policy, obs, key, next(calls)))
 
 
 def ql_training(rows=problem.ROWS):
     return Training(init_ql, ql_step, between_ql_steps, rows)
 
 
-def trained():
-    return init_ql(jax.random.key(0))
+def one_action():
+    return acting(act_once, init_ql(jax.random.key(0))["actor"])
+
+
+def action_by_q():
+    state = init_ql(jax.random.key(0))
+    return acting(act_by_q, (state["actor"], state["target"]))
 
 
 WORKLOADS = {
     "diffusion-ql-step": lambda: ql_training().time(),
     "diffusion-bc-step": lambda: Training(init_ql, bc_step, average_actor).time(),
     "sac-step": lambda: Training(init_sac, sac_step).time(),
-    "action-1": lambda: time_acting(act_once, trained()["actor"]),
-    "action-50": lambda: time_acting(act_by_q, (trained()["actor"], trained()["target"])),
+    "action-1": lambda: stopwatch.time_blocks(one_action()),
+    "action-50": lambda: stopwatch.time_blocks(action_by_q()),
+    "latency": lambda: stopwatch.time_single(one_action()),
     "startup": lambda: stopwatch.time_start(lambda: ql_training(rows=10_000).first_step()),
 }
 

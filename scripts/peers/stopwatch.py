@@ -1,43 +1,54 @@
 """How a peer is timed, by the rules of `diffrl bench`, and how it reports: one JSON object."""
 
 import json
+import math
 import os
 import resource
 import sys
 import time
 
-WARM, BLOCKS, STEPS = 2, 40, 5
+SECONDS, BLOCK_SECONDS, LEAST_BLOCKS, SINGLE_CALLS = 4, 0.005, 5, 100_000
 
 
-def report(milliseconds, **more):
-    milliseconds = sorted(milliseconds)
-    best, p50 = milliseconds[0], milliseconds[len(milliseconds) // 2]
-    p99 = milliseconds[int(0.99 * (len(milliseconds) - 1))]
-    print(json.dumps({"best_ms": best, "p50_ms": p50, "p99_ms": p99, **more}), flush=True)
+def quantile(ordered, q):
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
-def time_steps(step, wait=lambda: None, blocks=BLOCKS, steps=STEPS):
-    """Blocks of consecutive training steps; wait() returns when the last one is done."""
-    taken = []
-    for _ in range(WARM + blocks):
+def report(milliseconds, **facts):
+    ordered = sorted(milliseconds)
+    line = {"best_ms": ordered[0], "p50_ms": quantile(ordered, 0.5), **facts}
+    print(json.dumps(line), flush=True)
+
+
+def time_blocks(call, wait=lambda: None):
+    """Milliseconds of a call, mean of a block of 5 ms or more; wait() returns when all is done."""
+
+    def block(calls):
         began = time.perf_counter()
-        for _ in range(steps):
-            step()
+        for _ in range(calls):
+            call()
         wait()
-        taken.append(1e3 * (time.perf_counter() - began) / steps)
-    report(taken[WARM:])
+        return (time.perf_counter() - began) / calls
+
+    for _ in range(5):
+        took = block(1)
+    calls, taken, end = math.ceil(BLOCK_SECONDS / took), [], time.perf_counter() + SECONDS
+    while len(taken) < LEAST_BLOCKS or time.perf_counter() < end:
+        taken.append(1e3 * block(calls))
+    report(taken)
 
 
-def time_calls(call, seconds=2.0):
-    """Single calls that return a result to the caller: the latency of acting."""
-    for _ in range(50):
+def time_single(call):
+    """Single calls one after the other: what a control loop waits for."""
+    for _ in range(1000):
         call()
-    taken, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    taken = []
+    for _ in range(SINGLE_CALLS):
         began = time.perf_counter()
         call()
         taken.append(1e3 * (time.perf_counter() - began))
-    report(taken)
+    ordered = sorted(taken)
+    report(taken, p99_us=1e3 * quantile(ordered, 0.99), p999_us=1e3 * quantile(ordered, 0.999))
 
 
 def time_start(first_step):
@@ -45,11 +56,10 @@ def time_start(first_step):
     first_step()
     with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
         started = int(stat.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
-        taken = 1e3 * (float(uptime.read().split()[0]) - started)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    report([taken], memory_mib=memory)
+        taken = float(uptime.read().split()[0]) - started
+    report([1e3 * taken], rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def main(workloads):
-    """Run the workload named on the command line."""
+    """Run the workload that the command line names."""
     workloads[sys.argv[1]]()

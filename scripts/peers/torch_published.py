@@ -220,35 +220,29 @@ class Sac:
 # ---- acting --------------------------------------------------------------------------------------
 
 
-def act_once():
-    actor, obs = DiffusionPolicy(), np.zeros(OBS, np.float32)
-
-    @torch.no_grad()
-    def call():
-        return actor.sample(torch.from_numpy(obs)[None])[0].numpy()
-
-    stopwatch.time_calls(call)
-
-
-def act_by_q():
+def acting(candidates):
+    """Observation in, action out; one of the candidates by a softmax of the lesser Q."""
     actor, target, obs = DiffusionPolicy(), Critics(), np.zeros(OBS, np.float32)
 
     @torch.no_grad()
-    def call():
-        s = torch.from_numpy(obs)[None].repeat_interleave(problem.CANDIDATES, 0)
+    def act():
+        s = torch.from_numpy(obs)[None].repeat_interleave(candidates, 0)
         a = actor.sample(s)
+        if candidates == 1:
+            return a[0].numpy()
         q = torch.min(*target(s, a)).flatten()
         return a[torch.multinomial(F.softmax(q, 0), 1)][0].numpy()
 
-    stopwatch.time_calls(call)
+    return act
 
 
 WORKLOADS = {
-    "diffusion-ql-step": lambda: stopwatch.time_steps(DiffusionQl().step),
-    "diffusion-bc-step": lambda: stopwatch.time_steps(DiffusionBc().step),
-    "sac-step": lambda: stopwatch.time_steps(Sac().step),
-    "action-1": act_once,
-    "action-50": act_by_q,
+    "diffusion-ql-step": lambda: stopwatch.time_blocks(DiffusionQl().step),
+    "diffusion-bc-step": lambda: stopwatch.time_blocks(DiffusionBc().step),
+    "sac-step": lambda: stopwatch.time_blocks(Sac().step),
+    "action-1": lambda: stopwatch.time_blocks(acting(1)),
+    "action-50": lambda: stopwatch.time_blocks(acting(problem.CANDIDATES)),
+    "latency": lambda: stopwatch.time_single(acting(1)),
     "startup": lambda: stopwatch.time_start(lambda: DiffusionQl(rows=10_000).step()),
 }
 
