@@ -21,7 +21,7 @@ enum { MESSAGES = 64 };
 #define NAP_SHARE         0.05
 #define NAP_MOST          2e-3
 #define PATIENCE_OF_FIRST 0.5
-#define PATIENCE          20.0
+#define PATIENCE          60.0
 
 typedef struct Transport {
   bool (*stopped)(void);

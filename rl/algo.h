@@ -99,7 +99,7 @@ void algo_policy(const AlgoSetup *setup, Policy *policy);
  * one that trains none (NULL) belongs to the rank that runs it. */
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 
-/* A batch of this run, of which each rank draws the rows it owns. */
+/* A batch of this run, of which each rank draws the rows it owns; the others stay zero. */
 Batch *algo_batch(const AlgoSetup *setup);
 
 #endif

@@ -81,7 +81,7 @@ static int program_split(char *line, char *word[PROGRAM_WORDS], int count) {
  * file it may write, 0: any. */
 UNUSED_HERE static pid_t program_start(const char *line, int in, int out, int err,
                                        rlim_t file_limit) {
-  char copy[4096], start[256], *word[PROGRAM_WORDS];
+  char copy[4096], start[1024], *word[PROGRAM_WORDS];
   const char *launcher = getenv("DIFFRL_LAUNCHER");
   snprintf(copy, sizeof copy, "%s", line),
       snprintf(start, sizeof start, "%s", launcher ? launcher : "");

@@ -9,6 +9,8 @@
 
 #define TRAIN "train diffusion-ql --data point.hdf5 --env point-v0" SMALL
 
+#define MPIRUN "mpirun --oversubscribe --bind-to none"
+
 static bool has_mpi(void) { return strstr(getenv("DIFFRL_UNDER_TEST"), "-mpi/") != NULL; }
 
 /* As root in a container, on fewer CPUs than ranks. */
@@ -26,7 +28,7 @@ static void launch_with(int ranks) {
     unsetenv("DIFFRL_LAUNCHER");
     return;
   }
-  snprintf(launcher, sizeof launcher, "mpirun --oversubscribe --bind-to none -n %d", ranks);
+  snprintf(launcher, sizeof launcher, MPIRUN " -n %d", ranks);
   setenv("DIFFRL_LAUNCHER", launcher, 1);
 }
 
@@ -227,6 +229,23 @@ static void what_ranks_cannot_share_is_refused(void **state) {
   program_expect(&o, 3, "no file nowhere.hdf5");
 }
 
+/* As on two machines, one of which has another file at the same path. */
+static void ranks_with_other_data_are_refused(void **state) {
+  (void)state;
+  if (!has_mpi()) skip();
+#define ODD "train diffusion-bc --env none --steps 5 --out odd --data"
+  char two[1024];
+  Outcome o;
+  file_make_data("other.hdf5", "point-v0", 13, 1, "{}");
+  snprintf(two, sizeof two, MPIRUN " -n 1 %s " ODD " point.hdf5 : -n 1",
+           getenv("DIFFRL_UNDER_TEST"));
+  setenv("DIFFRL_LAUNCHER", two, 1);
+  program_run(&o, ODD " other.hdf5");
+  launch_with(0);
+  program_expect(&o, 1, "rank 1 holds other numbers than rank 0 at step 0");
+  assert_int_equal(file_size("odd/last.safetensors"), -1);
+}
+
 static void a_program_without_mpi_says_so(void **state) {
   (void)state;
   if (has_mpi()) skip();
@@ -248,6 +267,7 @@ int main(void) {
     cmocka_unit_test(what_rank_0_cannot_write_ends_all),
     cmocka_unit_test(numbers_that_diverge_end_all_with_4),
     cmocka_unit_test(what_ranks_cannot_share_is_refused),
+    cmocka_unit_test(ranks_with_other_data_are_refused),
     cmocka_unit_test(a_program_without_mpi_says_so),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);
