@@ -247,11 +247,16 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
 
 #include "core/kernels_tile.h"
 
+static void lerp(real *to, const real *from, real t, int n) {
+  for (int i = 0; i < n; i++) to[i] += t * (from[i] - to[i]);
+}
+
 #define MAP_ENTRY(name, zero) map_##name##_kernel,
 #define KERNEL_TABLE(title, packed, product)                                                       \
   {                                                                                                \
     .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
     .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
     .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose = transpose,         \
-    .mul = mul, .add = add, .adam = adam, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE      \
+    .mul = mul, .add = add, .adam = adam, .lerp = lerp, .fma_probe = fma_probe,                    \
+    .fma_flops = 2 * VW * PROBE                                                                    \
   }

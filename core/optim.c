@@ -37,6 +37,7 @@ typedef struct {
   const real *gradient;
   const Kernels *kernels;
   AdamStep adam;
+  real follow; /* how far the average goes to the new weights; 0: not at this step */
   double squares[MAX_CHUNKS];
 } Update;
 
@@ -63,6 +64,15 @@ static void update_chunk(void *context, int piece, int worker) {
   size_t from = (size_t)piece * CHUNK;
   u->kernels->adam(&u->adam, u->gradient + from, o->m->values + from, o->v->values + from,
                    o->params->values + from, chunk_size(u, piece));
+  if (u->follow != 0)
+    u->kernels->lerp(o->follows.average->values + from, o->params->values + from, u->follow,
+                     chunk_size(u, piece));
+}
+
+static real follow_rate(const Optim *o) {
+  const Ema *ema = &o->follows;
+  bool now = ema->average && o->step >= ema->start && o->step % ema->period == 0;
+  return now ? (real)(1 - ema->decay) : 0;
 }
 
 static AdamStep adam_step(const Optim *o) {
@@ -89,10 +99,11 @@ bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool
   optim->grad_norm = sqrt(squares);
   bool finite = isfinite(optim->grad_norm);
   if (finite) {
-    u.adam = adam_step(optim);
+    u.adam = adam_step(optim), u.follow = follow_rate(optim);
     pool_run(pool, update_chunk, &u, chunks);
     optim->step++;
     params_touch(optim->params);
+    if (u.follow != 0) params_touch(optim->follows.average);
   }
   denormals_restore(state);
   return finite;
@@ -123,11 +134,6 @@ bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error) {
                      name);
   optim->step = *(const int64_t *)step->data;
   return params_load(optim->m, checkpoint, error) && params_load(optim->v, checkpoint, error);
-}
-
-void ema_update(const Ema *ema, const Params *online, int64_t step) {
-  if (step >= ema->start && step % ema->period == 0)
-    params_lerp(ema->average, online, 1 - ema->decay);
 }
 
 bool objective_step(const Objective *o, int rows, uint64_t step) {

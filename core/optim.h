@@ -19,11 +19,21 @@ typedef struct {
 /* PyTorch's Adam defaults at this rate. */
 OptimSpec optim_adam(double rate);
 
+/* An average of the weights, or a target network: average += (1 - decay) (params - average) after
+ * every `period`-th update from number `start` on (from 0); before that it keeps its initial
+ * weights (Diffusion-QL: .995, 5, 1000). */
+typedef struct {
+  Params *average;
+  double decay;
+  int64_t start, period;
+} Ema;
+
 typedef struct {
   OptimSpec spec;
   Params *params, *m, *v; /* m, v: moments, blocks "<block>_adam_m" and "_v" */
   int64_t step;           /* updates done */
   double grad_norm;       /* of the last gradient, before clipping */
+  Ema follows;            /* moved in the same pass; average NULL: none */
 } Optim;
 
 Optim *optim_new(Arena *arena, Params *params, const OptimSpec *spec);
@@ -37,18 +47,6 @@ bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool
 
 void optim_save(const Optim *optim, Checkpoint *checkpoint); /* moments and "<block>_adam/step" */
 bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error);
-
-/* ---- averages -------------------------------------------------------------------------------- */
-
-/* average += (1 - decay) (online - average) at every `period`-th step from `start` on; before
- * that the average keeps its initial weights (Diffusion-QL: .995, 5, 1000). */
-typedef struct {
-  Params *average;
-  double decay;
-  int64_t start, period;
-} Ema;
-
-void ema_update(const Ema *ema, const Params *online, int64_t step);
 
 /* ---- a loss that is minimised ---------------------------------------------------------------- */
 

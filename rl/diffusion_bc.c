@@ -36,7 +36,6 @@ typedef struct {
   const AlgoSetup *setup;
   const DiffusionBcConfig *cfg;
   Objective actor;
-  Ema average;
   Batch *batch;
   HeldOut *held;
 } DiffusionBc;
@@ -71,8 +70,8 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
   if (!p->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
   m->batch = algo_batch(setup);
-  m->average = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
   build_actor(m);
+  m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
   m->held = held_out_new(setup, p);
   return &m->agent;
 }
@@ -81,7 +80,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionBc *m = (DiffusionBc *)agent;
   data_draw(m->setup->drawer, (uint64_t)step, m->batch);
   if (!objective_step(&m->actor, m->batch->rows, (uint64_t)step)) return false;
-  ema_update(&m->average, agent->policy->actor, step);
   log_scalar(log, "loss/bc", graph_scalar(m->actor.loss));
   log_scalar(log, "grad_norm/actor", m->actor.optim->grad_norm);
   log_scalar(log, "lr/actor", optim_rate(&m->actor.optim->spec, m->actor.optim->step - 1));

@@ -49,7 +49,6 @@ typedef struct {
   CriticObjective critic_terms;
   ActorObjective actor_terms;
   Optim *actor_optim;
-  Ema average;
   Batch *batch;
   HeldOut *held;
 } DiffusionQl;
@@ -171,8 +170,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Sampler *sampler = sampler_new(setup->arena, &chain, p->denoiser, error);
   if (!sampler) return NULL;
   m->batch = algo_batch(setup);
-  m->average = (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
   build(m, sampler);
+  m->actor_optim->follows =
+      (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
+  m->critic.optim->follows = (Ema){ p->critic_target, 1 - m->cfg->tau, 0, 1 };
   m->held = held_out_new(setup, p);
   return &m->agent;
 }
@@ -192,13 +193,10 @@ static void report(const DiffusionQl *m, bool with_q, Log *log) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionQl *m = (DiffusionQl *)agent;
-  Policy *p = agent->policy;
   bool with_q = climbs(m->cfg, step);
   data_draw(m->setup->drawer, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   if (!objective_step(with_q ? &m->actor : &m->clone, m->batch->rows, (uint64_t)step)) return false;
-  ema_update(&m->average, p->actor, step);
-  params_lerp(p->critic_target, p->critic, m->cfg->tau);
   report(m, with_q, log);
   return true;
 }

@@ -121,6 +121,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->explore = rng_stream(setup->seed, "explore");
   build_critic(m), build_actor(m), build_alpha(m);
   finish(m, &m->critic, p->critic, m->cfg->critic_rate);
+  m->critic.optim->follows = (Ema){ p->critic_target, 1 - m->cfg->tau, 0, 1 };
   finish(m, &m->actor, p->actor, m->cfg->actor_rate);
   finish(m, &m->alpha, m->log_alpha, m->cfg->critic_rate);
   batch_bind(&m->critic_in, m->batch), batch_bind(&m->actor_in, m->batch);
@@ -191,7 +192,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   if (!objective_step(&m->critic, rows, (uint64_t)step)) return false;
   if (!objective_step(&m->actor, rows, (uint64_t)step)) return false;
   if (!objective_step(&m->alpha, rows, (uint64_t)step)) return false;
-  params_lerp(agent->policy->critic_target, agent->policy->critic, m->cfg->tau);
   log_scalar(log, "loss/critic", graph_scalar(m->critic.loss));
   log_scalar(log, "loss/actor", graph_scalar(m->actor.loss));
   log_scalar(log, "q/mean", graph_scalar(m->q));

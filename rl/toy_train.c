@@ -40,7 +40,6 @@ typedef struct {
   const ToyConfig *cfg;
   ToyModel *model;
   Objective objective;
-  Ema average;
   real *points, *noise; /* [batch, row_stride(2)]; noise: of pairs, else NULL */
   Pairing *pairing;
   Leaps *leaps; /* of a student; else NULL */
@@ -125,7 +124,6 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   params_init(m->model->online, setup->seed);
   params_copy(m->model->average, m->model->online);
   m->agent.wants_init = m->model->taught != NULL;
-  m->average = (Ema){ m->model->average, m->cfg->ema, 0, 1 };
   m->floor = toy_floor(setup->toy, setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;
 }
@@ -143,11 +141,9 @@ static void draw_points(Toy *m, int64_t step) {
 
 /* An average of few steps is short: otherwise the first weights would stay in it (1 + k) / (10 + k)
  * of Karras et al. and others. */
-static void follow(Toy *m, int64_t step) {
-  double warm = (double)(1 + step) / (double)(10 + step);
-  Ema ema = m->average;
-  ema.decay = warm < ema.decay ? warm : ema.decay;
-  ema_update(&ema, m->model->online, step);
+static Ema average_at(const Toy *m, int64_t step) {
+  double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
+  return (Ema){ m->model->average, warm < ema ? warm : ema, 0, 1 };
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
@@ -156,9 +152,9 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   if (m->noise)
     pairing_draw(m->pairing, rng_stream(m->setup->seed, "paired noise"), (uint64_t)step,
                  (int)m->cfg->batch, m->points, m->noise);
+  Optim *optim = m->objective.optim;
+  optim->follows = average_at(m, step);
   if (!objective_step(&m->objective, (int)m->cfg->batch, (uint64_t)step)) return false;
-  follow(m, step);
-  const Optim *optim = m->objective.optim;
   log_scalar(log, m->leaps ? "loss/consistency" : "loss/denoising",
              graph_scalar(m->objective.loss));
   log_scalar(log, "grad_norm/denoiser", optim->grad_norm);
