@@ -174,7 +174,9 @@ class Sac:
 
 
 def acting(module):
-    torch._inductor.config.freezing = True
+    inductor = torch._inductor.config
+    inductor.freezing = inductor.max_autotune = True
+    inductor.max_autotune_gemm_backends = "CPP,ATEN"
     policy = compiled(replace_mish(module).requires_grad_(False))
     obs = np.zeros(OBS, np.float32)
 
