@@ -281,8 +281,28 @@ static void sums_products_and_adam_have_the_same_bits(void **state) {
     fill("m", 0, out[t][2], N), fill("v", 0, out[t][3], N), fill("w", 0, out[t][4], N);
     for (int i = 0; i < N; i++) out[t][3][i] *= out[t][3][i];
     table[t]->adam(&step, a, out[t][2], out[t][3], out[t][4], N);
+    table[t]->lerp(out[t][3], b, (real)0.3, N);
     assert_memory_equal(out[t], out[0], sizeof *out);
   }
+}
+
+/* All of it and nothing beside it, whatever the shape. */
+static void a_transposed_matrix_has_rows_for_columns(void **state) {
+  (void)state;
+  enum { M = 37, N = 41, FROM = 48, TO = 50 };
+  static real from[M * FROM], to[N * TO];
+  const Kernels *table[3];
+  int tables = own_tables(table);
+  fill("from", 0, from, M * FROM);
+  for (int t = 0; t < tables; t++)
+    for (int m = 1; m <= M; m += 4)
+      for (int n = 1; n <= N; n += 5) {
+        for (int i = 0; i < N * TO; i++) to[i] = 7;
+        table[t]->transpose(from, FROM, m, n, to, TO);
+        for (int j = 0; j < N; j++)
+          for (int i = 0; i < TO; i++)
+            assert_true(to[j * TO + i] == (i < m && j < n ? from[i * FROM + j] : 7));
+      }
 }
 
 static void an_unknown_table_is_refused(void **state) {
@@ -303,6 +323,7 @@ int main(void) {
     cmocka_unit_test(sines_near_zero_are_x),
     cmocka_unit_test(functions_have_the_same_bits_in_every_table),
     cmocka_unit_test(sums_products_and_adam_have_the_same_bits),
+    cmocka_unit_test(a_transposed_matrix_has_rows_for_columns),
     cmocka_unit_test(an_unknown_table_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
