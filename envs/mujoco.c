@@ -84,9 +84,9 @@ static bool add_file(mjVFS *vfs, const char *name, const char *text) {
 #endif
 }
 
-/* Before 2.3 an mjData had room for njmax constraints squared, 13 MB by default, and a reset cleared
- * it.  A capsule on the floor makes 8 rows: cheetah and walker reach 70 with all of their joints'
- * limits. */
+/* Before 2.3 an mjData had room for njmax constraints squared, 13 MB by default, and a reset
+ * cleared it.  A capsule on the floor makes 8 rows: cheetah and walker reach 70 with the limits of
+ * all their joints. */
 #if mjVERSION_HEADER < 230
 #define ROOM "<size njmax='200' nconmax='50'/>"
 #else
