@@ -54,7 +54,8 @@ typedef struct {
   const Saved *saved;
   const EnvDef *env;
   EvalResult result;
-  double latency; /* us */
+  double latency;         /* us */
+  double simulator_share; /* of the time of all threads */
   uint64_t seed;
   bool reference;
 } Outcome;
@@ -67,6 +68,7 @@ static void print_json(const Outcome *o) {
   json_put_integer(&out, "seed", (int64_t)o->seed);
   json_put_text(&out, "algo", o->saved->algo);
   json_put_number(&out, "action_us", round(10 * o->latency) / 10);
+  json_put_number(&out, "simulator_share", round(1e4 * o->simulator_share) / 1e4);
   json_close(&out, '}');
   command_print(out.text);
   json_text_free(&out);
@@ -91,6 +93,15 @@ static void print_line(const Outcome *o, Arena *arena) {
 
 /* ---- evaluating ------------------------------------------------------------------------------ */
 
+/* of the time since `began`, what the threads spent in the simulator */
+static double simulator_share(const Profile *profile, int threads, int64_t began) {
+  ProfileEntry entry[PROFILE_NAMES];
+  double all = (double)(profile_clock(profile) - began) * threads;
+  for (int i = profile_entries(profile, entry) - 1; i >= 0; i--)
+    if (!strcmp(entry[i].name, "env_step")) return (double)entry[i].ns / all;
+  return 0;
+}
+
 static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error) {
   const Kernels *kernels = kernels_find("own", error);
   EnvModel *model = kernels ? env_load(o->env, error) : NULL;
@@ -107,9 +118,12 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
                     .seed = o->seed,
                     .pool = pool,
                     .kernels = kernels,
+                    .profile = profile_new(arena, pool_threads(pool)),
                     .stop = run_stopped };
   o->latency = saved_latency(o->saved->policy, kernels, error);
+  int64_t began = profile_clock(spec.profile);
   bool done = o->latency >= 0 && evaluate(arena, model, o->saved->policy, &spec, &o->result, error);
+  o->simulator_share = simulator_share(spec.profile, pool_threads(pool), began);
   pool_free(pool);
   env_unload(model);
   return done;

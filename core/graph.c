@@ -11,7 +11,6 @@ Graph *graph_new(Arena *arena, const GraphSpec *spec) {
   if (!g->spec.group) g->spec.group = spec->max_rows;
   if (!g->spec.lane) g->spec.lane = g->spec.group;
   if (g->spec.lane > g->spec.group) g->spec.lane = g->spec.group;
-  g->node = arena_array(arena, Tensor *, TAPE_MAX_NODES);
   g->bucket = arena_array(arena, Tensor *, TAPE_BUCKETS);
   g->name = arena_array(arena, const char *, TAPE_MAX_NAMES);
   return g;
@@ -58,9 +57,25 @@ static void infer(Tensor *t, const Recipe *recipe) {
   if (t->op->random && t->kind == ONCE) t->reads |= 1u << READS_ALWAYS;
 }
 
+/* twice the room for nodes and what gradients note of them */
+static void make_room(Graph *g) {
+  size_t nodes = (size_t)g->nodes;
+  g->room = g->room ? 2 * g->room : TAPE_FIRST_NODES;
+  Tensor **node = arena_array(g->arena, Tensor *, g->room);
+  Tensor **adjoint = arena_array(g->arena, Tensor *, g->room);
+  bool *wanted = arena_array(g->arena, bool, g->room);
+  if (nodes) {
+    memcpy(node, g->node, nodes * sizeof *node);
+    memcpy(adjoint, g->adjoint, nodes * sizeof *adjoint);
+    memcpy(wanted, g->wanted, nodes * sizeof *wanted);
+  }
+  g->node = node, g->adjoint = adjoint, g->wanted = wanted;
+}
+
 static Tensor *new_node(Graph *g, const Op *op, Shape shape) {
   CHECK(!g->sealed, "graph: %s recorded after sealing", op->name);
   CHECK(g->nodes < TAPE_MAX_NODES, "graph: more than %d nodes", TAPE_MAX_NODES);
+  if (g->nodes == g->room) make_room(g);
   Tensor *t = arena_alloc(g->arena, sizeof *t);
   *t = (Tensor){ .g = g, .op = op, .id = g->nodes, .k = shape.k, .e = shape.e, .n = shape.n };
   t->ld = row_stride(shape.n);
@@ -146,8 +161,8 @@ void grad_add(Tensor *x, Tensor *dx) {
   if (!grad_wanted(x)) return;
   CHECK(dx->k == x->k && dx->e == x->e && dx->n == x->n, "gradient of %s: shape [%d, %d, %d]",
         x->op->name, dx->k, dx->e, dx->n);
-  Tensor **adjoint = &x->g->adjoint[x->id];
-  *adjoint = *adjoint ? t_add(*adjoint, dx) : dx;
+  Tensor *sofar = x->g->adjoint[x->id], *sum = sofar ? t_add(sofar, dx) : dx;
+  x->g->adjoint[x->id] = sum; /* which t_add may have moved */
 }
 
 void grad_add_sum(Tensor *x, Tensor *dx) {
@@ -173,12 +188,8 @@ static void walk_back(Tensor *y, Tensor *dy, bool through) {
 }
 
 static void start_gradient(Graph *g) {
-  if (!g->wanted) {
-    g->wanted = arena_array(g->arena, bool, TAPE_MAX_NODES);
-    g->adjoint = arena_array(g->arena, Tensor *, TAPE_MAX_NODES);
-  }
-  memset(g->wanted, 0, TAPE_MAX_NODES * sizeof *g->wanted);
-  memset(g->adjoint, 0, TAPE_MAX_NODES * sizeof *g->adjoint);
+  memset(g->wanted, 0, (size_t)g->nodes * sizeof *g->wanted);
+  memset(g->adjoint, 0, (size_t)g->nodes * sizeof *g->adjoint);
 }
 
 /* does a change of what is wanted reach t?  A second output changes as its twin does. */

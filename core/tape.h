@@ -6,6 +6,7 @@
 
 enum {
   TAPE_BUCKETS = 1024,
+  TAPE_FIRST_NODES = 512,
   TAPE_MAX_NODES = 1 << 16, /* about 55 a step of a trained chain: 1000 steps fit */
   TAPE_MAX_PHASES = 8,
   TAPE_MAX_PARAMS = 31,
@@ -18,8 +19,8 @@ struct Graph {
   GraphSpec spec;
   bool sealed;
 
-  int nodes;
-  Tensor **node;     /* in creation order */
+  int nodes, room;
+  Tensor **node;     /* [room] in creation order */
   Tensor **bucket;   /* [TAPE_BUCKETS] */
   const char **name; /* [TAPE_MAX_NAMES] of random ops and inputs */
   int names;
@@ -27,7 +28,7 @@ struct Graph {
   uint64_t seen[TAPE_MAX_PARAMS]; /* version the once-nodes were computed from */
   int n_params;
 
-  bool *wanted;     /* during a gradient: by node id */
+  bool *wanted;     /* [room] during a gradient: by node id */
   Tensor **adjoint; /* likewise */
   bool minimises;
 

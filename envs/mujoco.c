@@ -84,6 +84,15 @@ static bool add_file(mjVFS *vfs, const char *name, const char *text) {
 #endif
 }
 
+/* Before 2.3 an mjData had room for njmax constraints squared, 13 MB by default, and a reset
+ * cleared it.  A capsule on the floor makes 8 rows: cheetah and walker reach 70 with the limits of
+ * all their joints. */
+#if mjVERSION_HEADER < 230
+#define ROOM "<size njmax='200' nconmax='50'/>"
+#else
+#define ROOM ""
+#endif
+
 typedef struct {
   const EnvDef *def;
   mjVFS *vfs;
@@ -91,13 +100,13 @@ typedef struct {
   char *reason; /* [1000] */
 } Compile;
 
-/* The model is the task's file, included by a few lines that choose the physics. */
+/* The model is the task's file, included by a few lines that choose physics and room. */
 static void compile(void *context) {
   Compile *c = context;
   const MujocoTask *task = c->def->spec;
   char top[256];
   snprintf(top, sizeof top,
-           "<mujoco><include file='task.xml'/><compiler inertiagrouprange='%s'/></mujoco>",
+           "<mujoco><include file='task.xml'/><compiler inertiagrouprange='%s'/>" ROOM "</mujoco>",
            inertia_groups(c->def->physics));
   if (add_file(c->vfs, "task.xml", task->xml) && add_file(c->vfs, "top.xml", top))
     c->m = mj_loadXML("top.xml", c->vfs, c->reason, 1000);

@@ -34,6 +34,7 @@ bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const E
                            .seed = eval_episode_seed(spec->seeds, spec->seed),
                            .pool = spec->pool,
                            .kernels = spec->kernels,
+                           .profile = spec->profile,
                            .visit = add_step,
                            .context = result,
                            .stop = spec->stop };

@@ -19,6 +19,7 @@ typedef struct {
   uint64_t seed;
   Pool *pool;
   const Kernels *kernels;
+  Profile *profile;   /* nullable: see rollout.h */
   bool (*stop)(void); /* nullable: asked every step; true ends the evaluation early */
 } EvalSpec;
 

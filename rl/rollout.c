@@ -23,12 +23,13 @@ static void reset_piece(void *context, int piece, int worker) {
 }
 
 static void step_piece(void *context, int piece, int worker) {
-  (void)worker;
   Wave *w = context;
   Env *env = w->env[w->slot[piece]];
   ptrdiff_t q = (ptrdiff_t)piece * ROLLOUT_MAX_Q;
+  int64_t began = profile_clock(w->spec->profile);
   if (w->spec->positions) env_positions(env, w->qpos + q, w->qvel + q);
   w->last[piece] = env_step(env, w->act + piece * w->act_dim, w->next + piece * w->obs_dim);
+  profile_add(w->spec->profile, worker, "env_step", began, 0);
 }
 
 static void visit(const Wave *w, int i) {
@@ -63,7 +64,9 @@ static bool run_wave(Wave *w, Actor *actor, int first, int episodes) {
   pool_run(w->spec->pool, reset_piece, w, w->live);
   for (uint64_t t = 0; w->live; t++) {
     if (w->spec->stop && w->spec->stop()) return false;
+    int64_t began = profile_clock(w->spec->profile);
     actor_act(actor, w->obs, w->live, t, w->id, w->act, w->log_prob);
+    profile_add(w->spec->profile, 0, "act", began, 0);
     pool_run(w->spec->pool, step_piece, w, w->live);
     account(w);
   }

@@ -27,6 +27,7 @@ typedef struct {
   bool positions;      /* fill qpos and qvel */
   Pool *pool;          /* nullable */
   const Kernels *kernels;
+  Profile *profile; /* nullable: "env_step" and "act" are added; a worker of it per thread */
   /* called from one thread, step after step, within a step by ascending episode */
   void (*visit)(void *context, const RolloutStep *step);
   void *context;

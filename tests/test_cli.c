@@ -256,6 +256,8 @@ static void test_eval_does_not_depend_on_threads_or_data(void **state) {
   assert_true(json_number(json_get(one, "step"), 0) == 40);
   assert_true(json_is_null(json_get(one, "normalized_mean")));
   assert_true(json_number(json_get(one, "action_us"), 0) > 0);
+  double share = json_number(json_get(one, "simulator_share"), -1);
+  assert_true(share >= 0 && share < 1);
   Json *changed = evaluate("eval run --episodes 7 --act candidates=1 --act choice=sample --json");
   assert_true(json_number(json_get(json_get(changed, "act"), "candidates"), 0) == 1);
   assert_true(json_number(json_get(changed, "return_mean"), 0) !=

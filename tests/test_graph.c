@@ -345,6 +345,27 @@ static void an_overridden_draw_takes_the_numbers_given(void **state) {
   net_close(&net);
 }
 
+/* d/dx sum_i i x = 1 + 2 + .. + n; recording the gradient outgrows the room for nodes again */
+static void a_long_tape_keeps_its_gradients(void **state) {
+  (void)state;
+  enum { TERMS = 700 };
+  Net net;
+  net_open(&net, 0, MAX_ROWS, 7, 3);
+  params_slot(net.params, "unused", 1, 1, 1, 0);
+  params_allocate(net.params);
+  Tensor *x = t_input(net.g, "x", 1, N), *y = t_scale(1, x);
+  for (int i = 2; i <= TERMS; i++) y = t_add(y, t_scale(i, x));
+  Tensor *dx = t_grad(y, x);
+  graph_keep(dx);
+  graph_seal(net.g);
+  graph_bind(x, net.data);
+  graph_run(net.g, MAX_ROWS, 0, NULL);
+  for (int r = 0; r < MAX_ROWS; r++)
+    for (int j = 0; j < N; j++)
+      assert_true(graph_values(dx)[r * LD + j] == (real)(TERMS * (TERMS + 1) / 2));
+  net_close(&net);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_fork_is_a_tape_of_its_own),
@@ -361,6 +382,7 @@ int main(void) {
     cmocka_unit_test(equal_recordings_are_one_node),
     cmocka_unit_test(a_call_sees_every_sample_once_from_any_thread),
     cmocka_unit_test(an_overridden_draw_takes_the_numbers_given),
+    cmocka_unit_test(a_long_tape_keeps_its_gradients),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
