@@ -1,6 +1,6 @@
 #!/bin/sh
-# setup.sh [lint|mpi|cross] -- see that what building, testing (or lint, MPI=1, make test-cross) need
-# is installed, on Debian 12.
+# setup.sh [lint|mpi|cross] -- see that what building, testing (or lint, MPI=1, make test-cross)
+# need is installed, on Debian 12.
 #
 # Silent when all is there.  Otherwise prints the apt line and runs it, through sudo when not root.
 # With SETUP=no, or with neither root nor sudo, the line is printed and the status is 2.

@@ -68,7 +68,7 @@ static void walk_stream(uint64_t seed, const char *name, uint32_t key[2]) {
 /* Processors for x86-64 have had AVX2 and the fused multiply-add since 2013, but a compiler uses
  * them when told alone.  It is told here, for all up to the interface, where walk_act asks the
  * processor first.  If WALK_PORTABLE is defined nothing is asked; then, as wherever there is no
- * fused multiply-add, it is made of double numbers: the same bits, ten times slower. */
+ * fused multiply-add, it is made of double numbers: the same bits, over ten times slower. */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMAF)
 #define WALK_FUSED
 #elif defined(__x86_64__) && defined(__GNUC__) && !defined(WALK_PORTABLE)
