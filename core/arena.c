@@ -31,8 +31,8 @@ struct Arena {
   bool borrowed;              /* its one chunk is the caller's */
 };
 
-/* Fresh zeros.  Large ones begin at a large page and ask for such: a tape walks over so many small
- * pages that looking them up would take a third of a weight gradient's time. */
+/* Fresh zeros.  Large ones begin at a large page and ask for such: looking up the small pages that a
+ * training step walks over takes 4 % of its time. */
 static void *map_pages(size_t size) {
   size_t spare = size >= LARGE_PAGE ? LARGE_PAGE : 0;
   void *pages =
