@@ -31,16 +31,16 @@ struct Arena {
   bool borrowed;              /* its one chunk is the caller's */
 };
 
-/* Fresh zeros.  Large ones begin at a large page and ask for such: looking up the small pages that a
- * training step walks over takes 4 % of its time. */
+/* Fresh zeros.  Large ones begin at a large page and ask for such: looking up the small pages that
+ * a training step walks over takes 4 % of its time. */
 static void *map_pages(size_t size) {
   size_t spare = size >= LARGE_PAGE ? LARGE_PAGE : 0;
   void *pages =
       mmap(NULL, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CHECK(pages != MAP_FAILED, "out of memory: %zu bytes", size);
   if (!spare) return pages;
-  unsigned char *from = pages,
-                *at = from + (LARGE_PAGE - (uintptr_t)from % LARGE_PAGE) % LARGE_PAGE;
+  unsigned char *from = pages;
+  unsigned char *at = from + (LARGE_PAGE - (uintptr_t)from % LARGE_PAGE) % LARGE_PAGE;
   if (at > from) munmap(from, (size_t)(at - from));
   if (at < from + spare) munmap(at + size, (size_t)(from + spare - at));
   madvise(at, size, MADV_HUGEPAGE); /* where the system has none, small ones do */
