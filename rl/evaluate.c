@@ -7,12 +7,13 @@ static void add_step(void *context, const RolloutStep *step) {
   EvalResult *result = context;
   result->returns[step->episode] += (double)step->step.reward;
   result->lengths[step->episode]++;
-  result->failures += step->step.failed;
+  result->failed[step->episode] |= step->step.failed;
 }
 
 static void summarise(EvalResult *r) {
   double sum = 0, length = 0, squares = 0;
-  for (int i = 0; i < r->episodes; i++) sum += r->returns[i], length += r->lengths[i];
+  for (int i = 0; i < r->episodes; i++)
+    sum += r->returns[i], length += r->lengths[i], r->failures += r->failed[i];
   r->return_mean = sum / r->episodes, r->length_mean = length / r->episodes;
   for (int i = 0; i < r->episodes; i++) squares += pow(r->returns[i] - r->return_mean, 2);
   r->return_std = r->episodes > 1 ? sqrt(squares / (r->episodes - 1)) : 0;
@@ -27,7 +28,8 @@ bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const E
               EvalResult *result, Error *error) {
   *result = (EvalResult){ .episodes = spec->episodes,
                           .returns = arena_array(arena, double, spec->episodes),
-                          .lengths = arena_array(arena, int, spec->episodes) };
+                          .lengths = arena_array(arena, int, spec->episodes),
+                          .failed = arena_array(arena, bool, spec->episodes) };
   RolloutSpec episodes = { .env = model,
                            .policy = policy,
                            .episodes = spec->episodes,

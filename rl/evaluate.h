@@ -30,6 +30,7 @@ typedef struct {
   double length_mean;
   double *returns; /* [episodes], in the arena */
   int *lengths;    /* [episodes] */
+  bool *failed;    /* [episodes] */
 } EvalResult;
 
 /* Arena: for envs' buffers and the result; may be reset afterwards.  Fails if the simulator cannot

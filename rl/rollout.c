@@ -1,34 +1,34 @@
-/* rollout.c -- waves of simulations. */
+/* rollout.c -- waves of simulations, one a thread.
+ *
+ * A wave goes its way alone: it acts for its episodes at once and steps them one after the other.
+ * Threads that met after every step would wait longer than a step takes. */
 #include "rl/rollout.h"
 #include "core/check.h"
 #include <string.h>
 
-enum { WAVE = 128 }; /* episodes simulated at once */
+enum { MOST = 128 }; /* episodes simulated at once */
 
 typedef struct {
   const RolloutSpec *spec;
-  Env *env[WAVE];
-  EnvStep last[WAVE];
-  int slot[WAVE];    /* live episodes: which Env, ascending */
-  uint32_t id[WAVE]; /* their numbers: the row counters of random numbers */
+  Actor *actor;
+  Env *env[MOST];
+  EnvStep last[MOST];
+  int slot[MOST];      /* live episodes: which Env, ascending */
+  uint32_t id[MOST];   /* their numbers: the row counters of random numbers */
+  int at_once;         /* simulations of this wave */
+  int first, episodes; /* what it is to do now */
   int live, obs_dim, act_dim;
+  bool stopped;
   float *obs, *next, *act, *log_prob; /* [live, dim] */
   double *qpos, *qvel;                /* [live, ROLLOUT_MAX_Q] */
 } Wave;
 
-static void reset_piece(void *context, int piece, int worker) {
-  (void)worker;
-  Wave *w = context;
-  env_reset(w->env[piece], w->spec->seed, w->id[piece], w->obs + piece * w->obs_dim);
-}
-
-static void step_piece(void *context, int piece, int worker) {
-  Wave *w = context;
-  Env *env = w->env[w->slot[piece]];
-  ptrdiff_t q = (ptrdiff_t)piece * ROLLOUT_MAX_Q;
+static void step_episode(Wave *w, int i, int worker) {
+  Env *env = w->env[w->slot[i]];
+  ptrdiff_t q = (ptrdiff_t)i * ROLLOUT_MAX_Q;
   int64_t began = profile_clock(w->spec->profile);
   if (w->spec->positions) env_positions(env, w->qpos + q, w->qvel + q);
-  w->last[piece] = env_step(env, w->act + piece * w->act_dim, w->next + piece * w->obs_dim);
+  w->last[i] = env_step(env, w->act + i * w->act_dim, w->next + i * w->obs_dim);
   profile_add(w->spec->profile, worker, "env_step", began, 0);
 }
 
@@ -58,49 +58,70 @@ static void account(Wave *w) {
   w->live = kept;
 }
 
-static bool run_wave(Wave *w, Actor *actor, int first, int episodes) {
-  w->live = episodes;
-  for (int i = 0; i < episodes; i++) w->slot[i] = i, w->id[i] = (uint32_t)(first + i);
-  pool_run(w->spec->pool, reset_piece, w, w->live);
-  for (uint64_t t = 0; w->live; t++) {
-    if (w->spec->stop && w->spec->stop()) return false;
+static void run_wave(void *context, int piece, int worker) {
+  Wave *w = ((Wave **)context)[piece];
+  unsigned state = denormals_off(); /* as in the workers */
+  w->live = w->episodes;
+  for (int i = 0; i < w->live; i++) {
+    w->slot[i] = i, w->id[i] = (uint32_t)(w->first + i);
+    env_reset(w->env[i], w->spec->seed, w->id[i], w->obs + i * w->obs_dim);
+  }
+  for (uint64_t t = 0; w->live && !w->stopped; t++) {
+    w->stopped = w->spec->stop && w->spec->stop();
     int64_t began = profile_clock(w->spec->profile);
-    actor_act(actor, w->obs, w->live, t, w->id, w->act, w->log_prob);
-    profile_add(w->spec->profile, 0, "act", began, 0);
-    pool_run(w->spec->pool, step_piece, w, w->live);
+    actor_act(w->actor, w->obs, w->live, t, w->id, w->act, w->log_prob);
+    profile_add(w->spec->profile, worker, "act", began, 0);
+    for (int i = 0; i < w->live; i++) step_episode(w, i, worker);
     account(w);
   }
-  return true;
+  denormals_restore(state);
 }
 
-static Wave *new_wave(Arena *arena, const RolloutSpec *spec, int at_once) {
+/* NULL and an error: no simulator, or a policy that cannot act as its record says */
+static Wave *new_wave(Arena *arena, const RolloutSpec *spec, int at_once, Error *error) {
   const EnvDef *def = env_def(spec->env);
   Wave *w = arena_alloc(arena, sizeof *w);
-  *w = (Wave){ .spec = spec, .obs_dim = def->obs_dim, .act_dim = def->act_dim };
+  *w = (Wave){ .spec = spec, .at_once = at_once, .obs_dim = def->obs_dim, .act_dim = def->act_dim };
   w->obs = arena_array(arena, float, at_once * def->obs_dim);
   w->next = arena_array(arena, float, at_once * def->obs_dim);
   w->act = arena_array(arena, float, at_once * def->act_dim);
   w->log_prob = arena_array(arena, float, at_once);
   w->qpos = arena_array(arena, double, at_once *ROLLOUT_MAX_Q);
   w->qvel = arena_array(arena, double, at_once *ROLLOUT_MAX_Q);
-  return w;
-}
-
-bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error) {
-  int at_once = spec->episodes < WAVE ? spec->episodes : WAVE, end = spec->first + spec->episodes;
-  Wave *w = new_wave(arena, spec, at_once);
-  *stopped = false;
-  Actor *actor =
-      actor_new(arena, spec->policy, at_once, spec->seed, spec->pool, spec->kernels, error);
-  bool ready = actor != NULL;
+  w->actor = actor_new(arena, spec->policy, at_once, spec->seed, NULL, spec->kernels, error);
+  bool ready = w->actor != NULL;
   for (int i = 0; i < at_once && ready; i++) {
     ready = (w->env[i] = env_create(spec->env, error)) != NULL;
     if (ready)
       CHECK(env_nq(w->env[i]) <= ROLLOUT_MAX_Q && env_nv(w->env[i]) <= ROLLOUT_MAX_Q,
             "rollout: too many positions");
   }
-  for (int first = spec->first; ready && first < end && !*stopped; first += at_once)
-    *stopped = !run_wave(w, actor, first, end - first < at_once ? end - first : at_once);
+  if (ready) return w;
   for (int i = 0; i < at_once; i++) env_free(w->env[i]);
-  return ready;
+  return NULL;
+}
+
+/* an equal share for piece i of n */
+static int share(int of, int i, int n) { return of * (i + 1) / n - of * i / n; }
+
+bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error) {
+  int at_once = spec->episodes < MOST ? spec->episodes : MOST, end = spec->first + spec->episodes;
+  int threads = spec->pool ? pool_threads(spec->pool) : 1, made = 0;
+  int waves = threads < at_once ? threads : at_once;
+  Wave **wave = arena_array(arena, Wave *, waves);
+  for (; made < waves; made++)
+    if (!(wave[made] = new_wave(arena, spec, share(at_once, made, waves), error))) break;
+  *stopped = false;
+  for (int next = spec->first; made == waves && next < end && !*stopped;) {
+    for (int i = 0; i < waves; i++) {
+      Wave *w = wave[i];
+      w->first = next, w->episodes = w->at_once < end - next ? w->at_once : end - next;
+      next += w->episodes;
+    }
+    pool_run(spec->pool, run_wave, wave, waves);
+    for (int i = 0; i < waves; i++) *stopped |= wave[i]->stopped;
+  }
+  for (int i = 0; i < made; i++)
+    for (int j = 0; j < wave[i]->at_once; j++) env_free(wave[i]->env[j]);
+  return made == waves;
 }

@@ -1,6 +1,7 @@
-/* rollout.h -- episodes of a policy in lock step, on all cores.
+/* rollout.h -- episodes of a policy, on all cores.
  *
- * Many simulations advance together, so that the policy sees one batch of observations a step.
+ * The simulations of a thread advance together, so that the policy sees one batch of observations a
+ * step.
  * Episode i of a seed starts the same and draws the same random numbers whatever the number of
  * threads, and in whatever order episodes end. */
 #ifndef RL_ROLLOUT_H
@@ -28,10 +29,10 @@ typedef struct {
   Pool *pool;          /* nullable */
   const Kernels *kernels;
   Profile *profile; /* nullable: "env_step" and "act" are added; a worker of it per thread */
-  /* called from one thread, step after step, within a step by ascending episode */
+  /* called step after step of an episode; for different episodes by several threads at once */
   void (*visit)(void *context, const RolloutStep *step);
   void *context;
-  bool (*stop)(void); /* nullable: asked every step; true ends early */
+  bool (*stop)(void); /* nullable: asked every step by every thread; true ends early */
 } RolloutSpec;
 
 /* The arena holds buffers and may be reset afterwards.  `stopped` is set if it ended early.  Fails
