@@ -11,7 +11,7 @@
 
 enum { TILES = 192, STEP = 12, STAGGER = 16 };
 /* V of a block, in reals: beside a filter that stays in L2, or one that is read anew each block */
-enum { V_SMALL = 1 << 16, V_LARGE = 1 << 18 };
+enum { V_SMALL = 1 << 16, V_LARGE = 3 << 17, FILTER_STAYS = 1 << 18 };
 
 /* ---- geometry -------------------------------------------------------------------------------- */
 
@@ -40,7 +40,7 @@ static Grid grid_of(const Window *w, bool back) {
 
 /* tiles a block, at most: measured on the shapes of two U-Nets */
 static int block_size(int points, int channels, int outputs) {
-  int filter = points * channels * outputs, v = filter <= V_LARGE ? V_SMALL : V_LARGE;
+  int filter = points * channels * outputs, v = filter <= FILTER_STAYS ? V_SMALL : V_LARGE;
   int fit = v / (points * channels) / STEP * STEP;
   return fit < 2 * STEP ? 2 * STEP : fit > TILES ? TILES : fit;
 }
@@ -61,11 +61,12 @@ typedef struct {
   Grid grid;
   const TileKernels *kernels;
   Pictures in;
-  int size, samples, from, count; /* tiles from .. from + count - 1 of all samples */
-  real *none, *dump;              /* what lies beyond a plane: zeros, and outputs nobody reads */
-  real *v, *m;                    /* [points, count, channels], [points, count, PANEL] */
-  ptrdiff_t v_step, m_step;       /* between points */
-  real *output[TILES][16];        /* the block's places in the output plane */
+  int size, share;          /* tiles a block: at most, and here */
+  int samples, from, count; /* tiles from .. from + count - 1 of all samples */
+  real *none, *dump;        /* what lies beyond a plane: zeros, and outputs nobody reads */
+  real *v, *m;              /* [points, count, channels], [points, count, PANEL] */
+  ptrdiff_t v_step, m_step; /* between points */
+  real *output[TILES][16];  /* the block's places in the output plane */
 } Tiling;
 
 static size_t tiling_work(const Grid *grid, int channels, int outputs) {
@@ -73,6 +74,12 @@ static size_t tiling_work(const Grid *grid, int channels, int outputs) {
       most = channels > outputs ? channels : outputs;
   return (size_t)grid->points * (size_t)(size * (channels + PANEL) + 2 * STAGGER) +
          2 * (size_t)most;
+}
+
+/* blocks of about one size rather than a small one at the end; products like rows in fours */
+static int even_share(int tiles, int size) {
+  int blocks = (tiles + size - 1) / size, share = (tiles + blocks - 1) / blocks;
+  return (share + 3) / 4 * 4;
 }
 
 static void tiling_start(Tiling *t, const Lane *lane, const Tensor *y, bool back, int inputs,
@@ -83,6 +90,7 @@ static void tiling_start(Tiling *t, const Lane *lane, const Tensor *y, bool back
   t->in = pictures_of(lane, y, 0, inputs, plane_area(t->grid.in));
   t->size = block_size(t->grid.points, t->in.channels, outputs);
   t->samples = samples_of(lane, y->in[0]), t->from = t->count = 0;
+  t->share = even_share(t->samples * plane_area(t->grid.tiles), t->size);
   int most = t->in.channels > outputs ? t->in.channels : outputs;
   t->none = lane->work;
   memset(t->none, 0, (size_t)most * sizeof *t->none);
@@ -95,7 +103,7 @@ static void tiling_start(Tiling *t, const Lane *lane, const Tensor *y, bool back
 static bool tiling_next(Tiling *t) {
   t->from += t->count;
   int rest = t->samples * plane_area(t->grid.tiles) - t->from;
-  t->count = rest < t->size ? rest : t->size;
+  t->count = rest < t->share ? rest : t->share;
   return rest > 0;
 }
 
