@@ -2,9 +2,9 @@
 #include "rl/algo.h"
 #include <string.h>
 
-extern const AlgoDef algo_diffusion_bc, algo_diffusion_ql, algo_sac, algo_toy;
-static const AlgoDef *const algos[] = { &algo_diffusion_bc, &algo_diffusion_ql, &algo_sac,
-                                        &algo_toy };
+extern const AlgoDef algo_diffuser, algo_diffusion_bc, algo_diffusion_ql, algo_sac, algo_toy;
+static const AlgoDef *const algos[] = { &algo_diffuser, &algo_diffusion_bc, &algo_diffusion_ql,
+                                        &algo_sac, &algo_toy };
 enum { ALGOS = sizeof algos / sizeof *algos };
 
 const AlgoDef *const *algo_list(size_t *count) {
@@ -41,6 +41,10 @@ void algo_policy(const AlgoSetup *setup, Policy *policy) {
   if (setup->drawer) policy->normalizer = setup->drawer->obs_norm;
 }
 
+ConvMethod algo_conv(const TrainConfig *config) {
+  return strcmp(config->conv.s, "direct") ? CONV_FILTERED : CONV_DIRECT;
+}
+
 Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
   const TrainConfig *config = setup->config;
   return graph_new(setup->arena, &(GraphSpec){ .trained = trained,
@@ -48,16 +52,26 @@ Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
                                                .pool = setup->pool,
                                                .ranks = trained ? setup->ranks : NULL,
                                                .kernels = setup->kernels,
+                                               .conv = algo_conv(config),
                                                .max_rows = (int)config->batch,
                                                .group = (int)config->group,
                                                .lane = (int)config->lane,
                                                .profile = setup->profile });
 }
 
-Batch *algo_batch(const AlgoSetup *setup) {
+static Batch *own_rows(const AlgoSetup *setup, Batch *batch) {
   const TrainConfig *config = setup->config;
-  int rows = (int)config->batch;
-  Batch *batch = batch_new(setup->arena, rows, setup->obs_dim, setup->act_dim);
-  ranks_rows(setup->ranks, rows, (int)config->group, &batch->from, &batch->to);
+  ranks_rows(setup->ranks, batch->rows, (int)config->group, &batch->from, &batch->to);
   return batch;
+}
+
+Batch *algo_batch(const AlgoSetup *setup) {
+  int rows = (int)((const TrainConfig *)setup->config)->batch;
+  return own_rows(setup, batch_new(setup->arena, rows, setup->obs_dim, setup->act_dim));
+}
+
+Batch *algo_windows(const AlgoSetup *setup, int horizon) {
+  int rows = (int)((const TrainConfig *)setup->config)->batch;
+  return own_rows(setup,
+                  batch_windows_new(setup->arena, rows, horizon, setup->obs_dim, setup->act_dim));
 }

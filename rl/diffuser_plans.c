@@ -1,0 +1,116 @@
+/* diffuser_plans.c -- windows, plans from their first states, and the simulator's word on both. */
+#include "rl/diffuser_plans.h"
+#include "rl/dynamics.h"
+#include "rl/picture.h"
+#include <math.h>
+
+static size_t size_of(const DiffuserModel *m) { return (size_t)m->denoiser->dim; }
+
+static const float *state_at(const DiffuserModel *m, const float *trajectories, int i, int t) {
+  return trajectories + (size_t)i * size_of(m) + (size_t)(t * m->width + m->act_dim);
+}
+
+bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const DiffuserModel *m,
+                        const DiffuserSampling *how, const Drawer *whole, int count, Error *error) {
+  const Drawer raw = {
+    .data = whole->data, .rng = whole->rng, .pool = whole->pool, .pool_count = whole->pool_count
+  };
+  Batch *batch = batch_windows_new(arena, count, m->horizon, m->obs_dim, m->act_dim);
+  size_t size = size_of(m), n = (size_t)count * size;
+  float *first = arena_array(arena, float, count * m->obs_dim);
+  *p = (DiffuserPlans){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
+  data_draw(&raw, 0, batch);
+  for (size_t i = 0; i < n; i++)
+    p->windows[i] = (float)batch->window[i / size * (size_t)batch->window_ld + i % size];
+  for (int i = 0; i < count * m->obs_dim; i++)
+    first[i] = state_at(m, p->windows, i / m->obs_dim, 0)[i % m->obs_dim];
+  return diffuser_plan(m, how, count, first, p->plans, error);
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static void put_dynamics(JsonText *line, const Dynamics *d, const char *of) {
+  char key[32];
+  snprintf(key, sizeof key, "error%s", of), json_put_number(line, key, d->error);
+  snprintf(key, sizeof key, "still%s", of), json_put_number(line, key, d->still);
+  for (int k = 0; k < DYNAMICS_SPANS; k++) {
+    snprintf(key, sizeof key, "drift_%d%s", dynamics_span[k], of);
+    json_put_number(line, key, d->drift[k]);
+  }
+  snprintf(key, sizeof key, "simulator_failures%s", of), json_put_integer(line, key, d->failures);
+}
+
+bool diffuser_plans_measure(const DiffuserPlans *p, const DiffuserModel *m, const EnvModel *env,
+                            const float *scale, JsonText *line, double *error_of_plans,
+                            Error *error) {
+  Dynamics plans, windows;
+  if (!dynamics_measure(env, scale, p->plans, p->count, m->horizon, &plans, error) ||
+      !dynamics_measure(env, scale, p->windows, p->count, m->horizon, &windows, error))
+    return false;
+  json_put_integer(line, "plans", p->count);
+  put_dynamics(line, &plans, "");
+  put_dynamics(line, &windows, "_data");
+  *error_of_plans = plans.error;
+  return true;
+}
+
+/* ---- pictures -------------------------------------------------------------------------------- */
+
+enum { SHOWN = 8, COLUMNS = 3 }; /* trajectories, entries of the state */
+
+/* height, angle and forward speed of a torso: the same places in all planar tasks */
+static int entry_of(const DiffuserModel *m, int column) {
+  return column < 2 ? column : (m->obs_dim - 1) / 2;
+}
+
+/* the range of an entry in the first `count` windows and plans, and a little more */
+static void range_of(const DiffuserPlans *p, const DiffuserModel *m, int entry, int count,
+                     double *low, double *high) {
+  *low = INFINITY, *high = -INFINITY;
+  for (int i = 0; i < 2 * count * m->horizon; i++) {
+    const float *of = i % 2 ? p->plans : p->windows;
+    double x = (double)state_at(m, of, i / 2 / m->horizon, i / 2 % m->horizon)[entry];
+    *low = fmin(*low, x), *high = fmax(*high, x);
+  }
+  double more = 0.06 * (*high - *low) + 1e-6;
+  *low -= more, *high += more;
+}
+
+static void put_lines(const Panel *panel, const DiffuserModel *m, const float *of, int entry,
+                      int count, int colour) {
+  double at[2 * 1024]; /* the longest horizon */
+  for (int i = 0; i < count; i++) {
+    for (int t = 0; t < m->horizon; t++)
+      at[2 * t] = t, at[2 * t + 1] = (double)state_at(m, of, i, t)[entry];
+    picture_line(panel, at, m->horizon, (Pen){ colour, 2.2, 0.7 });
+    picture_dots(panel, at, 1, (Pen){ PICTURE_INK, 8, 0.9 });
+  }
+}
+
+bool diffuser_plans_draw(const DiffuserPlans *p, const DiffuserModel *m, const EnvModel *env,
+                         const char *path, Error *error) {
+  static const char *const rows[] = { "data", "plans", "the plans' actions, simulated" };
+  static const int colours[] = { PICTURE_BLUE, PICTURE_ORANGE, PICTURE_GREEN };
+  static const char *const torso[COLUMNS] = { "height", "angle", "speed" };
+  Arena *arena = arena_new();
+  int count = p->count < SHOWN ? p->count : SHOWN, columns = m->obs_dim < COLUMNS ? 1 : COLUMNS;
+  float *played = arena_array(arena, float, (size_t)count *size_of(m));
+  const float *const of[] = { p->windows, p->plans, played };
+  Error ignored;
+  bool planar = env && dynamics_play(env, p->plans, count, m->horizon, played, &ignored);
+  Picture *picture = picture_new(arena, columns, planar ? 3 : 2);
+  for (int c = 0; c < columns; c++) {
+    int entry = entry_of(m, c);
+    double low[2] = { 0 }, high[2] = { m->horizon - 1 };
+    range_of(p, m, entry, count, &low[1], &high[1]);
+    for (int r = 0; r < (planar ? 3 : 2); r++) {
+      const char *what = planar ? torso[c] : arena_text(arena, "state %d", entry);
+      Panel panel =
+          picture_panel(picture, c, r, arena_text(arena, "%s: %s", what, rows[r]), low, high);
+      put_lines(&panel, m, of[r], entry, count, colours[r]);
+    }
+  }
+  bool done = picture_save(picture, path, error);
+  arena_free(arena);
+  return done;
+}
