@@ -74,7 +74,7 @@ struct AlgoDef {
   bool (*collect)(Agent *agent, int64_t step, Error *error);
   /* one gradient step; false if the numbers are no longer finite */
   bool (*update)(Agent *agent, int64_t step, Log *log);
-  /* offline, nullable: the loss on rows kept apart */
+  /* offline, nullable: the loss on rows kept apart, where there is no environment */
   double (*held_out)(Agent *agent, const Drawer *drawer);
   /* where no policy acts: members of a line of eval.jsonl, and a score, more is better */
   bool (*measure)(Agent *agent, JsonText *line, double *score, Error *error);

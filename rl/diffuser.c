@@ -115,6 +115,18 @@ DiffuserModel *diffuser_load(Arena *arena, const Checkpoint *c, Error *error) {
   return NULL;
 }
 
+bool diffuser_begin(DiffuserModel *m, const Checkpoint *c, Error *error) {
+  Arena *scratch = arena_new();
+  const DiffuserModel *other = diffuser_load(scratch, c, error);
+  Config config = { .fields = shape_fields, .count = SHAPE_FIELDS, .values = &m->shape };
+  const char *key;
+  bool fine = other && (config_equal(&config, &other->shape, &key) ||
+                        error_set(error, FAIL_USAGE, "its %s is another one", key));
+  fine = fine && diffuser_read(m, c, error);
+  arena_free(scratch);
+  return fine;
+}
+
 /* ---- plans ----------------------------------------------------------------------------------- */
 
 const Params *diffuser_weights(const DiffuserModel *m) {

@@ -50,6 +50,9 @@ void diffuser_save(const DiffuserModel *model, Checkpoint *checkpoint);
 bool diffuser_read(DiffuserModel *model, const Checkpoint *checkpoint, Error *error);
 DiffuserModel *diffuser_load(Arena *arena, const Checkpoint *checkpoint, Error *error);
 
+/* Take weights and normaliser of another model.  FAIL_USAGE if it is of another shape. */
+bool diffuser_begin(DiffuserModel *model, const Checkpoint *from, Error *error);
+
 /* the weights that plan, and how */
 const Params *diffuser_weights(const DiffuserModel *model);
 SamplerSpec diffuser_sampler(const DiffuserModel *model);

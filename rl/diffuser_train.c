@@ -8,6 +8,7 @@
 #include "rl/algo.h"
 #include "rl/diffuser_plans.h"
 #include "rl/dynamics.h"
+#include <math.h>
 #include <string.h>
 
 #define DIFFUSER_FIELDS(F)                                                                         \
@@ -39,9 +40,10 @@ typedef struct {
   Normalizer state, action; /* the two parts of the model's */
   Objective objective;
   Ema average;
-  Drawer drawer, whole; /* of windows; whole: of those within episodes */
-  Batch *batch;
-  float *scale; /* [obs_dim] the unit of errors in the simulator */
+  Drawer drawer, whole, held; /* of windows; whole: of those within episodes */
+  Batch *batch, *held_batch;
+  Tensor *held_loss; /* without an environment; else NULL */
+  float *scale;      /* [obs_dim] the unit of errors in the simulator */
 } Diffuser;
 
 /* ---- data ------------------------------------------------------------------------------------ */
@@ -87,22 +89,40 @@ static Tensor *factors(const Diffuser *m, Graph *g) {
   return t_table(g, factor, 1, dim);
 }
 
-static void build(Diffuser *m) {
+/* the loss of the online weights on a batch */
+static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batch,
+                           const char *stream) {
   const AlgoSetup *setup = m->setup;
   const DiffuserModel *model = m->model;
   Error impossible;
-  Graph *g = m->objective.graph = algo_graph(setup, model->online);
+  Graph *g = algo_graph(setup, trained);
   Loss *loss = loss_new(setup->arena, &(LossSpec){ 0 }, model->denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
   LossInputs in = { .x0 = t_input(g, "windows", 1, model->denoiser->dim),
                     .keep = diffuser_keep(model, g),
                     .factor = factors(m, g) };
-  m->objective.loss = loss_record(g, loss, model->online, "plan", &in).loss;
-  graph_minimise(m->objective.loss);
+  Tensor *mean = loss_record(g, loss, model->online, stream, &in).loss;
+  if (trained)
+    graph_minimise(mean);
+  else
+    graph_keep(mean);
   graph_seal(g);
-  graph_bind(in.x0, m->batch->window);
+  graph_bind(in.x0, batch->window);
+  return mean;
+}
+
+static void build(Diffuser *m) {
+  const AlgoSetup *setup = m->setup;
+  Params *online = m->model->online;
+  m->objective.loss = record_loss(m, online, m->batch, "plan");
+  m->objective.graph = m->objective.loss->g;
+  if (!setup->env) {
+    m->held_batch = batch_windows_new(setup->arena, m->batch->rows, m->model->horizon,
+                                      setup->obs_dim, setup->act_dim);
+    m->held_loss = record_loss(m, NULL, m->held_batch, "held out");
+  }
   OptimSpec spec = algo_optim(setup->config, m->cfg->rate, m->cfg->clip);
-  m->objective.optim = optim_new(setup->arena, model->online, &spec);
+  m->objective.optim = optim_new(setup->arena, online, &spec);
   m->objective.pool = setup->pool;
 }
 
@@ -121,6 +141,8 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   DiffuserShape shape = shape_of(setup);
   m->model = diffuser_new(setup->arena, &shape, error);
   if (!m->model) return NULL;
+  if (setup->env && !dynamics_open(setup->env, error))
+    return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
   params_init(m->model->online, setup->seed);
   params_copy(m->model->average, m->model->online);
   m->average = (Ema){ m->model->average, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
@@ -155,6 +177,20 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
+/* the mean over batches of windows of the episodes kept apart, always the same */
+static double held_out(Agent *agent, const Drawer *drawer) {
+  enum { BATCHES = 32 };
+  Diffuser *m = (Diffuser *)agent;
+  if (!m->held.pool) m->held = drawer_of(m, drawer, m->cfg->pad);
+  double sum = 0;
+  for (uint64_t i = 0; i < BATCHES && m->held.pool_count; i++) {
+    data_draw(&m->held, i, m->held_batch);
+    graph_run(m->held_loss->g, m->held_batch->rows, i, NULL);
+    sum += graph_scalar(m->held_loss);
+  }
+  return m->held.pool_count ? sum / BATCHES : (double)NAN;
+}
+
 /* ---- what it has learned --------------------------------------------------------------------- */
 
 static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Error *error) {
@@ -178,6 +214,10 @@ static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
   *score = -worst;
   arena_free(arena);
   return done;
+}
+
+static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
+  return diffuser_begin(((Diffuser *)agent)->model, c, error);
 }
 
 static bool show(const Agent *agent, const char *folder, Error *error) {
@@ -215,7 +255,9 @@ const AlgoDef algo_diffuser = {
   .config_size = sizeof(DiffuserConfig),
   .create = create,
   .update = update,
+  .held_out = held_out,
   .measure = measure,
+  .begin = begin,
   .show = show,
   .save = save,
   .load = load,

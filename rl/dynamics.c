@@ -51,6 +51,13 @@ static bool judge_open(Judge *judge, const EnvModel *model, const float *scale, 
                    def->name);
 }
 
+bool dynamics_open(const EnvModel *model, Error *error) {
+  Judge judge;
+  if (!judge_open(&judge, model, NULL, error)) return false;
+  env_free(judge.env);
+  return true;
+}
+
 static double squares(const Judge *judge, const float *a, const float *b) {
   double sum = 0;
   for (int j = 0; j < judge->obs_dim; j++) {

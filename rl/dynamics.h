@@ -22,6 +22,9 @@ typedef struct {
 /* scale [obs_dim]: the standard deviation of s_{t+1} - s_t over the transitions of the file. */
 void dynamics_scale(const Dataset *data, float *scale);
 
+/* Can trajectories of this task be measured? */
+bool dynamics_open(const EnvModel *model, Error *error);
+
 /* False if the simulation cannot be set up, or not from an observation (env_set_observed). */
 bool dynamics_measure(const EnvModel *model, const float *scale, const float *trajectories,
                       int count, int horizon, Dynamics *result, Error *error);

@@ -20,6 +20,9 @@ static const struct {
     "Ways of the same points of noise (blue dots) to samples (orange), each divided by the "
     "deviation of noisy data at its time. Left without noise on the way (ddim), right with it "
     "(ddpm)." },
+  { "plans.png", "Plans",
+    "Windows of the data, plans that begin in the same states (dots), and what the simulator makes "
+    "of the plans' actions; a step of control a unit." },
 };
 enum { PICTURES = sizeof pictures / sizeof *pictures };
 
@@ -168,14 +171,24 @@ static void put_samplers(const Page *page, const History *run) {
   json_free(all);
 }
 
+/* PICTURES: none */
+static int first_picture(const Page *page, const History *run) {
+  int i = 0;
+  while (i < PICTURES &&
+         access(arena_text(page->arena, "%s/%s", run->folder, pictures[i].file), R_OK))
+    i++;
+  return i;
+}
+
 void page_put_pictures(const Page *page) {
   bool any = false;
   for (size_t r = 0; r < page->count; r++) {
     const History *run = &page->run[r];
-    if (access(arena_text(page->arena, "%s/%s", run->folder, pictures[0].file), R_OK)) continue;
+    int first = first_picture(page, run);
+    if (first == PICTURES) continue;
     if (!any) page_put(page, "<h2>What it has learned</h2>\n");
     any = true;
-    if (page->count > 1) put_picture(page, run, 0, run->folder);
+    if (page->count > 1) put_picture(page, run, first, run->folder);
     for (int i = 0; i < PICTURES && page->count == 1; i++)
       put_picture(page, run, i, pictures[i].title);
     if (page->count == 1) put_samplers(page, run);
