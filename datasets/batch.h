@@ -5,7 +5,7 @@
  * successor means nothing and is masked by live = 0.  What row r of step n holds depends on
  * (stream, n, r) alone, so any thread or machine fetches its own rows.
  *
- * A row of a batch is a transition, or a window: the steps that follow one another from a row on. */
+ * A row of a batch is a transition, or a window: the steps that follow a row of the file. */
 #ifndef DATASETS_BATCH_H
 #define DATASETS_BATCH_H
 #include "core/arena.h"

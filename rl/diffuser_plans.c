@@ -29,15 +29,20 @@ bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const DiffuserModel *m,
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-static void put_dynamics(JsonText *line, const Dynamics *d, const char *of) {
+static void put_number(JsonText *line, const char *of, const char *what, double value) {
   char key[32];
-  snprintf(key, sizeof key, "error%s", of), json_put_number(line, key, d->error);
-  snprintf(key, sizeof key, "still%s", of), json_put_number(line, key, d->still);
+  snprintf(key, sizeof key, "%s_%s", of, what), json_put_number(line, key, value);
+}
+
+static void put_dynamics(JsonText *line, const Dynamics *d, const char *of) {
+  put_number(line, of, "error", d->error);
+  put_number(line, of, "still", d->still);
   for (int k = 0; k < DYNAMICS_SPANS; k++) {
-    snprintf(key, sizeof key, "drift_%d%s", dynamics_span[k], of);
-    json_put_number(line, key, d->drift[k]);
+    char what[16];
+    snprintf(what, sizeof what, "drift_%d", dynamics_span[k]);
+    put_number(line, of, what, d->drift[k]);
   }
-  snprintf(key, sizeof key, "simulator_failures%s", of), json_put_integer(line, key, d->failures);
+  put_number(line, of, "failures", d->failures);
 }
 
 bool diffuser_plans_measure(const DiffuserPlans *p, const DiffuserModel *m, const EnvModel *env,
@@ -48,8 +53,8 @@ bool diffuser_plans_measure(const DiffuserPlans *p, const DiffuserModel *m, cons
       !dynamics_measure(env, scale, p->windows, p->count, m->horizon, &windows, error))
     return false;
   json_put_integer(line, "plans", p->count);
-  put_dynamics(line, &plans, "");
-  put_dynamics(line, &windows, "_data");
+  put_dynamics(line, &plans, "plan");
+  put_dynamics(line, &windows, "data");
   *error_of_plans = plans.error;
   return true;
 }

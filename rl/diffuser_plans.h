@@ -15,8 +15,8 @@ typedef struct {
 bool diffuser_plans_new(DiffuserPlans *plans, Arena *arena, const DiffuserModel *model,
                         const DiffuserSampling *how, const Drawer *whole, int count, Error *error);
 
-/* Members of a line of eval.jsonl: the errors of dynamics.h, of plans and, "_data", of windows.
- * scale: dynamics_scale.  *error_of_plans is set too. */
+/* Members of a line of eval.jsonl: "plan_error", "data_error" and the rest of dynamics.h, of plans
+ * and of windows.  scale: dynamics_scale.  *error_of_plans is set too. */
 bool diffuser_plans_measure(const DiffuserPlans *plans, const DiffuserModel *model,
                             const EnvModel *env, const float *scale, JsonText *line,
                             double *error_of_plans, Error *error);

@@ -1,9 +1,9 @@
 /* dynamics.h -- do trajectories obey the simulator?
  *
  * A trajectory [horizon, act_dim + obs_dim] is a_0 s_0 a_1 s_1 .. in the data's units.  The
- * simulation is put into s_t, does a_t, and is compared with s_{t+1}; for a drift it is put into s_0
- * and does a_0 .. a_{k-1}.  Errors are root mean squares over trajectories, steps and entries, each
- * entry divided by the deviation of its change in one step of the data. */
+ * simulation is put into s_t, does a_t, and is compared with s_{t+1}; for a drift it is put into
+ * s_0 and does a_0 .. a_{k-1}.  Errors are root mean squares over trajectories, steps and entries,
+ * each entry divided by the deviation of its change in one step of the data. */
 #ifndef RL_DYNAMICS_H
 #define RL_DYNAMICS_H
 #include "datasets/dataset.h"
