@@ -39,7 +39,6 @@ typedef struct {
   DiffuserModel *model;
   Normalizer state, action; /* the two parts of the model's */
   Objective objective;
-  Ema average;
   Drawer drawer, whole, held; /* of windows; whole: of those within episodes */
   Batch *batch, *held_batch;
   Tensor *held_loss; /* without an environment; else NULL */
@@ -145,7 +144,6 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
     return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
   params_init(m->model->online, setup->seed);
   params_copy(m->model->average, m->model->online);
-  m->average = (Ema){ m->model->average, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
   fit_normalizer(m, setup->drawer->data);
   if (!make_drawers(m, error)) return NULL;
   m->batch = algo_windows(setup, m->model->horizon);
@@ -157,20 +155,18 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 /* ---- training -------------------------------------------------------------------------------- */
 
-static void follow(const Diffuser *m, int64_t step) {
-  const Ema *average = &m->average;
-  if (step >= average->start)
-    ema_update(average, m->model->online, step);
-  else if (step % average->period == 0)
-    params_copy(average->average, m->model->online);
+/* The average is a copy until it starts, so that early plans are those of the weights. */
+static Ema average_at(const Diffuser *m, int64_t step) {
+  const DiffuserConfig *cfg = m->cfg;
+  return (Ema){ m->model->average, step < cfg->ema_start ? 0 : cfg->ema, 0, cfg->ema_every };
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   Diffuser *m = (Diffuser *)agent;
   data_draw(&m->drawer, (uint64_t)step, m->batch);
+  Optim *optim = m->objective.optim;
+  optim->follows = average_at(m, step);
   if (!objective_step(&m->objective, m->batch->rows, (uint64_t)step)) return false;
-  follow(m, step);
-  const Optim *optim = m->objective.optim;
   log_scalar(log, "loss/denoising", graph_scalar(m->objective.loss));
   log_scalar(log, "grad_norm/denoiser", optim->grad_norm);
   log_scalar(log, "lr/denoiser", optim_rate(&optim->spec, optim->step - 1));
