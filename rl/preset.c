@@ -50,7 +50,7 @@ static const Preset presets[] = {
   DIFFUSER("walker2d-medium-replay-v2", ""), DIFFUSER("walker2d-medium-expert-v2", ""),
   DIFFUSER("halfcheetah-medium-v2", CHEETAH), DIFFUSER("halfcheetah-medium-replay-v2", CHEETAH),
   DIFFUSER("halfcheetah-medium-expert-v2", CHEETAH),
-  { "diffuser", "quick", "batch=32 group=16 lane=16 steps=12000 schedule_rate=cosine rate=5e-4 "
+  { "diffuser", "quick", "batch=32 group=16 lane=16 steps=18000 schedule_rate=cosine rate=5e-4 "
     "eval_every=2000 log_every=100 save_every=500",
     "our own: about a quarter of an hour on two cores" },
   TOY("swissroll"), TOY("moons"), TOY("rings"), TOY("checkerboard"), TOY("8gaussians"),
