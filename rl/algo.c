@@ -41,22 +41,22 @@ void algo_policy(const AlgoSetup *setup, Policy *policy) {
   if (setup->drawer) policy->normalizer = setup->drawer->obs_norm;
 }
 
-ConvMethod algo_conv(const TrainConfig *config) {
-  return strcmp(config->conv.s, "direct") ? CONV_FILTERED : CONV_DIRECT;
+GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained) {
+  const TrainConfig *config = setup->config;
+  return (GraphSpec){ .trained = trained,
+                      .seed = setup->seed,
+                      .pool = setup->pool,
+                      .ranks = trained ? setup->ranks : NULL,
+                      .kernels = setup->kernels,
+                      .max_rows = (int)config->batch,
+                      .group = (int)config->group,
+                      .lane = (int)config->lane,
+                      .profile = setup->profile };
 }
 
 Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
-  const TrainConfig *config = setup->config;
-  return graph_new(setup->arena, &(GraphSpec){ .trained = trained,
-                                               .seed = setup->seed,
-                                               .pool = setup->pool,
-                                               .ranks = trained ? setup->ranks : NULL,
-                                               .kernels = setup->kernels,
-                                               .conv = algo_conv(config),
-                                               .max_rows = (int)config->batch,
-                                               .group = (int)config->group,
-                                               .lane = (int)config->lane,
-                                               .profile = setup->profile });
+  GraphSpec spec = algo_graph_spec(setup, trained);
+  return graph_new(setup->arena, &spec);
 }
 
 static Batch *own_rows(const AlgoSetup *setup, Batch *batch) {

@@ -20,8 +20,6 @@
   F(INT, group, 64, 1, 65536, "rows whose sums are one block; changes bits")                       \
   F(INT, lane, 64, 1, 65536, "rows that pass through the cache together; changes bits")            \
   F(TEXT, kernels, "own", "own|avx512|avx2|plain|openblas", NULL, "who computes products")         \
-  F(TEXT, conv, "filtered", "filtered|direct", NULL,                                               \
-    "convolutions: by minimal filtering where it can be; or as plain products")                    \
   F(TEXT, schedule_rate, "constant", "constant|cosine", NULL, "learning rates over training")      \
   F(INT, rate_steps, 0, 0, NULL, "length of a cosine rate; 0: the first --steps")                  \
   F(INT, eval_every, 5000, 0, NULL, "steps between evaluations; 0: only at the end")               \
@@ -97,10 +95,9 @@ OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 /* Initial weights of the actor and its average, action bounds and normaliser of a new policy. */
 void algo_policy(const AlgoSetup *setup, Policy *policy);
 
-ConvMethod algo_conv(const TrainConfig *config);
-
 /* A tape of this run.  One that trains Params is shared by all ranks, each of which must run it;
  * one that trains none (NULL) belongs to the rank that runs it. */
+GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained);
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 
 /* A batch of this run, of which each rank draws the rows it owns; the others stay zero. */

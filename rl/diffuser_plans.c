@@ -68,12 +68,12 @@ static int entry_of(const DiffuserModel *m, int column) {
   return column < 2 ? column : (m->obs_dim - 1) / 2;
 }
 
-/* the range of an entry in the first `count` windows and plans, and a little more */
+/* the range of an entry in the first `count` plans and windows, and a little more */
 static void range_of(const DiffuserPlans *p, const DiffuserModel *m, int entry, int count,
                      double *low, double *high) {
   *low = INFINITY, *high = -INFINITY;
   for (int i = 0; i < 2 * count * m->horizon; i++) {
-    const float *of = i % 2 ? p->plans : p->windows;
+    const float *of = i % 2 && p->windows ? p->windows : p->plans;
     double x = (double)state_at(m, of, i / 2 / m->horizon, i / 2 % m->horizon)[entry];
     *low = fmin(*low, x), *high = fmax(*high, x);
   }
@@ -92,28 +92,42 @@ static void put_lines(const Panel *panel, const DiffuserModel *m, const float *o
   }
 }
 
+typedef struct {
+  const float *of;
+  const char *what;
+  int colour;
+} Row;
+
+static void put_column(Picture *picture, int column, const DiffuserPlans *p, const DiffuserModel *m,
+                       const char *name, const Row *row, int rows) {
+  int entry = entry_of(m, column), count = p->count < SHOWN ? p->count : SHOWN;
+  double low[2] = { 0 }, high[2] = { m->horizon - 1 };
+  range_of(p, m, entry, count, &low[1], &high[1]);
+  for (int r = 0; r < rows; r++) {
+    char title[96];
+    snprintf(title, sizeof title, "%s: %s", name, row[r].what);
+    Panel panel = picture_panel(picture, column, r, title, low, high);
+    put_lines(&panel, m, row[r].of, entry, count, row[r].colour);
+  }
+}
+
 bool diffuser_plans_draw(const DiffuserPlans *p, const DiffuserModel *m, const EnvModel *env,
                          const char *path, Error *error) {
-  static const char *const rows[] = { "data", "plans", "the plans' actions, simulated" };
-  static const int colours[] = { PICTURE_BLUE, PICTURE_ORANGE, PICTURE_GREEN };
   static const char *const torso[COLUMNS] = { "height", "angle", "speed" };
   Arena *arena = arena_new();
-  int count = p->count < SHOWN ? p->count : SHOWN, columns = m->obs_dim < COLUMNS ? 1 : COLUMNS;
+  int count = p->count < SHOWN ? p->count : SHOWN, rows = 0;
   float *played = arena_array(arena, float, (size_t)count *size_of(m));
-  const float *const of[] = { p->windows, p->plans, played };
   Error ignored;
+  Row row[3];
   bool planar = env && dynamics_play(env, p->plans, count, m->horizon, played, &ignored);
-  Picture *picture = picture_new(arena, columns, planar ? 3 : 2);
+  if (p->windows) row[rows++] = (Row){ p->windows, "data", PICTURE_BLUE };
+  row[rows++] = (Row){ p->plans, "plans", PICTURE_ORANGE };
+  if (planar) row[rows++] = (Row){ played, "the plans' actions, simulated", PICTURE_GREEN };
+  int columns = m->obs_dim < COLUMNS ? 1 : COLUMNS;
+  Picture *picture = picture_new(arena, columns, rows);
   for (int c = 0; c < columns; c++) {
-    int entry = entry_of(m, c);
-    double low[2] = { 0 }, high[2] = { m->horizon - 1 };
-    range_of(p, m, entry, count, &low[1], &high[1]);
-    for (int r = 0; r < (planar ? 3 : 2); r++) {
-      const char *what = planar ? torso[c] : arena_text(arena, "state %d", entry);
-      Panel panel =
-          picture_panel(picture, c, r, arena_text(arena, "%s: %s", what, rows[r]), low, high);
-      put_lines(&panel, m, of[r], entry, count, colours[r]);
-    }
+    const char *name = planar ? torso[c] : arena_text(arena, "state %d", entry_of(m, c));
+    put_column(picture, c, p, m, name, row, rows);
   }
   bool done = picture_save(picture, path, error);
   arena_free(arena);

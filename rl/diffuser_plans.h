@@ -21,8 +21,8 @@ bool diffuser_plans_measure(const DiffuserPlans *plans, const DiffuserModel *mod
                             const EnvModel *env, const float *scale, JsonText *line,
                             double *error_of_plans, Error *error);
 
-/* A PNG of entries of the state over time: windows, plans, and what the simulator makes of the
- * plans' actions (env NULL: without). */
+/* A PNG of entries of the state over time: windows (NULL: without), plans, and what the simulator
+ * makes of the plans' actions (env NULL: without). */
 bool diffuser_plans_draw(const DiffuserPlans *plans, const DiffuserModel *model,
                          const EnvModel *env, const char *path, Error *error);
 

@@ -19,6 +19,7 @@
   F(FLOAT, ema, 0.995, 0, 1, "decay of the average of weights")                                    \
   F(INT, ema_every, 10, 1, NULL, "steps between updates of the average")                           \
   F(INT, ema_start, 2000, 0, NULL, "step from which it is one; before, it is the weights")         \
+  F(TEXT, conv, "filtered", "filtered|direct", NULL, "minimal filtering, or products alone")       \
   F(INT, eval_plans, 64, 1, 100000, "plans that are measured in the simulator")
 
 typedef struct {
@@ -88,13 +89,19 @@ static Tensor *factors(const Diffuser *m, Graph *g) {
   return t_table(g, factor, 1, dim);
 }
 
+static ConvMethod conv_of(const DiffuserConfig *cfg) {
+  return strcmp(cfg->conv.s, "direct") ? CONV_FILTERED : CONV_DIRECT;
+}
+
 /* the loss of the online weights on a batch */
 static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batch,
                            const char *stream) {
   const AlgoSetup *setup = m->setup;
   const DiffuserModel *model = m->model;
   Error impossible;
-  Graph *g = algo_graph(setup, trained);
+  GraphSpec tape = algo_graph_spec(setup, trained);
+  tape.conv = conv_of(m->cfg);
+  Graph *g = graph_new(setup->arena, &tape);
   Loss *loss = loss_new(setup->arena, &(LossSpec){ 0 }, model->denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
   LossInputs in = { .x0 = t_input(g, "windows", 1, model->denoiser->dim),
@@ -194,7 +201,7 @@ static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Er
                                  .seed = m->setup->seed,
                                  .pool = m->setup->pool,
                                  .kernels = m->setup->kernels,
-                                 .conv = algo_conv(m->setup->config) };
+                                 .conv = conv_of(m->cfg) };
   return diffuser_plans_new(plans, arena, m->model, &how, &m->whole, (int)m->cfg->eval_plans,
                             error);
 }
