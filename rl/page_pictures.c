@@ -12,6 +12,7 @@
 static const struct {
   const char *file, *title, *caption;
 } pictures[] = {
+  { "images.png", "Samples", "A column for each label, where the network is told them." },
   { "samples.png", "Data and samples", "Both panels have the same number of points." },
   { "field.png", "The learned score",
     "Arrows point to where the density of noisy data (shaded) grows, at three levels of noise; "
@@ -168,14 +169,24 @@ static void put_samplers(const Page *page, const History *run) {
   json_free(all);
 }
 
+/* PICTURES: none */
+static int first_picture(const Page *page, const History *run) {
+  int i = 0;
+  while (i < PICTURES &&
+         access(arena_text(page->arena, "%s/%s", run->folder, pictures[i].file), R_OK))
+    i++;
+  return i;
+}
+
 void page_put_pictures(const Page *page) {
   bool any = false;
   for (size_t r = 0; r < page->count; r++) {
     const History *run = &page->run[r];
-    if (access(arena_text(page->arena, "%s/%s", run->folder, pictures[0].file), R_OK)) continue;
+    int first = first_picture(page, run);
+    if (first == PICTURES) continue;
     if (!any) page_put(page, "<h2>What it has learned</h2>\n");
     any = true;
-    if (page->count > 1) put_picture(page, run, 0, run->folder);
+    if (page->count > 1) put_picture(page, run, first, run->folder);
     for (int i = 0; i < PICTURES && page->count == 1; i++)
       put_picture(page, run, i, pictures[i].title);
     if (page->count == 1) put_samplers(page, run);
