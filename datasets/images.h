@@ -1,8 +1,5 @@
 /* images.h -- sets of pictures with labels: four files in the IDX format of MNIST, in one folder,
- * compressed by gzip or not.
- *
- *   train-images-idx3-ubyte  train-labels-idx1-ubyte  t10k-images-idx3-ubyte  t10k-labels-idx1-ubyte
- */
+ * compressed by gzip or not: {train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte. */
 #ifndef DATASETS_IMAGES_H
 #define DATASETS_IMAGES_H
 #include "core/arena.h"
@@ -12,10 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { IMAGES_MAX_NAMES = 10 };
 /* where a named set lies, and what its labels mean */
 typedef struct {
   const char *name, *about, *folder, *package;
-  const char *class_name[10];
+  const char *class_name[IMAGES_MAX_NAMES]; /* NULL behind the last */
 } ImagesDef;
 const ImagesDef *images_list(size_t *count);
 
