@@ -83,7 +83,8 @@ static bool sample(SampleJob *job, Error *error) {
   job->checkpoint = &checkpoint;
   bool done = checkpoint_load(&checkpoint, path, NULL, error);
   if (done) done = (image_model_saved(&checkpoint) ? sample_images : sample_points)(job, error);
-  return done || error->kind != FAIL_INPUT || error_prefix(error, "%s", path);
+  if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", path);
+  return done;
 }
 
 static int run(const void *request, Error *error) {
