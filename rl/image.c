@@ -145,7 +145,7 @@ ImageSampling image_model_sampling(const ImageModel *m) {
   };
 }
 
-enum { CHUNK = 64, GROUP = 4, LANE = 2 }; /* pictures at once, to a thread, through the cache */
+enum { CHUNK = 64, GROUP = 16, LANE = 16 }; /* pictures at once, to a thread, through the cache */
 
 typedef struct {
   SamplerLoop *loop;

@@ -27,7 +27,10 @@ static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(IMAG
                                           CONFIG_ROWS(IMAGE_FIELDS) };
 #undef CONFIG_STRUCT
 
-enum { TIMES_SHOWN = 5 }; /* parts of the time whose loss is told */
+enum {
+  TIMES_SHOWN = 5, /* parts of the time whose loss is told */
+  TEST_LANE = 4    /* less memory */
+};
 
 /* a tape of the denoising loss, and the numbers of its rows */
 typedef struct {
@@ -43,7 +46,6 @@ typedef struct {
   ImageModel *model;
   Denoising train, test; /* test: with the weights that sample */
   Objective objective;
-  Ema average;
 } ImageAgent;
 
 /* ---- tapes ----------------------------------------------------------------------------------- */
@@ -59,7 +61,7 @@ static Graph *new_graph(const ImageAgent *m, Params *trained) {
                                                   .conv = direct ? CONV_DIRECT : CONV_FILTERED,
                                                   .max_rows = (int)c->batch,
                                                   .group = (int)c->group,
-                                                  .lane = (int)c->lane,
+                                                  .lane = trained ? (int)c->lane : TEST_LANE,
                                                   .profile = trained ? m->setup->profile : NULL });
 }
 
@@ -123,7 +125,6 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!m->model) return NULL;
   params_init(m->model->online, setup->seed);
   params_copy(m->model->average, m->model->online);
-  m->average = (Ema){ m->model->average, m->cfg->ema, 0, 1 };
   if (!record_loss(m, &m->train, m->model->online, error) || !record_loss(m, &m->test, NULL, error))
     return NULL;
   OptimSpec spec = algo_optim(m->setup->config, m->cfg->rate, m->cfg->clip);
@@ -135,11 +136,9 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 /* As in toy_train.c: an average of few steps is short. */
-static void follow(ImageAgent *m, int64_t step) {
-  double warm = (double)(1 + step) / (double)(10 + step);
-  Ema ema = m->average;
-  ema.decay = warm < ema.decay ? warm : ema.decay;
-  ema_update(&ema, m->model->online, step);
+static Ema average_at(const ImageAgent *m, int64_t step) {
+  double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
+  return (Ema){ m->model->average, warm < ema ? warm : ema, 0, 1 };
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
@@ -151,9 +150,9 @@ static bool update(Agent *agent, int64_t step, Log *log) {
     uint64_t i = rng_below(rng, (uint64_t)step, (uint32_t)r, 0, (uint64_t)train->count);
     put_picture(m, &m->train, r, train, (int64_t)i);
   }
+  Optim *optim = m->objective.optim;
+  optim->follows = average_at(m, step);
   if (!objective_step(&m->objective, rows, (uint64_t)step)) return false;
-  follow(m, step);
-  const Optim *optim = m->objective.optim;
   log_scalar(log, "loss/denoising", graph_scalar(m->objective.loss));
   log_scalar(log, "grad_norm/denoiser", optim->grad_norm);
   log_scalar(log, "lr/denoiser", optim_rate(&optim->spec, optim->step - 1));

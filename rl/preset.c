@@ -42,7 +42,7 @@ static const Preset presets[] = {
     QUICK },
   { "diffusion-bc", "long", "steps=200000 hidden=128 schedule_rate=cosine eval_every=10000",
     LONG },
-  { "image", "fashion-mnist", "steps=2000 batch=64 group=16 lane=2 schedule_rate=cosine "
+  { "image", "fashion-mnist", "steps=2000 batch=64 group=32 lane=8 schedule_rate=cosine "
     "eval_every=500 log_every=20 save_every=100", "our own: a first model on two cores" },
   TOY("swissroll"), TOY("moons"), TOY("rings"), TOY("checkerboard"), TOY("8gaussians"),
   TOY("2spirals"), TOY("gmm"),
