@@ -41,7 +41,7 @@ HELPER_SRC := datasets/hdf5.c
 SRC := $(filter-out $(HELPER_SRC) $(if $(MPI),,core/ranks_mpi.c),$(wildcard $(FLOORS:=/*.c)))
 CLI_SRC := $(wildcard cli/*.c)
 OBJ := $(SRC:%.c=$(B)/%.o)
-LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(MUJOCO_LIBS) $(if $(MPI),$(MPI_LIBS)) -lm
+LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) -lz $(MUJOCO_LIBS) $(if $(MPI),$(MPI_LIBS)) -lm
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
 all: $(B)/diffrl $(B)/diffrl-hdf5 lib

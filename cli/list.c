@@ -39,7 +39,7 @@ static void put(bool json, const char *kind, const char *name, const char *more,
 }
 
 static void list_algos(bool json) {
-  static const char *const from[] = { "from a file", "online", "from points" };
+  static const char *const from[] = { "from a file", "online", "from points", "from pictures" };
   size_t count;
   const AlgoDef *const *all = algo_list(&count);
   for (size_t i = 0; i < count; i++)
@@ -65,6 +65,9 @@ static void list_datasets(bool json) {
     snprintf(size, sizeof size, "%s, %lld rows", all[i].env, (long long)all[i].transitions);
     put(json, "datasets", all[i].name, size, all[i].about);
   }
+  const ImagesDef *images = images_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "datasets", images[i].name, "pictures", images[i].about);
 }
 
 static void list_samplers(bool json) {

@@ -1,21 +1,19 @@
-/* sample.c -- diffrl sample: points of a model made by `diffrl train toy`. */
+/* sample.c -- diffrl sample: points, pictures or plans of a model that does not act. */
+#include "cli/sample.h"
 #include "cli/saved.h"
-#include "core/log.h"
+#include "rl/image.h"
 #include "rl/task.h"
-#include "rl/toy_pictures.h"
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-  Given given;
-  const char *which, *sampler, *spacing, *out;
-  int64_t count, steps, seed, threads;
-} Sample;
-
 static const Option options[] = {
-  OPTION_NUMBER_ROW(Sample, count, "count", "N", 4096, 1, 10000000, "points (default 4096)"),
-  OPTION_TEXT_ROW(Sample, out, "out", "FILE",
-                  "FILE.png: data beside samples; FILE.csv, FILE.npy: the points"),
+  OPTION_NUMBER_ROW(Sample, count, "count", "N", 0, 1, 10000000,
+                    "how many (default: 4096 points, 80 pictures, 8 plans)"),
+  OPTION_TEXT_ROW(Sample, out, "out", "FILE", "FILE.png; FILE.csv (points and plans), FILE.npy"),
+  OPTION_TEXT_ROW(Sample, label, "label", "C",
+                  "pictures: a label's number or name (default: all in turn)"),
+  OPTION_TEXT_ROW(Sample, guidance, "guidance", "W",
+                  "pictures: towards the label, 1: as trained (default: the run's)"),
   OPTION_TEXT_ROW(Sample, sampler, "sampler", "NAME",
                   "one of `diffrl list samplers` (default: the run's)"),
   OPTION_NUMBER_ROW(Sample, steps, "steps", "K", 0, 1, 100000, "its steps (default: the run's)"),
@@ -27,121 +25,93 @@ static const Option options[] = {
                     "changes no bit (default: the CPUs this process may use)"),
 };
 
-/* ---- files of points ------------------------------------------------------------------------- */
+/* ---- what both kinds share ------------------------------------------------------------------- */
 
-typedef struct {
-  const ToyModel *model;
-  const ToySampling *how;
-  const double *points;
-  int count;
-} Points;
+void sample_choose(const Sample *asked, SamplerSpec *sampler) {
+  if (asked->sampler) sampler->method = asked->sampler, sampler->eta = 0;
+  if (asked->steps) sampler->steps = (int)asked->steps;
+  if (asked->spacing) sampler->spacing = asked->spacing;
+}
 
-static bool write_csv(const Points *p, const char *path, Error *error) {
-  char *text = NULL;
-  size_t length = 0;
-  FILE *out = open_memstream(&text, &length);
-  CHECK(out, "out of memory");
-  fprintf(out, "x,y\n");
-  for (int i = 0; i < p->count; i++)
-    fprintf(out, "%.9g,%.9g\n", p->points[TOY_DIM * i], p->points[TOY_DIM * i + 1]);
-  CHECK(!fclose(out), "out of memory");
-  bool done = task_write_file(path, text, length, error);
-  free(text);
-  return done;
+bool sample_ends(const char *path, const char *end) {
+  const char *dot = strrchr(path, '.');
+  return dot && !strcmp(dot, end);
 }
 
 /* NumPy's format 1.0: a header that ends at a multiple of 64, then little-endian float64 */
-static bool write_npy(const Points *p, const char *path, Error *error) {
+bool sample_write_npy(const char *path, const double *values, const int shape[], int rank,
+                      Error *error) {
   enum { HEADER = 128 };
-  size_t body = sizeof(double) * TOY_DIM * (size_t)p->count;
+  char text[64] = "";
+  size_t body = sizeof(double);
+  for (int i = 0; i < rank; i++) {
+    snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d", i ? ", " : "", shape[i]);
+    body *= (size_t)shape[i];
+  }
   char *bytes = malloc(HEADER + body);
   CHECK(bytes, "out of memory");
   memset(bytes, ' ', HEADER);
   memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10); /* 0x76 = 128 - 10 */
-  int length =
-      snprintf(bytes + 10, HEADER - 10,
-               "{'descr': '<f8', 'fortran_order': False, 'shape': (%d, %d), }", p->count, TOY_DIM);
+  int length = snprintf(bytes + 10, HEADER - 10,
+                        "{'descr': '<f8', 'fortran_order': False, 'shape': (%s), }", text);
   bytes[10 + length] = ' ', bytes[HEADER - 1] = '\n';
-  memcpy(bytes + HEADER, p->points, body);
+  memcpy(bytes + HEADER, values, body);
   bool done = task_write_file(path, bytes, HEADER + body, error);
   free(bytes);
   return done;
 }
 
-static bool write_png(const Points *p, const char *path, Error *error) {
-  char title[96];
-  const SamplerSpec *s = &p->how->sampler;
-  snprintf(title, sizeof title, "samples: %s, %d steps", s->method,
-           s->steps ? s->steps : p->model->schedule->steps);
-  return toy_picture_points(p->model, p->how->seed, p->points, p->count, title, path, error);
-}
-
-typedef bool WritePoints(const Points *points, const char *path, Error *error);
-
-static WritePoints *writer_of(const char *path, Error *error) {
-  static const struct {
-    const char *end;
-    WritePoints *write;
-  } kinds[] = { { ".png", write_png }, { ".csv", write_csv }, { ".npy", write_npy } };
-  const char *dot = path ? strrchr(path, '.') : NULL;
-  for (size_t i = 0; dot && i < sizeof kinds / sizeof *kinds; i++)
-    if (!strcmp(dot, kinds[i].end)) return kinds[i].write;
-  error_set(error, FAIL_USAGE, "sample: --out %s: expected FILE.png, FILE.csv or FILE.npy",
-            path ? path : "is missing");
-  return NULL;
-}
-
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static ToyModel *open_model(Saved *saved, Arena *arena, const Sample *c, Error *error) {
-  const char *path = saved_find(saved, arena, c->given.arguments.word[0], c->which, error);
-  if (!path) return NULL;
-  Checkpoint checkpoint;
-  checkpoint_init(&checkpoint, arena);
-  ToyModel *model = checkpoint_load(&checkpoint, path, NULL, error)
-                        ? toy_model_load(arena, &checkpoint, error)
-                        : NULL;
-  if (!model) error_prefix(error, "%s", path);
-  return model;
+static bool check_out(const char *path, Error *error) {
+  if (path && (sample_ends(path, ".png") || sample_ends(path, ".csv") || sample_ends(path, ".npy")))
+    return true;
+  return error_set(error, FAIL_USAGE, "sample: --out %s: expected FILE.png, FILE.csv or FILE.npy",
+                   path ? path : "is missing");
 }
 
-static bool sample(Arena *arena, const Sample *c, ToySampling *how, Error *error) {
-  WritePoints *write = writer_of(c->out, error);
+static bool sample(SampleJob *job, Error *error) {
+  const Sample *asked = job->asked;
   Saved saved = { 0 };
-  ToyModel *model = write ? open_model(&saved, arena, c, error) : NULL;
-  if (!model) return false;
-  how->sampler = toy_model_sampler(model);
-  if (c->sampler) how->sampler.method = c->sampler, how->sampler.eta = 0;
-  if (c->steps) how->sampler.steps = (int)c->steps;
-  if (c->spacing) how->sampler.spacing = c->spacing;
-  Points p = { model, how, arena_array(arena, double, TOY_DIM * c->count), (int)c->count };
-  if (!toy_sample(model, how, p.count, (double *)(uintptr_t)p.points, error)) return false;
-  if (!write(&p, c->out, error)) return false;
-  log_progress(true, "%d points of %s by %s: %s", p.count, model->data->name, how->sampler.method,
-               c->out);
-  return true;
+  Checkpoint checkpoint;
+  if (!check_out(asked->out, error)) return false;
+  const char *path =
+      saved_find(&saved, job->arena, asked->given.arguments.word[0], asked->which, error);
+  if (!path) return false;
+  checkpoint_init(&checkpoint, job->arena);
+  job->checkpoint = &checkpoint;
+  bool done = checkpoint_load(&checkpoint, path, NULL, error);
+  bool plans = done && checkpoint_text(&checkpoint, "diffuser");
+  if (done)
+    done = (plans                            ? sample_plans
+            : image_model_saved(&checkpoint) ? sample_images
+                                             : sample_points)(job, error);
+  if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", path);
+  return done;
 }
 
 static int run(const void *request, Error *error) {
-  const Sample *c = request;
-  Arena *arena = arena_new();
-  ToySampling how = { .seed = (uint64_t)c->seed, .kernels = kernels_find("own", error) };
-  how.pool = pool_new(c->threads ? (int)c->threads : pool_cpus());
+  const Sample *asked = request;
+  SampleJob job = { .asked = asked, .kernels = kernels_find("own", error) };
+  job.arena = arena_new();
+  job.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus());
   unsigned denormals = denormals_off();
-  bool done = how.kernels && sample(arena, c, &how, error);
+  bool done = job.kernels && sample(&job, error);
   denormals_restore(denormals);
-  pool_free(how.pool);
-  arena_free(arena);
+  pool_free(job.pool);
+  arena_free(job.arena);
   return done ? 0 : (int)error->kind;
 }
 
 const Command command_sample = {
   .name = "sample",
   .usage = "RUN|FILE --out FILE.png|.csv|.npy [--count N] [--sampler NAME] [--steps K] [options]",
-  .about = "draw points from a model made by `diffrl train toy`",
+  .about = "draw from a model of `diffrl train toy`, `image` or `diffuser`",
   .examples = "  diffrl sample runs/toy-moons-s0 --out moons.png\n"
               "  diffrl sample runs/toy-moons-s0 --sampler dpmpp_2m --steps 10 --out few.png\n"
-              "  diffrl sample runs/toy-moons-s0 --count 100000 --seed 1 --out points.npy\n",
+              "  diffrl sample runs/toy-moons-s0 --count 100000 --seed 1 --out points.npy\n"
+              "  diffrl sample runs/image-fashion-mnist-s0 --label sneaker --out sneakers.png\n"
+              "  diffrl sample runs/diffuser-hopper-medium-s0 --count 64 --out plans.npy\n",
   .options = options,
   .option_count = OPTION_COUNT(options),
   .least = 1,

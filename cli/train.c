@@ -108,10 +108,7 @@ static void announce(const Trainer *t) {
   if (preset) source = arena_text(t->arena, " (%s)", preset->source);
   const char *ranks = r ? arena_text(t->arena, "ranks %d, ", r->count) : "";
   log_progress(true, "%s on %s, env %s, preset %s%s, seed %llu, %sthreads %d, kernels %s",
-               t->algo->name,
-               t->toy    ? t->toy->name
-               : t->data ? t->data->source
-                         : "its own experience",
+               t->algo->name, trainer_data(t) ? trainer_data(t) : "its own experience",
                t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
                (unsigned long long)t->seed, ranks, pool_threads(t->pool), t->kernels->name);
   int64_t groups = (t->shared->batch + t->shared->group - 1) / t->shared->group;
@@ -123,6 +120,10 @@ static void announce(const Trainer *t) {
   if (t->data && !t->env_def)
     log_progress(true, "note: no environment, so the range of the file's actions bounds the policy "
                        "and scores are the loss on held-out episodes");
+  if (t->images)
+    log_progress(true, "data: %d pictures to train, %d to test, %d x %d, %d labels",
+                 t->images->train.count, t->images->test.count, t->images->train.height,
+                 t->images->train.width, t->images->classes);
   if (!t->data) return;
   const DatasetSummary *s = &t->summary;
   log_progress(true,
@@ -174,7 +175,7 @@ static void show_plan(const Trainer *t) {
   json_put_bool(&out, "dry_run", true);
   json_put_text(&out, "algo", t->algo->name);
   json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
-  json_put_text(&out, "data", t->data ? t->data->source : NULL);
+  json_put_text(&out, "data", trainer_data(t));
   json_put_text(&out, "preset", t->preset);
   json_put_integer(&out, "transitions", t->data ? t->summary.transitions : 0);
   json_put_integer(&out, "memory_bytes", (int64_t)own);

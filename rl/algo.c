@@ -2,9 +2,10 @@
 #include "rl/algo.h"
 #include <string.h>
 
-extern const AlgoDef algo_diffuser, algo_diffusion_bc, algo_diffusion_ql, algo_sac, algo_toy;
+extern const AlgoDef algo_diffuser, algo_diffusion_bc, algo_diffusion_ql, algo_image, algo_sac,
+    algo_toy;
 static const AlgoDef *const algos[] = { &algo_diffuser, &algo_diffusion_bc, &algo_diffusion_ql,
-                                        &algo_sac, &algo_toy };
+                                        &algo_image,    &algo_sac,          &algo_toy };
 enum { ALGOS = sizeof algos / sizeof *algos };
 
 const AlgoDef *const *algo_list(size_t *count) {

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/optim.h"
 #include "datasets/batch.h"
+#include "datasets/images.h"
 #include "datasets/toy.h"
 #include "envs/env.h"
 #include "policy/policy.h"
@@ -34,8 +35,9 @@ typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
 } TrainConfig;
 
-/* what it learns from: a file of transitions, an environment, a set of datasets/toy.h */
-typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY } AlgoData;
+/* what it learns from: a file of transitions, an environment, a set of datasets/toy.h, or one of
+ * datasets/images.h */
+typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY, ALGO_IMAGES } AlgoData;
 
 /* what `create` gets; everything outlives the agent */
 typedef struct {
@@ -50,6 +52,7 @@ typedef struct {
   const Drawer *drawer;            /* offline: where batches come from */
   const EnvModel *env;             /* online: what to act in; else NULL */
   const ToyDef *toy;               /* toy: what to draw from; else NULL */
+  const ImageSet *images;          /* images: likewise; else NULL */
   const char *run;                 /* the run's folder */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
 } AlgoSetup;

@@ -12,6 +12,7 @@
 static const struct {
   const char *file, *title, *caption;
 } pictures[] = {
+  { "images.png", "Samples", "A column for each label, where the network is told them." },
   { "samples.png", "Data and samples", "Both panels have the same number of points." },
   { "field.png", "The learned score",
     "Arrows point to where the density of noisy data (shaded) grows, at three levels of noise; "

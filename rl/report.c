@@ -16,8 +16,8 @@ static const char *title_of(const Page *page) {
   if (!has_name(page)) return arena_text(page->arena, "%zu runs", page->count);
   const char *algo = page_config_text(page, &page->run[0], "algo");
   const char *env = page_config_text(page, &page->run[0], "env");
-  bool points = page_same_text(algo, "toy") && page_all_same(page, "data");
-  if (points) env = page_config_text(page, &page->run[0], "data");
+  bool acts = !page_same_text(algo, "toy") && !page_same_text(algo, "image");
+  if (!acts && page_all_same(page, "data")) env = page_config_text(page, &page->run[0], "data");
   return arena_text(page->arena, "%s%s%s", algo ? algo : "A run", env ? " on " : "",
                     env ? env : "");
 }

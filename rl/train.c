@@ -52,10 +52,11 @@ bool trainer_save(const Trainer *t, const char *path, int64_t step, int64_t eval
                   const Log *log, Error *error) {
   Arena *arena = arena_new();
   Checkpoint c;
+  const char *hash = trainer_data_hash(t);
   checkpoint_init(&c, arena);
   checkpoint_add_text(&c, "algo", t->algo->name);
   checkpoint_add_text(&c, "env", t->env_def ? t->env_def->name : "none");
-  checkpoint_add_text(&c, "data_hash", t->data ? t->data->hash : "none");
+  checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
   add_number(&c, "seed", (double)t->seed), add_number(&c, "step", (double)step);
   add_number(&c, "evaluated", (double)evaluated), add_number(&c, "best", best);
   if (t->agent->policy) policy_save(t->agent->policy, &c);
@@ -247,8 +248,9 @@ static uint64_t state_number(const Loop *l) {
   Checkpoint c;
   Error ignored;
   Murmur sum = { 0 };
+  const char *hash = trainer_data_hash(t);
   checkpoint_init(&c, arena);
-  checkpoint_add_text(&c, "data_hash", t->data ? t->data->hash : "none");
+  checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
   add_number(&c, "step", (double)l->step);
   if (t->agent->policy) policy_save(t->agent->policy, &c);
   t->algo->save(t->agent, &c, &ignored);

@@ -36,7 +36,8 @@ typedef struct {
   Pool *pool;
   const Kernels *kernels;
   Dataset *data;
-  const ToyDef *toy; /* what toy models learn; else NULL */
+  const ToyDef *toy;      /* what toy models learn; else NULL */
+  const ImageSet *images; /* what image models learn; else NULL */
   DatasetSummary summary;
   const EnvDef *env_def; /* NULL: no environment */
   EnvModel *env;
@@ -46,6 +47,10 @@ typedef struct {
   uint64_t seed;
   bool reference; /* normalised scores are shown */
 } Trainer;
+
+/* The name of what it learns from, and the hash of its content; NULL: nothing, or no file. */
+const char *trainer_data(const Trainer *t);
+const char *trainer_data_hash(const Trainer *t);
 
 /* Does this process write, evaluate and talk?  Rank 0 does; the others train with it. */
 bool trainer_records(const Trainer *t);

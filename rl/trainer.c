@@ -82,20 +82,36 @@ static bool check_file_env(const Trainer *t, Error *error) {
   return same || t->request->allow_env_mismatch;
 }
 
-/* hash: of the file a resumed run was started on; NULL: any file will do */
+const char *trainer_data(const Trainer *t) {
+  return t->toy ? t->toy->name : t->images ? t->images->name : t->data ? t->data->source : NULL;
+}
+const char *trainer_data_hash(const Trainer *t) {
+  return t->images ? t->images->hash : t->data ? t->data->hash : NULL;
+}
+
+/* hash: of what a resumed run was started on; NULL: anything will do */
+static bool check_hash(const Trainer *t, const char *hash, Error *error) {
+  if (!hash || !trainer_data_hash(t) || !strcmp(hash, trainer_data_hash(t))) return true;
+  return error_set(error, FAIL_INPUT,
+                   "%s is not the data this run was started on (its content differs); give the "
+                   "right one with --data",
+                   trainer_data(t));
+}
+
+static bool open_images(Trainer *t, const char *hash, Error *error) {
+  t->images = images_open(t->arena, t->data_name, error);
+  return t->images && check_hash(t, hash, error);
+}
+
 static bool open_data(Trainer *t, const char *hash, Error *error) {
   if (t->algo->data == ALGO_TOY) return (t->toy = toy_find(t->data_name, error)) != NULL;
+  if (t->algo->data == ALGO_IMAGES) return open_images(t, hash, error);
   const char *path = task_data_path(t->arena, t->data_name, error);
   if (!path && t->request->resume)
     return error_prefix(error, "the data of this run (give --data FILE if it was moved)");
   if (!path) return false;
   t->data = dataset_open(path, t->env_def ? t->env_def->horizon : 0, error);
-  if (!t->data) return false;
-  if (hash && strcmp(hash, t->data->hash))
-    return error_set(error, FAIL_INPUT,
-                     "%s is not the file this run was started on (its content differs); give the "
-                     "right one with --data",
-                     path);
+  if (!t->data || !check_hash(t, hash, error)) return false;
   dataset_summary(t->data, &t->summary);
   if (t->algo->needs_rewards && (!t->data->rewards || !t->data->terminals))
     return error_set(error, FAIL_INPUT,
@@ -172,9 +188,10 @@ static void prepare_setup(Trainer *t) {
                           .kernels = t->kernels,
                           .seed = t->seed,
                           .toy = t->toy,
+                          .images = t->images,
                           .run = t->run.folder,
                           .config = t->config };
-  if (t->toy) return;
+  if (t->toy || t->images) return;
   float *bounds = arena_array(t->arena, float, 4 * POLICY_MAX_ACT);
   float *low = bounds, *high = low + POLICY_MAX_ACT, *mid = high + POLICY_MAX_ACT,
         *half = mid + POLICY_MAX_ACT;
@@ -224,9 +241,9 @@ static bool write_config(const Trainer *t, Error *error) {
   json_put_text(&out, "diffrl", DIFFRL_VERSION);
   json_put_text(&out, "algo", t->algo->name);
   json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
-  json_put_text(&out, "data", t->toy ? t->toy->name : t->data ? t->data->source : NULL);
+  json_put_text(&out, "data", trainer_data(t));
   json_put_bool(&out, "generated", t->data && strstr(t->data->metadata, "\"diffrl/"));
-  json_put_text(&out, "data_hash", t->data ? t->data->hash : NULL);
+  json_put_text(&out, "data_hash", trainer_data_hash(t));
   json_put_integer(&out, "seed", (int64_t)t->seed);
   json_put_integer(&out, "steps", t->shared->steps);
   json_put_text(&out, "preset", t->preset);
@@ -336,10 +353,10 @@ static void restore_record(Trainer *t, const Json *config) {
 
 static bool choose_env(Trainer *t, const char *name, Error *error) {
   bool none = !name || !strcmp(name, "none");
-  if (t->algo->data == ALGO_TOY)
+  if (t->algo->data == ALGO_TOY || t->algo->data == ALGO_IMAGES)
     return none ||
-           error_set(error, FAIL_USAGE, "%s learns points, it does not act: leave --env %s away",
-                     t->algo->name, name);
+           error_set(error, FAIL_USAGE, "%s learns %s, it does not act: leave --env %s away",
+                     t->algo->name, t->algo->data == ALGO_TOY ? "points" : "pictures", name);
   if (!name && t->data_name) name = task_env_of(t->data_name);
   if (!name)
     return t->algo->data == ALGO_OFFLINE || error_set(error, FAIL_USAGE,
@@ -361,6 +378,10 @@ static bool choose(Trainer *t, const Resumed *old, Error *error) {
     return error_set(error, FAIL_USAGE,
                      "%s learns a set of points: give --data swissroll, moons, rings, "
                      "checkerboard, 8gaussians, 2spirals or gmm",
+                     t->algo->name);
+  if (t->algo->data == ALGO_IMAGES && !t->data_name)
+    return error_set(error, FAIL_USAGE,
+                     "%s learns pictures: give --data fashion-mnist, or a folder of IDX files",
                      t->algo->name);
   if (t->algo->data == ALGO_OFFLINE && !t->data_name)
     return error_set(error, FAIL_USAGE,

@@ -85,6 +85,7 @@ check_includes() {
   door hdf5 datasets/hdf5.c
   door H5 datasets/hdf5.c
   door png.h datasets/png.c
+  door zlib.h datasets/gzip.c
   door mujoco/ envs/mujoco.c
   door EGL/ envs/offscreen.c
   door GL/ envs/offscreen.c

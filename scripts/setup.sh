@@ -1,6 +1,6 @@
 #!/bin/sh
-# setup.sh [lint|mpi|cross] -- see that what building, testing (or lint, MPI=1, make test-cross)
-# need is installed, on Debian 12.
+# setup.sh [lint|mpi|cross|images] -- see that what building, testing (or lint, MPI=1, make
+# test-cross, training on pictures) need is installed, on Debian 12.
 #
 # Silent when all is there.  Otherwise prints the apt line and runs it, through sudo when not root.
 # With SETUP=no, or with neither root nor sudo, the line is printed and the status is 2.
@@ -19,12 +19,16 @@ libopenblas-serial-dev OPENBLAS_DIR  cblas.h
 libcjson-dev           CJSON_DIR     cjson/cJSON.h
 libhdf5-dev            HDF5_DIR      hdf5.h
 libpng-dev             PNG_DIR       png.h
+zlib1g-dev             -             zlib.h
 librandom123-dev       RANDOM123_DIR Random123/philox.h
 libcmocka-dev          -             cmocka.h
 TABLE
   [ "$1" != mpi ] || cat <<'TABLE'
 libopenmpi-dev         MPI_DIR       mpicc
 openmpi-bin            MPI_DIR       mpirun
+TABLE
+  [ "$1" != images ] || cat <<'TABLE'
+dataset-fashion-mnist  -             /usr/share/datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz
 TABLE
   [ "$1" != lint ] || cat <<'TABLE'
 clang-format           -             clang-format
@@ -57,6 +61,7 @@ installed() { # package sign
       "${CC:-cc}" -E $(pkg-config --cflags hdf5 2>/dev/null) \
         $(pkg-config --cflags openblas 2>/dev/null) \
         $(pkg-config --cflags libpng 2>/dev/null) -o /dev/null - 2>/dev/null ;;
+  /usr/share/*) [ -e "$2" ] ;;
   *) command -v "$2" >/dev/null ;;
   esac
 }
@@ -84,8 +89,8 @@ without_candidate() { # packages -> those that apt's lists do not offer
 
 what=${1:-build}
 case $what in
-build | lint | mpi | cross) ;;
-*) stop "usage: scripts/setup.sh [lint|mpi|cross]" ;;
+build | lint | mpi | cross | images) ;;
+*) stop "usage: scripts/setup.sh [lint|mpi|cross|images]" ;;
 esac
 
 packages=$(missing "$what")

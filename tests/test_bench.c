@@ -23,7 +23,8 @@ static void the_arithmetic_is_what_pytorch_counts(void **state) {
   } counted[] = {
     { "diffusion-ql-step", 2.414870528 }, { "diffusion-bc-step", 0.215875584 },
     { "sac-step", 0.569376768 },          { "action-1", 0.00140544 },
-    { "action-50", 0.0972544 },
+    { "action-50", 0.0972544 },           { "unet2d-step", 204.648480768 },
+    { "unet2d-eval", 68.216160256 },
   };
   for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
     assert_true(fabs(named(counted[i].name)->gflop() - counted[i].gflop) < 1e-9);

@@ -241,6 +241,30 @@ static void the_report_shows_plans(void **state) {
   free(page), free(line);
 }
 
+/* ---- sample ---------------------------------------------------------------------------------- */
+
+static void plans_as_files(void **state) {
+  (void)state;
+  size_t n, m;
+  run("sample whole --count 5 --seed 4 --threads 1 --out a.csv");
+  run("sample whole --count 3 --seed 4 --threads 3 --out b.csv");
+  char *a = file_read("a.csv", &n), *b = file_read("b.csv", &m);
+  int lines = 0;
+  for (size_t i = 0; i < n; i++) lines += a[i] == '\n';
+  assert_int_equal(lines, 1 + 5 * 8);
+  assert_memory_equal(a, "plan,step,a0,a1,a2,s0,", 22);
+  assert_true(m < n && !memcmp(a, b, m)); /* the first three of five */
+  free(a), free(b);
+  run("sample whole --count 2 --sampler ddim --steps 2 --out p.npy");
+  char *npy = file_read("p.npy", &n);
+  assert_int_equal(n, 128 + 2 * 8 * 14 * 8);
+  assert_non_null(strstr(npy + 10, "'shape': (2, 8, 14)"));
+  free(npy);
+  run("sample whole --out p.png");
+  refused(2, "sample blind --out p.png", "trained without one");
+  refused(2, "sample whole --label 1 --out p.png", "told labels");
+}
+
 /* ---- what cannot be -------------------------------------------------------------------------- */
 
 static void bad_input_is_told(void **state) {
@@ -268,6 +292,7 @@ int main(void) {
     cmocka_unit_test(forty_steps_are_20_resume_20),
     cmocka_unit_test(without_an_environment_there_is_a_held_out_loss),
     cmocka_unit_test(the_report_shows_plans),
+    cmocka_unit_test(plans_as_files),
     cmocka_unit_test(bad_input_is_told),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);

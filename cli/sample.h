@@ -1,0 +1,35 @@
+/* sample.h -- what `diffrl sample` is asked for, and who answers for each kind of model. */
+#ifndef CLI_SAMPLE_H
+#define CLI_SAMPLE_H
+#include "cli/command.h"
+#include "core/checkpoint.h"
+#include "diffusion/sampler.h"
+
+typedef struct {
+  Given given;
+  const char *which, *sampler, *spacing, *label, *guidance, *out;
+  int64_t count, steps, seed, threads;
+} Sample;
+
+typedef struct {
+  const Sample *asked;
+  const Checkpoint *checkpoint;
+  Arena *arena;
+  Pool *pool;
+  const Kernels *kernels;
+} SampleJob;
+
+bool sample_points(const SampleJob *job, Error *error); /* of `diffrl train toy` */
+bool sample_images(const SampleJob *job, Error *error); /* of `diffrl train image` */
+bool sample_plans(const SampleJob *job, Error *error);  /* of `diffrl train diffuser` */
+
+/* The model's sampler with what was asked for instead. */
+void sample_choose(const Sample *asked, SamplerSpec *sampler);
+
+bool sample_ends(const char *path, const char *end); /* "a.png", ".png" */
+
+/* NumPy's file of doubles. */
+bool sample_write_npy(const char *path, const double *values, const int shape[], int rank,
+                      Error *error);
+
+#endif

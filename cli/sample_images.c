@@ -1,0 +1,71 @@
+/* sample_images.c -- pictures. */
+#include "cli/sample.h"
+#include "core/log.h"
+#include "rl/image.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 60000 };
+
+/* what the labels of a listed set are called */
+static const char *class_name(const ImageModel *m, int label) {
+  size_t count;
+  const ImagesDef *all = images_list(&count);
+  for (size_t i = 0; i < count; i++)
+    if (!strcmp(all[i].name, m->data) && label < IMAGES_MAX_NAMES) return all[i].class_name[label];
+  return NULL;
+}
+
+/* a number, or its name */
+static bool read_label(const ImageModel *m, const char *text, int *label, Error *error) {
+  char *end;
+  long number = strtol(text, &end, 10);
+  if (!m->shape.labels)
+    return error_set(error, FAIL_USAGE, "sample: --label %s, but this model was told no labels",
+                     text);
+  for (*label = 0; *label < m->classes; ++*label) {
+    const char *name = class_name(m, *label);
+    if ((name && !strcmp(name, text)) || (end != text && !*end && number == *label)) return true;
+  }
+  const char *first = class_name(m, 0);
+  return error_set(error, FAIL_USAGE, "sample: --label %s: expected 0 to %d%s%s", text,
+                   m->classes - 1, first ? ", or a name like " : "", first ? first : "");
+}
+
+static bool read_guidance(const char *text, double *guidance, Error *error) {
+  char *end;
+  *guidance = strtod(text, &end);
+  if (end != text && !*end && *guidance >= 0 && *guidance <= 100) return true;
+  return error_set(error, FAIL_USAGE, "sample: --guidance %s: expected a number from 0 to 100",
+                   text);
+}
+
+static bool choose(const SampleJob *job, const ImageModel *m, ImageSampling *how, Error *error) {
+  const Sample *asked = job->asked;
+  *how = image_model_sampling(m);
+  how->seed = (uint64_t)asked->seed, how->pool = job->pool, how->kernels = job->kernels;
+  sample_choose(asked, &how->sampler);
+  return (!asked->label || read_label(m, asked->label, &how->label, error)) &&
+         (!asked->guidance || read_guidance(asked->guidance, &how->guidance, error));
+}
+
+bool sample_images(const SampleJob *job, Error *error) {
+  const Sample *asked = job->asked;
+  ImageModel *m = image_model_load(job->arena, job->checkpoint, error);
+  ImageSampling how;
+  if (!m || !choose(job, m, &how, error)) return false;
+  int count = asked->count ? (int)asked->count : 10 * 8, size = (int)m->shape.size;
+  bool png = sample_ends(asked->out, ".png");
+  if (count > MOST || sample_ends(asked->out, ".csv"))
+    return error_set(error, FAIL_USAGE,
+                     "sample: pictures go to FILE.png or FILE.npy, at most %d at once", MOST);
+  double *pictures = arena_array(job->arena, double, (size_t)count *(size_t)(size * size));
+  if (!image_sample(m, &how, count, pictures, error)) return false;
+  bool done =
+      png ? image_write_grid(m, pictures, count, how.label == IMAGE_ALL_LABELS, asked->out, error)
+          : sample_write_npy(asked->out, pictures, (int[]){ count, size, size }, 3, error);
+  if (done)
+    log_progress(true, "%d pictures of %s by %s: %s", count, m->data, how.sampler.method,
+                 asked->out);
+  return done;
+}

@@ -1,0 +1,67 @@
+/* sample_points.c -- points in the plane. */
+#include "cli/sample.h"
+#include "core/log.h"
+#include "rl/task.h"
+#include "rl/toy_pictures.h"
+#include <stdlib.h>
+
+typedef struct {
+  const ToyModel *model;
+  const ToySampling *how;
+  const double *points;
+  int count;
+} Points;
+
+static bool write_csv(const Points *p, const char *path, Error *error) {
+  char *text = NULL;
+  size_t length = 0;
+  FILE *out = open_memstream(&text, &length);
+  CHECK(out, "out of memory");
+  fprintf(out, "x,y\n");
+  for (int i = 0; i < p->count; i++)
+    fprintf(out, "%.9g,%.9g\n", p->points[TOY_DIM * i], p->points[TOY_DIM * i + 1]);
+  CHECK(!fclose(out), "out of memory");
+  bool done = task_write_file(path, text, length, error);
+  free(text);
+  return done;
+}
+
+static bool write_npy(const Points *p, const char *path, Error *error) {
+  return sample_write_npy(path, p->points, (int[]){ p->count, TOY_DIM }, 2, error);
+}
+
+static bool write_png(const Points *p, const char *path, Error *error) {
+  char title[96];
+  const SamplerSpec *s = &p->how->sampler;
+  snprintf(title, sizeof title, "samples: %s, %d steps", s->method,
+           s->steps ? s->steps : p->model->schedule->steps);
+  return toy_picture_points(p->model, p->how->seed, p->points, p->count, title, path, error);
+}
+
+static bool write_points(const Points *p, const char *path, Error *error) {
+  return (sample_ends(path, ".csv")   ? write_csv
+          : sample_ends(path, ".npy") ? write_npy
+                                      : write_png)(p, path, error);
+}
+
+bool sample_points(const SampleJob *job, Error *error) {
+  const Sample *asked = job->asked;
+  ToyModel *model = toy_model_load(job->arena, job->checkpoint, error);
+  if (!model) return false;
+  if (asked->label || asked->guidance)
+    return error_set(error, FAIL_USAGE, "sample: --%s is for models that were told labels",
+                     asked->label ? "label" : "guidance");
+  ToySampling how = { .sampler = toy_model_sampler(model),
+                      .seed = (uint64_t)asked->seed,
+                      .pool = job->pool,
+                      .kernels = job->kernels };
+  sample_choose(asked, &how.sampler);
+  int count = asked->count ? (int)asked->count : 4096;
+  double *points = arena_array(job->arena, double, TOY_DIM *count);
+  Points p = { model, &how, points, count };
+  if (!toy_sample(model, &how, count, points, error) || !write_points(&p, asked->out, error))
+    return false;
+  log_progress(true, "%d points of %s by %s: %s", count, model->data->name, how.sampler.method,
+               asked->out);
+  return true;
+}

@@ -1,0 +1,52 @@
+/* gzip.c -- zlib's reader of both kinds of files. */
+#include "datasets/gzip.h"
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+enum { PIECE = 1 << 16 };
+
+/* How long it is, by reading it once: what the file's end says is true modulo 2^32 alone. */
+static bool measure(gzFile file, size_t most, size_t *length, Error *error) {
+  char piece[PIECE];
+  int got;
+  *length = 0;
+  while ((got = gzread(file, piece, PIECE)) > 0 && *length <= most) *length += (size_t)got;
+  if (*length > most)
+    return error_set(error, FAIL_INPUT, "more than the %zu bytes expected at most", most);
+  int code;
+  const char *says = gzerror(file, &code);
+  if (code == Z_OK && !got) return true;
+  return error_set(error, FAIL_INPUT, "damaged: %s", code == Z_ERRNO ? strerror(errno) : says);
+}
+
+static uint8_t *read_all(Arena *arena, gzFile file, size_t most, size_t *length, Error *error) {
+  if (!measure(file, most, length, error)) return NULL;
+  uint8_t *bytes = arena_alloc(arena, *length + 1);
+  gzrewind(file);
+  for (size_t at = 0; at < *length;) {
+    size_t rest = *length - at;
+    int got = gzread(file, bytes + at, rest < PIECE ? (unsigned)rest : PIECE);
+    if (got <= 0) {
+      error_set(error, FAIL_INPUT, "it changed while it was read");
+      return NULL;
+    }
+    at += (size_t)got;
+  }
+  return bytes;
+}
+
+uint8_t *gzip_read(Arena *arena, const char *path, size_t most, size_t *length, Error *error) {
+  struct stat status;
+  gzFile file = stat(path, &status) == 0 && S_ISREG(status.st_mode) ? gzopen(path, "rbe") : NULL;
+  uint8_t *bytes = NULL;
+  if (file)
+    bytes = read_all(arena, file, most, length, error);
+  else
+    error_set(error, FAIL_INPUT, "cannot be read: %s", errno ? strerror(errno) : "not a file");
+  if (file) gzclose_r(file);
+  if (!bytes) error_prefix(error, "%s", path);
+  return bytes;
+}

@@ -1,0 +1,13 @@
+/* gzip.h -- whole files, compressed by gzip or not. */
+#ifndef DATASETS_GZIP_H
+#define DATASETS_GZIP_H
+#include "core/arena.h"
+#include "core/error.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* The bytes of the file, decompressed, in the arena.  FAIL_INPUT if it cannot be read, is damaged,
+ * or holds more than `most`. */
+uint8_t *gzip_read(Arena *arena, const char *path, size_t most, size_t *length, Error *error);
+
+#endif

@@ -1,0 +1,166 @@
+/* test_image_training.c -- `diffrl train image` and `diffrl sample` as their users run them: the
+ * same bits however often interrupted, pictures of the label that was asked for, and sentences for
+ * what cannot be.
+ *
+ * The pictures are 8 x 8: bright on the left (label 0) or on the right (label 1), each as bright as
+ * it happens to be. */
+#include "core/json.h"
+#include "core/real.h"
+#include "tests/idx.h"
+#include "tests/program.h"
+
+#define IMAGE                                                                                      \
+  "train image --data halves --set size=8 --set hidden=8 --set mults=1,2 --set blocks=1 "          \
+  "--set groups=4 --set heads=2 --set batch=16 --set group=4 --set lane=2 --set eval_images=16 "   \
+  "--set grid=1 --set eval_every=8 --set log_every=4 --set save_every=4 --set sample_steps=4 "
+
+enum { SIDE = 8, TRAIN = 64, TEST = 16 };
+
+static void write_part(const char *name, int count) {
+  uint8_t pixel[TRAIN * SIDE * SIDE], label[TRAIN];
+  Rng rng = rng_stream(1, name);
+  for (int i = 0; i < count; i++) {
+    label[i] = (uint8_t)(i % 2);
+    int bright = 180 + (int)rng_below(rng, 0, (uint32_t)i, 0, 60);
+    for (int j = 0; j < SIDE * SIDE; j++)
+      pixel[i * SIDE * SIDE + j] = (uint8_t)(j % SIDE / (SIDE / 2) == label[i] ? bright : 20);
+  }
+  char path[64];
+  snprintf(path, sizeof path, "halves/%s-images-idx3-ubyte", name);
+  idx_write(path, 3, (int[]){ count, SIDE, SIDE }, pixel, count * SIDE * SIDE);
+  snprintf(path, sizeof path, "halves/%s-labels-idx1-ubyte", name);
+  idx_write(path, 1, &count, label, count);
+}
+
+static int enter(void **state) {
+  if (program_enter(state) || mkdir("halves", 0700)) return -1;
+  write_part("train", TRAIN), write_part("t10k", TEST);
+  return 0;
+}
+
+static void run(const char *line) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, 0, "");
+}
+static void refused(int code, const char *line, const char *says) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, code, says);
+}
+
+static void assert_same_run(const char *a, const char *b) {
+  static const char *const files[] = { "last.safetensors", "best.safetensors", "eval.jsonl",
+                                       "images.png" };
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    char x[256], y[256];
+    snprintf(x, sizeof x, "%s/%s", a, files[i]), snprintf(y, sizeof y, "%s/%s", b, files[i]);
+    assert_same_file(x, y);
+  }
+}
+
+static void test_16_steps_are_8_resume_8(void **state) {
+  (void)state;
+  run(IMAGE "--steps 16 --threads 1 --out whole");
+  run(IMAGE "--steps 8 --out half");
+  run("train --resume half --steps 16 --threads 3"); /* nor do threads change a bit */
+  assert_same_run("whole", "half");
+}
+
+/* ---- what is learned ------------------------------------------------------------------------- */
+
+/* mean of the left half of picture i minus that of the right, in a file of NumPy's */
+static double leaning(const char *npy, int i) {
+  enum { HEADER = 128 };
+  double pixel[SIDE * SIDE], sum = 0;
+  memcpy(pixel, npy + HEADER + (size_t)i * sizeof pixel, sizeof pixel);
+  for (int j = 0; j < SIDE * SIDE; j++) sum += j % SIDE < SIDE / 2 ? pixel[j] : -pixel[j];
+  return sum / (SIDE * SIDE / 2);
+}
+
+static void test_pictures_are_of_their_label(void **state) {
+  (void)state;
+  if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
+  size_t n;
+  run(IMAGE "--steps 240 --set ema=0.9 --set rate=3e-3 --out learned");
+  run("sample learned --count 8 --seed 3 --out turn.npy");
+  char *npy = file_read("turn.npy", &n);
+  assert_int_equal(n, 128 + 8 * SIDE * SIDE * sizeof(double));
+  for (int i = 0; i < 8; i++) {
+    if (i < 2) print_message("label %d: left minus right %.2f\n", i, leaning(npy, i));
+    assert_true((i % 2 ? -1 : 1) * leaning(npy, i) > 0.8); /* of data: at least 1.25 */
+  }
+  free(npy);
+  run("sample learned --count 8 --seed 3 --label 1 --guidance 2 --out right.npy");
+  npy = file_read("right.npy", &n);
+  for (int i = 0; i < 8; i++) assert_true(leaning(npy, i) < -0.8);
+  free(npy);
+}
+
+static void test_pictures_depend_on_the_seed_and_their_number(void **state) {
+  (void)state;
+  size_t n, m;
+  run(IMAGE "--steps 4 --out small");
+  run("sample small --count 5 --seed 4 --threads 1 --out a.npy");
+  run("sample small --count 5 --seed 4 --threads 3 --out b.npy");
+  assert_same_file("a.npy", "b.npy");
+  run("sample small/last.safetensors --count 3 --seed 4 --out c.npy");
+  char *a = file_read("a.npy", &n), *c = file_read("c.npy", &m);
+  assert_true(m < n && !memcmp(a + 128, c + 128, m - 128)); /* the first 3 of 5 */
+  assert_non_null(strstr(a + 10, "'shape': (5, 8, 8)"));
+  free(a), free(c);
+  run("sample small --count 6 --sampler euler --steps 2 --out grid.png");
+  char *png = file_read("grid.png", &n); /* two columns, three rows; sizes are big-endian */
+  assert_memory_equal(png + 16, "\0\0\0\x22\0\0\0\x34", 8);
+  free(png);
+}
+
+static void test_a_grid_comes_with_the_report(void **state) {
+  (void)state;
+  size_t n;
+  char *page = file_read("whole/report.html", &n);
+  assert_non_null(strstr(page, "data:image/png;base64,iVBOR"));
+  assert_non_null(strstr(page, "image on halves"));
+  free(page);
+  assert_true(access("whole/images-8.png", F_OK) == 0);
+}
+
+static void test_old_weights_begin_a_run(void **state) {
+  (void)state;
+  run(IMAGE "--steps 4 --init whole --out again");
+  refused(3,
+          "train image --data halves --set size=8 --set hidden=8 --set mults=1,1 --set blocks=1 "
+          "--steps 4 --init whole --out other",
+          "whole/last.safetensors");
+}
+
+/* ---- what cannot be -------------------------------------------------------------------------- */
+
+static void test_bad_input_is_told(void **state) {
+  (void)state;
+  refused(2, "train image", "give --data fashion-mnist");
+  refused(3, "train image --data nowhere", "a folder with IDX files");
+  refused(2, IMAGE "--env hopper-v2", "leave --env");
+  refused(2, "train image --data halves --set size=4", "pictures of 8 x 8 do not fit in size=4");
+  refused(2, "train image --data halves --set size=10", "cannot be halved 2 times");
+  refused(2, "train image --data halves --set groups=5", "cannot be normalised in 5 groups");
+  refused(2, "train image --data halves --set heads=3", "cannot be shared by 3 heads");
+  refused(2, "train image --data halves --set mults=1,x", "mults=1,x: expected");
+  refused(2, "train image --data halves --set schedule=cosin", "did you mean cosine");
+  refused(2, "sample whole --label 2 --out a.png", "expected 0 to 1");
+  refused(2, "sample whole --guidance much --out a.png", "expected a number");
+  refused(2, "sample whole --out a.csv", "FILE.png or FILE.npy");
+  refused(3, "eval whole", "not a policy");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_16_steps_are_8_resume_8),
+    cmocka_unit_test(test_pictures_are_of_their_label),
+    cmocka_unit_test(test_pictures_depend_on_the_seed_and_their_number),
+    cmocka_unit_test(test_a_grid_comes_with_the_report),
+    cmocka_unit_test(test_old_weights_begin_a_run),
+    cmocka_unit_test(test_bad_input_is_told),
+  };
+  return cmocka_run_group_tests(tests, enter, program_leave);
+}
