@@ -1,4 +1,4 @@
-/* sample.c -- diffrl sample: points or pictures of a model that does not act. */
+/* sample.c -- diffrl sample: points, pictures or plans of a model that does not act. */
 #include "cli/sample.h"
 #include "cli/saved.h"
 #include "rl/image.h"
@@ -8,9 +8,10 @@
 
 static const Option options[] = {
   OPTION_NUMBER_ROW(Sample, count, "count", "N", 0, 1, 10000000,
-                    "how many (default: 4096 points, 80 pictures)"),
+                    "how many (default: 4096 points, 80 pictures, 8 plans)"),
   OPTION_TEXT_ROW(Sample, out, "out", "FILE",
-                  "FILE.png: data beside points, a grid of pictures; FILE.csv (points), FILE.npy"),
+                  "FILE.png: data beside points, a grid of pictures, plans; FILE.csv (points and "
+                  "plans), FILE.npy"),
   OPTION_TEXT_ROW(Sample, label, "label", "C",
                   "pictures: a label's number or name (default: all in turn)"),
   OPTION_TEXT_ROW(Sample, guidance, "guidance", "W",
@@ -82,7 +83,11 @@ static bool sample(SampleJob *job, Error *error) {
   checkpoint_init(&checkpoint, job->arena);
   job->checkpoint = &checkpoint;
   bool done = checkpoint_load(&checkpoint, path, NULL, error);
-  if (done) done = (image_model_saved(&checkpoint) ? sample_images : sample_points)(job, error);
+  bool plans = done && checkpoint_text(&checkpoint, "diffuser");
+  if (done)
+    done = (plans                            ? sample_plans
+            : image_model_saved(&checkpoint) ? sample_images
+                                             : sample_points)(job, error);
   if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", path);
   return done;
 }
@@ -103,11 +108,12 @@ static int run(const void *request, Error *error) {
 const Command command_sample = {
   .name = "sample",
   .usage = "RUN|FILE --out FILE.png|.csv|.npy [--count N] [--sampler NAME] [--steps K] [options]",
-  .about = "draw points or pictures from a model of `diffrl train toy` or `diffrl train image`",
+  .about = "draw from a model of `diffrl train toy`, `image` or `diffuser`",
   .examples = "  diffrl sample runs/toy-moons-s0 --out moons.png\n"
               "  diffrl sample runs/toy-moons-s0 --sampler dpmpp_2m --steps 10 --out few.png\n"
               "  diffrl sample runs/toy-moons-s0 --count 100000 --seed 1 --out points.npy\n"
-              "  diffrl sample runs/image-fashion-mnist-s0 --label sneaker --out sneakers.png\n",
+              "  diffrl sample runs/image-fashion-mnist-s0 --label sneaker --out sneakers.png\n"
+              "  diffrl sample runs/diffuser-hopper-medium-s0 --count 64 --out plans.npy\n",
   .options = options,
   .option_count = OPTION_COUNT(options),
   .least = 1,

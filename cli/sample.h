@@ -21,6 +21,7 @@ typedef struct {
 
 bool sample_points(const SampleJob *job, Error *error); /* of `diffrl train toy` */
 bool sample_images(const SampleJob *job, Error *error); /* of `diffrl train image` */
+bool sample_plans(const SampleJob *job, Error *error);  /* of `diffrl train diffuser` */
 
 /* The model's sampler with what was asked for instead. */
 void sample_choose(const Sample *asked, SamplerSpec *sampler);

@@ -206,7 +206,8 @@ static void put_scores(const Trainer *t, const Scores *s, JsonText *out) {
   json_put_number(out, "last", scores_value(s, &s->last));
   json_put_number(out, "best", scores_value(s, &s->best));
   json_put_text(out, "score",
-                s->distance     ? "distance"
+                s->planned      ? "plan_error"
+                : s->distance   ? "distance"
                 : s->held_out   ? "held_out_loss"
                 : s->normalized ? "normalized_mean"
                                 : "return_mean");

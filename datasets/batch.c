@@ -21,28 +21,67 @@ Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim) {
   return batch;
 }
 
-static void put_obs(const Drawer *d, int64_t row, real *out) {
-  const float *x = d->data->observations + row * d->data->obs_dim;
+Batch *batch_windows_new(Arena *arena, int rows, int horizon, int obs_dim, int act_dim) {
+  CHECK(rows > 0 && horizon > 0 && obs_dim > 0 && act_dim > 0, "windows: %d x %d x (%d, %d)", rows,
+        horizon, obs_dim, act_dim);
+  Batch *batch = arena_alloc(arena, sizeof *batch);
+  *batch = (Batch){ .rows = rows, .to = rows, .obs_dim = obs_dim, .act_dim = act_dim };
+  batch->horizon = horizon, batch->window_ld = row_stride(horizon * (obs_dim + act_dim));
+  batch->window = arena_array(arena, real, (size_t)rows * (size_t)batch->window_ld);
+  batch->zeros = arena_array(arena, float, obs_dim + act_dim);
+  return batch;
+}
+
+static void put_obs(const Drawer *d, const float *x, real *out) {
   if (d->obs_norm)
     normalizer_apply(d->obs_norm, x, out);
   else
     for (int j = 0; j < d->data->obs_dim; j++) out[j] = (real)x[j];
 }
 
-static void put_act(const Drawer *d, int64_t row, real *out) {
-  const float *x = d->data->actions + row * d->data->act_dim;
-  for (int j = 0; j < d->data->act_dim; j++)
-    out[j] = d->act_mid ? ((real)x[j] - (real)d->act_mid[j]) / (real)d->act_half[j] : (real)x[j];
+static void put_act(const Drawer *d, const float *x, real *out) {
+  if (d->act_norm)
+    normalizer_apply(d->act_norm, x, out);
+  else
+    for (int j = 0; j < d->data->act_dim; j++)
+      out[j] = d->act_mid ? ((real)x[j] - (real)d->act_mid[j]) / (real)d->act_half[j] : (real)x[j];
 }
 
 static void put_row(const Drawer *d, int64_t row, Batch *batch, int r) {
   const Dataset *data = d->data;
   double reward = data->rewards ? (double)data->rewards[row] : 0;
-  put_obs(d, row, batch->obs + (ptrdiff_t)r * batch->obs_ld);
-  put_obs(d, row + 1, batch->next + (ptrdiff_t)r * batch->obs_ld);
-  put_act(d, row, batch->act + (ptrdiff_t)r * batch->act_ld);
+  const float *obs = data->observations + row * data->obs_dim;
+  put_obs(d, obs, batch->obs + (ptrdiff_t)r * batch->obs_ld);
+  put_obs(d, obs + data->obs_dim, batch->next + (ptrdiff_t)r * batch->obs_ld);
+  put_act(d, data->actions + row * data->act_dim, batch->act + (ptrdiff_t)r * batch->act_ld);
   batch->reward[r * row_stride(1)] = (real)(d->reward_scale * reward + d->reward_shift);
   batch->live[r * row_stride(1)] = data->terminals && data->terminals[row] ? 0 : 1;
+}
+
+/* The row behind the last of the episode that a row belongs to. */
+static int64_t episode_end(const Dataset *data, int64_t row) {
+  int64_t low = 0, high = data->episodes; /* start[low] <= row < start[high] */
+  while (high - low > 1) {
+    int64_t middle = low + (high - low) / 2;
+    if (data->episode_start[middle] <= row)
+      low = middle;
+    else
+      high = middle;
+  }
+  return data->episode_start[high];
+}
+
+static void put_window(const Drawer *d, int64_t row, Batch *batch, int r) {
+  const Dataset *data = d->data;
+  int64_t end = episode_end(data, row);
+  real *out = batch->window + (ptrdiff_t)r * batch->window_ld;
+  for (int t = 0; t < batch->horizon; t++, row++) {
+    bool inside = row < end;
+    put_act(d, inside ? data->actions + row * data->act_dim : batch->zeros, out);
+    out += data->act_dim;
+    put_obs(d, inside ? data->observations + row * data->obs_dim : batch->zeros, out);
+    out += data->obs_dim;
+  }
 }
 
 /* Rows lie anywhere in a big file: ask for some at once, so that their cache misses overlap. */
@@ -68,8 +107,22 @@ void data_draw(const Drawer *d, uint64_t step, Batch *batch) {
       row[r] = pool[rng_below(d->rng, step, (uint32_t)(first + r), 0, (uint64_t)count)];
       prefetch_row(data, row[r]);
     }
-    for (int r = 0; r < n; r++) put_row(d, row[r], batch, first + r);
+    for (int r = 0; r < n; r++) (batch->window ? put_window : put_row)(d, row[r], batch, first + r);
   }
+}
+
+int64_t *data_window_starts(Arena *arena, const Drawer *d, int horizon, bool pad, int64_t *count) {
+  const Dataset *data = d->data;
+  const int64_t *pool = d->pool ? d->pool : data->transition;
+  int64_t rows = d->pool ? d->pool_count : data->transitions, n = 0;
+  int64_t *start = arena_array(arena, int64_t, rows);
+  for (int64_t i = 0; i < rows; i++) {
+    int64_t row = pool[i], end = episode_end(data, row);
+    bool over = data->terminals && data->terminals[end - 1];
+    if (row + horizon <= end || (pad && over && row < end - 1)) start[n++] = row;
+  }
+  *count = n;
+  return start;
 }
 
 static int64_t held_episodes(const Dataset *data, double share) {

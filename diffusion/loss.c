@@ -1,6 +1,7 @@
 /* loss.c -- the denoising loss: numbers of a row's noise level in double, the rest on the tape. */
 #include "diffusion/loss.h"
 #include "core/config.h"
+#include "diffusion/guide.h"
 #include <math.h>
 #include <string.h>
 
@@ -265,6 +266,7 @@ static Shown show(Graph *g, const Loss *loss, const Params *params, const char *
     Tensor *more = t_normal(g, arena_text(arena, "%s path", stream), k, dim);
     shown.x = t_mix(1, shown.x, spec->path_noise, more);
   }
+  if (in->keep) shown.x = known_overwrite((Known){ in->keep, in->x0 }, shown.x);
   if (in->cond && spec->drop > 0)
     shown.cond = drop(g, spec->drop, arena_text(arena, "%s drop", stream), in->cond, in->null);
   return shown;
@@ -286,6 +288,7 @@ LossTerms loss_record(Graph *g, const Loss *loss, const Params *params, const ch
   Tensor *each = t_map(MAP_square, t_sub(target_of(d, &shown, in->x0), output));
   if (loss->weighting.factor || loss->weighting.of != d->predicts)
     each = t_mul(each, t_col(shown.n, WEIGHT));
+  if (in->factor) each = t_mul(each, in->factor);
   Tensor *rows = t_scale(1.0 / d->dim, t_sum_last(each)), *vlb = NULL;
   if (loss->bound) {
     double scale = loss->spec.vlb * d->schedule->steps / (d->dim * log(2));

@@ -63,6 +63,10 @@ typedef struct {
   Tensor *weight; /* [k or 1, 1, 1], constant; NULL: 1 */
   Tensor *cond;   /* [k or 1, 1, c], or NULL */
   Tensor *null;   /* ONCE [1, 1, c]: what a dropped condition becomes; NULL: zeros */
+  Tensor *keep;   /* [k or 1, 1, dim], 0 or 1: where 1, x is shown as x_0, without noise, for
+                   * in-painting with guide_known's `clean`; or NULL */
+  Tensor *factor; /* [k or 1, 1, dim], constant: of a dimension's squared error, 0 where x_0 is
+                   * known; NULL: 1 */
 } LossInputs;
 
 typedef struct {

@@ -149,4 +149,14 @@ void env_set_positions(Env *env, const double *qpos, const double *qvel, float *
   ops_of(env)->observe(env->sim, obs);
 }
 
+bool env_set_observed(Env *env, const float *obs) {
+  double q[2 * ENV_MAX_OBS] = { 0 };
+  float same[ENV_MAX_OBS];
+  int nq = env_nq(env), n = env->model->def->obs_dim;
+  if (nq < 2 || nq + env_nv(env) != n + 1) return false;
+  for (int i = 0; i < n; i++) q[i + 1] = (double)obs[i];
+  env_set_positions(env, q, q + nq, same);
+  return true;
+}
+
 const char *env_simulator(void) { return mujoco_release(); }

@@ -85,6 +85,12 @@ void env_positions(const Env *env, double *qpos /* [nq] */, double *qvel /* [nv]
 void env_set_positions(Env *env, const double *qpos /* [nq] */, const double *qvel /* [nv] */,
                        float *obs /* [obs_dim] */);
 
+/* The same from an observation [obs_dim], where observations are positions without the first (a
+ * place along the track, which changes nothing; 0 is taken) and then velocities.  False, and
+ * nothing changed, for tasks whose observations are of another size.  A velocity that was clipped
+ * stays so. */
+bool env_set_observed(Env *env, const float *obs);
+
 /* "mujoco 2.2.2": the simulator in use, for records. */
 const char *env_simulator(void);
 

@@ -115,7 +115,7 @@ static Tensor *net(const Denoiser *d, Graph *g, const Params *p, Tensor *x, Tens
   const TemporalDenoiser *m = (const TemporalDenoiser *)d;
   const TemporalSpec *s = &m->spec;
   Inputs e = IN(t_map(MAP_mish, h));
-  if (cond) e.x[1] = t_map(MAP_mish, mlp(&m->cond, g, p, IN(cond)));
+  if (cond && s->vector.cond) e.x[1] = t_map(MAP_mish, mlp(&m->cond, g, p, IN(cond)));
   Tensor *kept[TEMPORAL_MAX_LEVELS];
   int deepest = s->levels - 1;
   for (int l = 0; l <= deepest; l++) {

@@ -7,7 +7,8 @@
 enum { TEMPORAL_MAX_LEVELS = 6 };
 
 typedef struct {
-  VectorSpec vector; /* dim = horizon * width; hidden: a level's channels are multiples of it */
+  VectorSpec vector; /* dim = horizon * width; hidden: a level's channels are multiples of it;
+                      * cond 0: a condition is for guides alone */
   int horizon, width;
   int levels, mults[TEMPORAL_MAX_LEVELS]; /* the horizon halves from one to the next */
   int groups;                             /* of the norms (8 in the paper) */

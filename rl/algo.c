@@ -2,9 +2,10 @@
 #include "rl/algo.h"
 #include <string.h>
 
-extern const AlgoDef algo_diffusion_bc, algo_diffusion_ql, algo_image, algo_sac, algo_toy;
-static const AlgoDef *const algos[] = { &algo_diffusion_bc, &algo_diffusion_ql, &algo_image,
-                                        &algo_sac, &algo_toy };
+extern const AlgoDef algo_diffuser, algo_diffusion_bc, algo_diffusion_ql, algo_image, algo_sac,
+    algo_toy;
+static const AlgoDef *const algos[] = { &algo_diffuser, &algo_diffusion_bc, &algo_diffusion_ql,
+                                        &algo_image,    &algo_sac,          &algo_toy };
 enum { ALGOS = sizeof algos / sizeof *algos };
 
 const AlgoDef *const *algo_list(size_t *count) {
@@ -41,23 +42,37 @@ void algo_policy(const AlgoSetup *setup, Policy *policy) {
   if (setup->drawer) policy->normalizer = setup->drawer->obs_norm;
 }
 
-Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
+GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained) {
   const TrainConfig *config = setup->config;
-  return graph_new(setup->arena, &(GraphSpec){ .trained = trained,
-                                               .seed = setup->seed,
-                                               .pool = setup->pool,
-                                               .ranks = trained ? setup->ranks : NULL,
-                                               .kernels = setup->kernels,
-                                               .max_rows = (int)config->batch,
-                                               .group = (int)config->group,
-                                               .lane = (int)config->lane,
-                                               .profile = setup->profile });
+  return (GraphSpec){ .trained = trained,
+                      .seed = setup->seed,
+                      .pool = setup->pool,
+                      .ranks = trained ? setup->ranks : NULL,
+                      .kernels = setup->kernels,
+                      .max_rows = (int)config->batch,
+                      .group = (int)config->group,
+                      .lane = (int)config->lane,
+                      .profile = setup->profile };
+}
+
+Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
+  GraphSpec spec = algo_graph_spec(setup, trained);
+  return graph_new(setup->arena, &spec);
+}
+
+static Batch *own_rows(const AlgoSetup *setup, Batch *batch) {
+  const TrainConfig *config = setup->config;
+  ranks_rows(setup->ranks, batch->rows, (int)config->group, &batch->from, &batch->to);
+  return batch;
 }
 
 Batch *algo_batch(const AlgoSetup *setup) {
-  const TrainConfig *config = setup->config;
-  int rows = (int)config->batch;
-  Batch *batch = batch_new(setup->arena, rows, setup->obs_dim, setup->act_dim);
-  ranks_rows(setup->ranks, rows, (int)config->group, &batch->from, &batch->to);
-  return batch;
+  int rows = (int)((const TrainConfig *)setup->config)->batch;
+  return own_rows(setup, batch_new(setup->arena, rows, setup->obs_dim, setup->act_dim));
+}
+
+Batch *algo_windows(const AlgoSetup *setup, int horizon) {
+  int rows = (int)((const TrainConfig *)setup->config)->batch;
+  return own_rows(setup,
+                  batch_windows_new(setup->arena, rows, horizon, setup->obs_dim, setup->act_dim));
 }

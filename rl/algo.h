@@ -75,7 +75,7 @@ struct AlgoDef {
   bool (*collect)(Agent *agent, int64_t step, Error *error);
   /* one gradient step; false if the numbers are no longer finite */
   bool (*update)(Agent *agent, int64_t step, Log *log);
-  /* offline, nullable: the loss on rows kept apart */
+  /* offline, nullable: the loss on rows kept apart, where there is no environment */
   double (*held_out)(Agent *agent, const Drawer *drawer);
   /* where no policy acts: members of a line of eval.jsonl, and a score, more is better */
   bool (*measure)(Agent *agent, JsonText *line, double *score, Error *error);
@@ -100,9 +100,11 @@ void algo_policy(const AlgoSetup *setup, Policy *policy);
 
 /* A tape of this run.  One that trains Params is shared by all ranks, each of which must run it;
  * one that trains none (NULL) belongs to the rank that runs it. */
+GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained);
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 
 /* A batch of this run, of which each rank draws the rows it owns; the others stay zero. */
 Batch *algo_batch(const AlgoSetup *setup);
+Batch *algo_windows(const AlgoSetup *setup, int horizon);
 
 #endif

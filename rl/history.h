@@ -25,9 +25,10 @@ typedef struct {
   double normalized_mean, normalized_std; /* in percent of the reference policy */
   double held_out_loss;
   double distance, floor; /* of samples to data, and between two samples of data */
-  const char *which;      /* "last" */
-  const char *act;        /* "weights=online sampler=ddpm ..."; "" if absent */
-  bool training;          /* of the weights as they were, not of best or of a file */
+  double plan_error, plan_still, data_error; /* in the simulator (dynamics.h) */
+  const char *which;                         /* "last" */
+  const char *act;                           /* "weights=online sampler=ddpm ..."; "" if absent */
+  bool training; /* of the weights as they were, not of best or of a file */
 } HistoryEvaluation;
 
 typedef struct {

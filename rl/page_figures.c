@@ -82,7 +82,13 @@ static void put_run_legend(const Page *page) {
 
 /* ---- the learning curve ---------------------------------------------------------------------- */
 
-enum { LOSS, DISTANCE, RETURN, NORMALIZED }; /* what it shows */
+enum {
+  LOSS,
+  DISTANCE,
+  PLANS,
+  RETURN,
+  NORMALIZED
+}; /* what it shows; before RETURN less is better */
 
 static const struct {
   const char *title, *axis, *caption, *reference;
@@ -90,6 +96,9 @@ static const struct {
   [LOSS] = { "Held-out loss", "loss", "Loss on the episodes held out of training.", NULL },
   [DISTANCE] = { "Distance to data", "sliced Wasserstein distance",
                  "Distance between samples and data that no training saw.", NULL },
+  [PLANS] = { "Plans in the simulator", "error of the next state",
+              "Error of plans' next states, in deviations of the data's change in one step.",
+              NULL },
   [RETURN] = { "Return", "return per episode", "Mean return of the evaluation episodes.",
                "return_mean" },
   [NORMALIZED] = { "Normalised score", "normalised score, 0 random, 100 expert",
@@ -97,14 +106,16 @@ static const struct {
 };
 
 static int learning_shows(const Page *page) {
-  bool normalized = true, held_out = true, distance = true;
+  bool normalized = true, held_out = true, distance = true, planned = true;
   for (size_t i = 0; i < page->count; i++) {
     Scores s = scores_of(&page->run[i]);
     if (!s.count) continue;
     normalized &= s.normalized;
     held_out &= s.held_out;
     distance &= s.distance;
+    planned &= s.planned;
   }
+  if (planned && held_out) return PLANS;
   return distance && held_out ? DISTANCE : held_out ? LOSS : normalized ? NORMALIZED : RETURN;
 }
 
@@ -117,8 +128,9 @@ static size_t evaluation_columns(const Page *page, const History *run, int shows
     const HistoryEvaluation *e = &run->evaluation[i];
     if (!e->training) continue;
     Scores s = { .normalized = shows == NORMALIZED,
-                 .held_out = shows <= DISTANCE,
-                 .distance = shows == DISTANCE };
+                 .held_out = shows < RETURN,
+                 .distance = shows == DISTANCE,
+                 .planned = shows == PLANS };
     double mean = scores_value(&s, e), std = scores_std(&s, e);
     column[0][count] = e->step, column[1][count] = mean;
     column[2][count] = mean - std, column[3][count++] = mean + std;
@@ -141,7 +153,7 @@ static void add_learning_curve(const Page *page, Figure *figure, size_t index, i
   SvgCurve *curve = add_curve(page, figure, run->folder, column[0], column[1], count);
   if (!curve) return;
   curve->colour = (int)index;
-  if (page->count == 1 && figure->bucket == 1) curve->ringed = best_point(curve, shows <= DISTANCE);
+  if (page->count == 1 && figure->bucket == 1) curve->ringed = best_point(curve, shows < RETURN);
   if (page->count > BANDED_RUNS) return;
   curve->with_dots = curve->count <= DOTTED_POINTS;
   double *ignored = new_points(page, figure);
@@ -160,9 +172,9 @@ static void put_learning(const Page *page) {
   for (size_t i = 0; i < figure.plot.curves; i++) banded |= figure.curve[i].low != NULL;
   figure.plot.y_label = learning[shows].axis;
   figure.plot.from_zero = shows != LOSS;
-  figure.plot.log_scale = shows <= DISTANCE;
+  figure.plot.log_scale = shows < RETURN;
   const Json *data = page_config(&page->run[0], "dataset");
-  if (shows > DISTANCE && page_all_same(page, "data"))
+  if (shows >= RETURN && page_all_same(page, "data"))
     figure.plot.reference = json_number(json_get(data, learning[shows].reference), NAN);
   if (shows == DISTANCE && page_all_same(page, "data"))
     figure.plot.reference = scores_of(&page->run[0]).last.floor;

@@ -21,6 +21,9 @@ static const struct {
     "Ways of the same points of noise (blue dots) to samples (orange), each divided by the "
     "deviation of noisy data at its time. Left without noise on the way (ddim), right with it "
     "(ddpm)." },
+  { "plans.png", "Plans",
+    "Windows of the data, plans that begin in the same states (dots), and what the simulator makes "
+    "of the plans' actions; a step of control a unit." },
 };
 enum { PICTURES = sizeof pictures / sizeof *pictures };
 

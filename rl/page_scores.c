@@ -92,7 +92,11 @@ static void put_evaluation(const Page *page, const char *name, const HistoryEval
   page_put(page, "<tr>");
   put_text_cell(page, name);
   put_count_cell(page, e->step);
-  if (s->distance) {
+  if (s->planned) {
+    put_spread_cell(page, e->plan_error, NAN);
+    put_spread_cell(page, e->plan_still, NAN);
+    put_spread_cell(page, e->data_error, NAN);
+  } else if (s->distance) {
     put_spread_cell(page, e->distance, NAN);
     put_spread_cell(page, e->floor, NAN);
     put_spread_cell(page, e->distance / e->floor, NAN);
@@ -114,6 +118,8 @@ static void put_run(const Page *page, const History *run) {
   static const char *const distance[] = {
     "evaluation", "step", "distance to data", "between two samples of data", "ratio", NULL
   };
+  static const char *const plans[] = { "evaluation",        "step",        "error of plans",
+                                       "of standing still", "of the data", NULL };
   static const char *const loss[] = { "evaluation", "step", "held-out loss", NULL };
   static const char *const plain[] = { "evaluation", "step", "return", "episodes", "length", NULL };
   static const char *const full[] = { "evaluation", "step",   "return", "normalised",
@@ -124,7 +130,13 @@ static void put_run(const Page *page, const History *run) {
     page_put(page, "<p class=\"note\">Not evaluated yet.</p>\n");
     return;
   }
-  open_table(page, s.distance ? distance : s.held_out ? loss : s.normalized ? full : plain, act);
+  open_table(page,
+             s.planned      ? plans
+             : s.distance   ? distance
+             : s.held_out   ? loss
+             : s.normalized ? full
+                            : plain,
+             act);
   put_evaluation(page, "last", &s.last, &s, act);
   put_evaluation(page, "best", &s.best, &s, act);
   put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean, &s,
@@ -136,7 +148,12 @@ static void put_run(const Page *page, const History *run) {
   }
   close_table(page, act);
   page_put(page, "<p class=\"note\">");
-  page_put(page, s.distance   ? "Sliced Wasserstein distance between samples and data that no "
+  page_put(page, s.planned ? "The simulator is put into each state of a plan and does its action: "
+                             "root mean square distance to the plan's next state, each entry "
+                             "divided by the deviation of its change in one step of the data; "
+                             "less is better. Standing still: of the plan's states to their next "
+                             "ones. Drifts over more steps are in eval.jsonl."
+                 : s.distance ? "Sliced Wasserstein distance between samples and data that no "
                                 "training saw; less is better, and 1 is the best a ratio can be."
                  : s.held_out ? "Loss on the episodes held out of training; less is better."
                               : "± is the standard deviation over episodes; for the mean, over the "
@@ -184,7 +201,7 @@ static bool differ_in_seed(const Page *page, const History *a, const History *b)
   }
   Scores sa = scores_of(a), sb = scores_of(b);
   return sa.count && sb.count && sa.held_out == sb.held_out && sa.normalized == sb.normalized &&
-         sa.distance == sb.distance && sa.last.step == sb.last.step &&
+         sa.distance == sb.distance && sa.planned == sb.planned && sa.last.step == sb.last.step &&
          !strcmp(sa.last.act, sb.last.act) &&
          !page_same_text(page_config_text(page, a, "seed"), page_config_text(page, b, "seed"));
 }

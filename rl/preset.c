@@ -10,6 +10,9 @@
 #define DQL(data, settings) { "diffusion-ql", data, settings, PUBLISHED }
 #define TOY(data) { "toy", data, "steps=9000 schedule_rate=cosine eval_every=3000 " \
   "log_every=100 save_every=3000", "our own: half a minute on two cores" }
+#define DIFFUSER(data, settings) { "diffuser", data, "steps=1000000 batch=64 group=16 lane=16 " \
+  settings, "Janner et al. 2022 (arXiv 2205.09991), released settings" }
+#define CHEETAH   "horizon=4 mults=1,4,8 attention=true"
 #define ANTMAZE   "steps=1000000 reward=antmaze "
 #define ADROIT    "steps=1000000 reward=standard actor_rate=3e-5 "
 
@@ -42,6 +45,14 @@ static const Preset presets[] = {
     QUICK },
   { "diffusion-bc", "long", "steps=200000 hidden=128 schedule_rate=cosine eval_every=10000",
     LONG },
+  DIFFUSER("hopper-medium-v2", ""), DIFFUSER("hopper-medium-replay-v2", ""),
+  DIFFUSER("hopper-medium-expert-v2", ""), DIFFUSER("walker2d-medium-v2", ""),
+  DIFFUSER("walker2d-medium-replay-v2", ""), DIFFUSER("walker2d-medium-expert-v2", ""),
+  DIFFUSER("halfcheetah-medium-v2", CHEETAH), DIFFUSER("halfcheetah-medium-replay-v2", CHEETAH),
+  DIFFUSER("halfcheetah-medium-expert-v2", CHEETAH),
+  { "diffuser", "quick", "batch=32 group=16 lane=16 steps=18000 schedule_rate=cosine rate=5e-4 "
+    "eval_every=2000 log_every=100 save_every=500",
+    "our own: about a quarter of an hour on two cores" },
   { "image", "fashion-mnist", "steps=2000 batch=64 group=32 lane=8 schedule_rate=cosine "
     "eval_every=500 log_every=20 save_every=100", "our own: a first model on two cores" },
   TOY("swissroll"), TOY("moons"), TOY("rings"), TOY("checkerboard"), TOY("8gaussians"),

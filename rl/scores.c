@@ -5,6 +5,7 @@
 
 /* What the best is chosen by. */
 static double raw(const Scores *s, const HistoryEvaluation *e) {
+  if (s->planned) return e->plan_error;
   return s->distance ? e->distance : s->held_out ? e->held_out_loss : e->return_mean;
 }
 
@@ -39,6 +40,9 @@ static void average(Scores *s, const HistoryEvaluation *const *e, size_t count) 
     mean.held_out_loss += e[i]->held_out_loss / (double)count;
     mean.distance += e[i]->distance / (double)count;
     mean.floor += e[i]->floor / (double)count;
+    mean.plan_error += e[i]->plan_error / (double)count;
+    mean.plan_still += e[i]->plan_still / (double)count;
+    mean.data_error += e[i]->data_error / (double)count;
     mean.simulator_failures += e[i]->simulator_failures;
     s->acts_differ |= strcmp(e[i]->act, mean.act) != 0;
   }
@@ -49,8 +53,8 @@ static void average(Scores *s, const HistoryEvaluation *const *e, size_t count) 
 }
 
 Scores scores_of(const History *run) {
-  const HistoryEvaluation none = { NAN, NAN, NAN, NAN, NAN, NAN, NAN,
-                                   NAN, NAN, NAN, NAN, "",  "",  true };
+  const HistoryEvaluation none = { NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN,
+                                   NAN, NAN, NAN, NAN, NAN, "",  "",  true };
   Scores s = { .held_out = run->evaluations > 0, .last = none, .best = none, .mean = none };
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];
@@ -58,6 +62,7 @@ Scores scores_of(const History *run) {
     s.held_out &= !isfinite(e->return_mean);
     s.normalized |= isfinite(e->normalized_mean);
     s.distance |= isfinite(e->distance);
+    s.planned |= isfinite(e->plan_error);
   }
   const HistoryEvaluation *few[SCORES_LAST];
   for (size_t i = run->evaluations; i-- > 0;) {

@@ -229,9 +229,11 @@ static bool evaluate_model(Loop *l, Error *error) {
 static bool evaluate_now(Loop *l, Error *error) {
   if (l->evaluated == l->step) return true;
   double began = now();
-  bool (*evaluate_it)(Loop *, Error *) = l->t->algo->measure ? evaluate_model
-                                         : l->t->env         ? evaluate_policy
-                                                             : evaluate_held_out;
+  const AlgoDef *algo = l->t->algo;
+  bool measures = algo->measure && (l->t->env || !algo->held_out);
+  bool (*evaluate_it)(Loop *, Error *) = measures    ? evaluate_model
+                                         : l->t->env ? evaluate_policy
+                                                     : evaluate_held_out;
   bool done = evaluate_it(l, error);
   l->mark += now() - began; /* steps/s are of training alone */
   return done;

@@ -77,6 +77,35 @@ static void test_rows_are_transitions_of_the_file(void **state) {
   }
 }
 
+/* Rows 119 and 259 are terminal and the last of their episodes (7 divides both), and so is every
+ * 140th from there on; windows of the others are never filled up. */
+static void test_windows_stay_in_their_episode(void **state) {
+  Fixture *f = *state;
+  enum { HORIZON = 8, WIDTH = OBS + ACT };
+  Normalizer norm = normalizer_new(f->arena, OBS);
+  for (int j = 0; j < OBS; j++) norm.mean[j] = 3, norm.std[j] = 2;
+  for (int pad = 0; pad < 2; pad++) {
+    Drawer d = drawer(f);
+    d.obs_norm = &norm;
+    d.pool = data_window_starts(f->arena, &d, HORIZON, pad, &d.pool_count);
+    int more = (ROWS - 120 + 139) / 140 * (HORIZON - 2);
+    assert_int_equal(d.pool_count, EPISODES * (LENGTH - HORIZON + 1) + (pad ? more : 0));
+    Batch *b = batch_windows_new(f->arena, BATCH, HORIZON, OBS, ACT);
+    for (uint64_t step = 0; step < 40; step++) {
+      data_draw(&d, step, b);
+      for (int r = 0; r < BATCH * HORIZON; r++) {
+        const real *window = b->window + r / HORIZON * b->window_ld;
+        const real *now = window + r % HORIZON * WIDTH;
+        int first = (int)window[0], row = first + r % HORIZON;
+        bool inside = row / LENGTH == first / LENGTH;
+        assert_true(inside || (pad && (first / LENGTH * LENGTH + LENGTH - 1) % 7 == 0));
+        assert_true(now[0] == (inside ? row : 0) && now[1] == -now[0]);
+        assert_true(now[ACT + 1] == (inside ? (row + (real)0.25 - 3) / 2 : (real)-1.5));
+      }
+    }
+  }
+}
+
 static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
   Fixture *f = *state;
   Drawer d = drawer(f), other = drawer(f);
@@ -190,6 +219,7 @@ static void test_the_pool_limits_what_is_drawn(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     TEST(test_rows_are_transitions_of_the_file),
+    TEST(test_windows_stay_in_their_episode),
     TEST(test_a_row_depends_on_seed_step_and_row_alone),
     TEST(test_draws_are_uniform),
     TEST(test_units_of_the_network),

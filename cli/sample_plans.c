@@ -1,0 +1,89 @@
+/* sample_plans.c -- plans from start states of the environment that the model was trained for. */
+#include "cli/sample.h"
+#include "core/log.h"
+#include "rl/diffuser_plans.h"
+#include "rl/task.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* plan,step,a0..,s0..: a line a step */
+static bool write_csv(const DiffuserModel *m, const DiffuserPlans *p, const char *path,
+                      Error *error) {
+  char *text = NULL;
+  size_t length = 0;
+  FILE *out = open_memstream(&text, &length);
+  CHECK(out, "out of memory");
+  fprintf(out, "plan,step");
+  for (int j = 0; j < m->act_dim; j++) fprintf(out, ",a%d", j);
+  for (int j = 0; j < m->obs_dim; j++) fprintf(out, ",s%d", j);
+  const float *x = p->plans;
+  for (int i = 0; i < p->count * m->horizon; i++) {
+    fprintf(out, "\n%d,%d", i / m->horizon, i % m->horizon);
+    for (int j = 0; j < m->width; j++) fprintf(out, ",%.9g", (double)*x++);
+  }
+  fputc('\n', out);
+  CHECK(!fclose(out), "out of memory");
+  bool done = task_write_file(path, text, length, error);
+  free(text);
+  return done;
+}
+
+static bool write_npy(const SampleJob *job, const DiffuserModel *m, const DiffuserPlans *p,
+                      Error *error) {
+  const int shape[] = { p->count, m->horizon, m->width };
+  int numbers = shape[0] * shape[1] * shape[2];
+  double *values = arena_array(job->arena, double, numbers);
+  for (int i = 0; i < numbers; i++) values[i] = (double)p->plans[i];
+  return sample_write_npy(job->asked->out, values, shape, 3, error);
+}
+
+/* the environment's, of the episodes of this seed */
+static float *start_states(const SampleJob *job, const EnvModel *model, int count, Error *error) {
+  Env *env = env_create(model, error);
+  if (!env) return NULL;
+  int dim = env_def(model)->obs_dim;
+  float *first = arena_array(job->arena, float, count *dim);
+  for (int i = 0; i < count; i++)
+    env_reset(env, (uint64_t)job->asked->seed, (uint64_t)i, first + (ptrdiff_t)i * dim);
+  env_free(env);
+  return first;
+}
+
+static bool plan(const SampleJob *job, const DiffuserModel *m, const EnvModel *env, Error *error) {
+  const Sample *asked = job->asked;
+  DiffuserPlans p = { .count = asked->count ? (int)asked->count : 8 };
+  float *first = start_states(job, env, p.count, error);
+  if (!first) return false;
+  DiffuserSampling how = { .sampler = diffuser_sampler(m),
+                           .seed = (uint64_t)asked->seed,
+                           .pool = job->pool,
+                           .kernels = job->kernels };
+  sample_choose(asked, &how.sampler);
+  p.plans = arena_array(job->arena, float, (size_t)p.count *(size_t)m->denoiser->dim);
+  if (!diffuser_plan(m, &how, p.count, first, p.plans, error)) return false;
+  if (!(sample_ends(asked->out, ".csv")   ? write_csv(m, &p, asked->out, error)
+        : sample_ends(asked->out, ".npy") ? write_npy(job, m, &p, error)
+                                          : diffuser_plans_draw(&p, m, env, asked->out, error)))
+    return false;
+  log_progress(true, "%d plans from start states of %s by %s: %s", p.count, env_def(env)->name,
+               how.sampler.method, asked->out);
+  return true;
+}
+
+bool sample_plans(const SampleJob *job, Error *error) {
+  DiffuserModel *m = diffuser_load(job->arena, job->checkpoint, error);
+  const char *name = checkpoint_text(job->checkpoint, "env");
+  if (!m) return false;
+  if (job->asked->label || job->asked->guidance)
+    return error_set(error, FAIL_USAGE, "sample: --%s is for models that were told labels",
+                     job->asked->label ? "label" : "guidance");
+  const EnvDef *def = name && strcmp(name, "none") ? env_find(name) : NULL;
+  if (!def || def->obs_dim != m->obs_dim || def->act_dim != m->act_dim)
+    return error_set(error, FAIL_USAGE,
+                     "sample: plans begin in the start states of an environment, and this model "
+                     "was trained without one");
+  EnvModel *env = env_load(def, error);
+  bool done = env && plan(job, m, env, error);
+  env_unload(env);
+  return done;
+}

@@ -1,0 +1,29 @@
+/* diffuser_plans.h -- plans beside the windows of the data that begin in the same states: measured
+ * and drawn. */
+#ifndef RL_DIFFUSER_PLANS_H
+#define RL_DIFFUSER_PLANS_H
+#include "datasets/batch.h"
+#include "envs/env.h"
+#include "rl/diffuser.h"
+
+typedef struct {
+  int count;
+  float *windows, *plans; /* [count, horizon, width], in the data's units; owned by the arena */
+} DiffuserPlans;
+
+/* `whole` draws windows that lie within episodes; only its data, seed and pool are used. */
+bool diffuser_plans_new(DiffuserPlans *plans, Arena *arena, const DiffuserModel *model,
+                        const DiffuserSampling *how, const Drawer *whole, int count, Error *error);
+
+/* Members of a line of eval.jsonl: "plan_error", "data_error" and the rest of dynamics.h, of plans
+ * and of windows.  scale: dynamics_scale.  *error_of_plans is set too. */
+bool diffuser_plans_measure(const DiffuserPlans *plans, const DiffuserModel *model,
+                            const EnvModel *env, const float *scale, JsonText *line,
+                            double *error_of_plans, Error *error);
+
+/* A PNG of entries of the state over time: windows (NULL: without), plans, and what the simulator
+ * makes of the plans' actions (env NULL: without). */
+bool diffuser_plans_draw(const DiffuserPlans *plans, const DiffuserModel *model,
+                         const EnvModel *env, const char *path, Error *error);
+
+#endif

@@ -1,0 +1,299 @@
+/* test_diffuser.c -- plans: what the network is shown, what the simulator says of a trajectory, the
+ * same bits however a run is cut, and sentences for what cannot be. */
+#include "diffusion/loss.h"
+#include "rl/diffuser.h"
+#include "rl/dynamics.h"
+#include "tests/program.h"
+
+#define DIFFUSER                                                                                   \
+  "train diffuser --data hopper.hdf5 --set horizon=8 --set hidden=8 --set mults=1,2 "              \
+  "--set groups=4 --set batch=16 --set group=4 --set lane=2 --set eval_plans=3 "                   \
+  "--set diffusion_steps=4 --set eval_every=20 --set log_every=10 --set save_every=10 "            \
+  "--set ema_start=15"
+
+static int setup(void **state) {
+  if (program_enter(state)) return -1;
+  file_make_data("hopper.hdf5", "hopper-v2", 20, 1, "{\"env\": \"hopper-v2\"}");
+  return 0;
+}
+
+static void run(const char *line) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, 0, "");
+}
+
+static void refused(int code, const char *line, const char *says) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, code, says);
+}
+
+static void assert_same_run(const char *a, const char *b) {
+  static const char *const files[] = { "last.safetensors", "eval.jsonl", "plans.png" };
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    char x[256], y[256];
+    snprintf(x, sizeof x, "%s/%s", a, files[i]), snprintf(y, sizeof y, "%s/%s", b, files[i]);
+    assert_same_file(x, y);
+  }
+}
+
+/* ---- the loss -------------------------------------------------------------------------------- */
+
+enum { DIM = 3, ROWS = 8 };
+
+/* a network that takes what it is shown for x_0 */
+static Tensor *echo(const Denoiser *d, Graph *g, const Params *p, Tensor *x, Tensor *h,
+                    Tensor *cond) {
+  return (void)d, (void)g, (void)p, (void)h, (void)cond, x;
+}
+static Tensor *no_time(const Denoiser *d, Graph *g, const Params *p, Tensor *t) {
+  return (void)d, (void)g, (void)p, t;
+}
+
+static double loss_of(const double *keep, const double *factor) {
+  Arena *arena = arena_new();
+  Error error;
+  ScheduleSpec noise = { .name = "cosine", .steps = 20 };
+  const Denoiser d = { .net = echo,
+                       .embed = no_time,
+                       .predicts = PREDICTS_X0,
+                       .schedule = schedule_new(arena, &noise, &error),
+                       .dim = DIM };
+  GraphSpec spec = { .kernels = kernels_find("own", &error), .max_rows = ROWS };
+  Graph *g = graph_new(arena, &spec);
+  Loss *loss = loss_new(arena, &(LossSpec){ 0 }, &d, &error);
+  LossInputs in = { .x0 = t_normal(g, "data", 1, DIM),
+                    .keep = keep ? t_table(g, keep, 1, DIM) : NULL,
+                    .factor = factor ? t_table(g, factor, 1, DIM) : NULL };
+  Tensor *mean = loss_record(g, loss, NULL, "test", &in).loss;
+  graph_keep(mean), graph_seal(g);
+  graph_run(g, ROWS, 0, NULL);
+  double value = graph_scalar(mean);
+  arena_free(arena);
+  return value;
+}
+
+/* The network echoes, so an entry shown clean has no error; what factors leave is a sum. */
+static void known_entries_are_shown_clean(void **state) {
+  (void)state;
+  static const double all[] = { 1, 1, 1 }, first[] = { 1, 0, 0 }, rest[] = { 0, 1, 1 };
+  static const double tenfold[] = { 10, 1, 1 };
+  double whole = loss_of(NULL, NULL), a = loss_of(NULL, first), b = loss_of(NULL, rest);
+  assert_true(whole > 0.1);
+  assert_true(loss_of(all, NULL) == 0);
+  assert_float_equal(loss_of(first, NULL), b, 1e-6);
+  assert_float_equal(a + b, whole, 1e-6);
+  assert_float_equal(loss_of(NULL, tenfold), 10 * a + b, 1e-5);
+}
+
+/* ---- the simulator --------------------------------------------------------------------------- */
+
+enum { HORIZON = 6, OBS = 11, ACT = 3, WIDTH = OBS + ACT };
+
+/* what the simulator itself does from its start */
+static void simulate(EnvModel *model, float *trajectory) {
+  Error error;
+  Env *env = env_create(model, &error);
+  assert_non_null(env);
+  float obs[ENV_MAX_OBS];
+  env_reset(env, 5, 0, obs);
+  for (int t = 0; t < HORIZON; t++, trajectory += WIDTH) {
+    for (int j = 0; j < ACT; j++) trajectory[j] = 0.3f * (float)(j - 1) + 0.1f * (float)t;
+    memcpy(trajectory + ACT, obs, OBS * sizeof *obs);
+    env_step(env, trajectory, obs);
+  }
+  env_free(env);
+}
+
+static void the_simulators_own_way_has_no_error(void **state) {
+  (void)state;
+  Error error;
+  Dynamics d;
+  EnvModel *model = env_load(env_find("hopper-v2"), &error);
+  float way[HORIZON * WIDTH], played[HORIZON * WIDTH], scale[OBS];
+  simulate(model, way);
+  for (int j = 0; j < OBS; j++) scale[j] = 0.5f;
+  assert_true(dynamics_measure(model, scale, way, 1, HORIZON, &d, &error));
+  assert_true(d.error < 1e-4 && d.still > 0.1 && d.drift[1] < 1e-4 && isnan(d.drift[2]));
+  assert_int_equal(d.failures, 0);
+  assert_true(dynamics_play(model, way, 1, HORIZON, played, &error));
+  for (int i = 0; i < HORIZON * WIDTH; i++) assert_float_equal(way[i], played[i], 1e-4);
+  /* one entry of the last state off by one unit, among five steps of eleven entries */
+  way[(HORIZON - 1) * WIDTH + ACT + 4] += 0.5f;
+  assert_true(dynamics_measure(model, scale, way, 1, HORIZON, &d, &error));
+  assert_float_equal(d.error, sqrt(1.0 / (5 * OBS)), 1e-3);
+  env_unload(model);
+}
+
+/* planar tasks can be put into the state of an observation; others say that they cannot */
+static void observations_tell_the_state(void **state) {
+  (void)state;
+  size_t count;
+  const EnvDef *const *all = env_list(&count);
+  int planar = 0;
+  for (size_t i = 0; i < count; i++) {
+    Error error;
+    EnvModel *model = env_load(all[i], &error);
+    Env *env = env_create(model, &error);
+    float obs[ENV_MAX_OBS], same[ENV_MAX_OBS], act[ENV_MAX_ACT] = { 0 }, next[ENV_MAX_OBS];
+    env_reset(env, 1, 0, obs);
+    bool told = env_set_observed(env, obs);
+    assert_int_equal(told, strcmp(all[i]->physics, "none") != 0);
+    if (told) {
+      planar++;
+      env_step(env, act, same);
+      env_reset(env, 1, 0, obs);
+      env_step(env, act, next);
+      for (int j = 0; j < all[i]->obs_dim; j++) assert_float_equal(same[j], next[j], 1e-3);
+    }
+    env_free(env), env_unload(model);
+  }
+  assert_true(planar >= 3);
+}
+
+/* ---- plans ----------------------------------------------------------------------------------- */
+
+static DiffuserModel *small_model(Arena *arena) {
+  Error error;
+  DiffuserShape shape = { .horizon = 4,
+                          .hidden = 8,
+                          .mults = { "1,2" },
+                          .groups = 4,
+                          .schedule = { "cosine" },
+                          .diffusion_steps = 5,
+                          .predicts = { "x0" },
+                          .weights = { "online" },
+                          .sampler = { "ddpm" },
+                          .obs_dim = 3,
+                          .act_dim = 2 };
+  DiffuserModel *m = diffuser_new(arena, &shape, &error);
+  assert_non_null(m);
+  params_init(m->online, 3);
+  for (int j = 0; j < m->width; j++)
+    m->normalizer.mean[j] = 0.3f * (float)j, m->normalizer.std[j] = 0.7f + (float)j;
+  return m;
+}
+
+static void plans_of(const DiffuserModel *m, int threads, int count, float *plans) {
+  Error error;
+  float first[8 * 3];
+  for (int i = 0; i < 8 * 3; i++) first[i] = 0.37f * (float)i - 2;
+  DiffuserSampling how = { .sampler = diffuser_sampler(m),
+                           .seed = 9,
+                           .pool = pool_new(threads),
+                           .kernels = kernels_find("own", &error) };
+  assert_true(diffuser_plan(m, &how, count, first, plans, &error));
+  for (int i = 0; i < count; i++)
+    assert_memory_equal(plans + 20 * i + 2, first + 3 * i, 3 * sizeof *first);
+  pool_free(how.pool);
+}
+
+static void plans_begin_in_their_state(void **state) {
+  (void)state;
+  Arena *arena = arena_new();
+  Error error;
+  const DiffuserModel *m = small_model(arena);
+  float a[8 * 20], b[8 * 20], c[8 * 20];
+  plans_of(m, 1, 8, a), plans_of(m, 3, 8, b), plans_of(m, 1, 3, c);
+  assert_memory_equal(a, b, sizeof a);                     /* threads */
+  assert_memory_equal(a, c, 3 * 20 * sizeof *a);           /* the first three of eight */
+  assert_true(memcmp(a + 5, a + 25, 15 * sizeof *a) != 0); /* each has noise of its own */
+  Checkpoint file;
+  checkpoint_init(&file, arena);
+  diffuser_save(m, &file);
+  const DiffuserModel *again = diffuser_load(arena, &file, &error);
+  assert_non_null(again);
+  plans_of(again, 1, 8, b);
+  assert_memory_equal(a, b, sizeof a);
+  arena_free(arena);
+}
+
+/* ---- the same bits --------------------------------------------------------------------------- */
+
+static void forty_steps_are_20_resume_20(void **state) {
+  (void)state;
+  run(DIFFUSER " --steps 40 --threads 1 --out whole");
+  run(DIFFUSER " --steps 20 --threads 2 --out half");
+  run("train --resume half --steps 40 --threads 3");
+  assert_same_run("whole", "half");
+  run(DIFFUSER " --steps 20 --init whole --out later");
+}
+
+static void without_an_environment_there_is_a_held_out_loss(void **state) {
+  (void)state;
+  size_t n;
+  run(DIFFUSER " --steps 20 --env none --out blind");
+  char *text = file_read("blind/eval.jsonl", &n);
+  assert_non_null(strstr(text, "\"held_out_loss\":"));
+  free(text);
+}
+
+static void the_report_shows_plans(void **state) {
+  (void)state;
+  size_t n;
+  char *page = file_read("whole/report.html", &n), *line = file_read("whole/eval.jsonl", &n);
+  assert_non_null(strstr(page, "data:image/png;base64,iVBOR"));
+  assert_non_null(strstr(page, "Plans in the simulator"));
+  assert_non_null(strstr(page, "error of plans"));
+  assert_non_null(strstr(line, "\"plan_error\":"));
+  assert_non_null(strstr(line, "\"data_drift_4\":"));
+  free(page), free(line);
+}
+
+/* ---- sample ---------------------------------------------------------------------------------- */
+
+static void plans_as_files(void **state) {
+  (void)state;
+  size_t n, m;
+  run("sample whole --count 5 --seed 4 --threads 1 --out a.csv");
+  run("sample whole --count 3 --seed 4 --threads 3 --out b.csv");
+  char *a = file_read("a.csv", &n), *b = file_read("b.csv", &m);
+  int lines = 0;
+  for (size_t i = 0; i < n; i++) lines += a[i] == '\n';
+  assert_int_equal(lines, 1 + 5 * 8);
+  assert_memory_equal(a, "plan,step,a0,a1,a2,s0,", 22);
+  assert_true(m < n && !memcmp(a, b, m)); /* the first three of five */
+  free(a), free(b);
+  run("sample whole --count 2 --sampler ddim --steps 2 --out p.npy");
+  char *npy = file_read("p.npy", &n);
+  assert_int_equal(n, 128 + 2 * 8 * 14 * 8);
+  assert_non_null(strstr(npy + 10, "'shape': (2, 8, 14)"));
+  free(npy);
+  run("sample whole --out p.png");
+  refused(2, "sample blind --out p.png", "trained without one");
+  refused(2, "sample whole --label 1 --out p.png", "told labels");
+}
+
+/* ---- what cannot be -------------------------------------------------------------------------- */
+
+static void bad_input_is_told(void **state) {
+  (void)state;
+  refused(2, "train diffuser --data hopper.hdf5 --set horizon=12",
+          "a horizon of 12 cannot be halved 3 times");
+  refused(2, "train diffuser --data hopper.hdf5 --set groups=5",
+          "32 channels cannot be normalised in 5 groups");
+  refused(2, "train diffuser --data hopper.hdf5 --set mults=1,x", "mults=1,x: expected 1 to 6");
+  refused(2, "train diffuser --data hopper.hdf5 --set mults=1,2,", "mults=1,2,: expected");
+  refused(2, "train diffuser --data hopper.hdf5 --set schedule=cosin", "did you mean cosine");
+  refused(3, "train diffuser --data hopper.hdf5 --set horizon=1000", "choose a smaller horizon");
+  refused(2, "train diffuser --data hopper.hdf5 --set horizon=8 --init whole --out other",
+          "its hidden is another one");
+  file_make_data("point.hdf5", "point-v0", 3, 1, "{\"env\": \"point-v0\"}");
+  refused(2, "train diffuser --data point.hdf5 --env point-v0", "or use --env none");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(known_entries_are_shown_clean),
+    cmocka_unit_test(the_simulators_own_way_has_no_error),
+    cmocka_unit_test(observations_tell_the_state),
+    cmocka_unit_test(plans_begin_in_their_state),
+    cmocka_unit_test(forty_steps_are_20_resume_20),
+    cmocka_unit_test(without_an_environment_there_is_a_held_out_loss),
+    cmocka_unit_test(the_report_shows_plans),
+    cmocka_unit_test(plans_as_files),
+    cmocka_unit_test(bad_input_is_told),
+  };
+  return cmocka_run_group_tests(tests, setup, program_leave);
+}
