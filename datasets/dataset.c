@@ -92,8 +92,9 @@ static Dataset *cache_map(int fd, const Source *source) {
   if (fstat(fd, &info) != 0 || info.st_size < (off_t)sizeof(CacheHeader)) return NULL;
   size_t bytes = (size_t)info.st_size;
   CacheHeader *header = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-  if (header != MAP_FAILED) madvise(header, bytes, MADV_RANDOM); /* a step touches scattered rows */
   if (header == MAP_FAILED) return NULL;
+  /* a step touches scattered rows; the file is fetched meanwhile, if it is not in memory */
+  madvise(header, bytes, MADV_WILLNEED), madvise(header, bytes, MADV_RANDOM);
   if (cache_header_ok(header, bytes) && made_from(header, source))
     return describe(header, source->given);
   munmap(header, bytes);
