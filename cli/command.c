@@ -4,6 +4,7 @@
 #include "core/config.h"
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const int64_t largest = INT64_C(1) << 53; /* numbers pass through JSON unchanged */
 
@@ -167,4 +168,10 @@ void command_print(const char *text) {
   fputs(text, stdout);
   fputc('\n', stdout);
   fflush(stdout);
+}
+
+void command_complain(Error *error) {
+  /* a live line may stand on the terminal; what another rank says is not said twice */
+  if (*error->text) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", error->text);
+  *error->text = '\0';
 }

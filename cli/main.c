@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 static const Command *const commands[] = {
   &command_train,     &command_eval,         &command_act,    &command_sample,
@@ -87,7 +86,6 @@ int main(int count, char **word) {
     error_set(&error, FAIL_RUNNING, "cannot write to standard output: %s", strerror(errno));
     code = FAIL_RUNNING;
   }
-  /* a live line may stand on the terminal; what another rank says is not said twice */
-  if (*error.text) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", error.text);
+  command_complain(&error);
   return code;
 }

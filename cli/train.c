@@ -283,6 +283,7 @@ static int run(const void *request, Error *error) {
   if (!make_request(request, &r, error) || !ranks_open(&r.ranks, run_stopped, error))
     return (int)error->kind;
   int code = run_alike(&r, error);
+  if (r.ranks) command_complain(error); /* before a rank leaves, for a launcher ends the others */
   ranks_close(r.ranks);
   return code;
 }
