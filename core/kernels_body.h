@@ -17,9 +17,9 @@
 #define ROW_FROM(i)       ((i) == 9 ? 3 : (i) == 6 || (i) == 10 ? 2 : (i) % 2 && (i) > 1 ? 1 : 0)
 #define ENTRY(row, bytes) (*(const real *)((row) + (bytes)))
 
-/* acc += A B over one pair of matrices.  Meanwhile fetch what comes later, at the pace of the
- * third cache level: from `ahead` on, `stride` reals for each k; and the columns of A (a weight's
- * gradient reads those) that the next tiles begin with. */
+/* acc [M, NV vectors] += A B, from A's row and B's columns of the tile.  Meanwhile fetch what comes
+ * later, at the pace of the third cache level: from `ahead` on, `stride` reals for each k; and the
+ * columns of A (a weight's gradient reads those) that the next tiles begin with. */
 INLINE void accumulate(const Gemm *p, const real *from, const real *b, V acc[TILE][2], const int M,
                        const int NV, const real *ahead, ptrdiff_t stride) {
   const ptrdiff_t size = sizeof(real), ak = p->ak * size, bk = p->bk;

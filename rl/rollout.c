@@ -66,8 +66,8 @@ static void run_wave(void *context, int piece, int worker) {
     w->slot[i] = i, w->id[i] = (uint32_t)(w->first + i);
     env_reset(w->env[i], w->spec->seed, w->id[i], w->obs + i * w->obs_dim);
   }
-  for (uint64_t t = 0; w->live && !w->stopped; t++) {
-    w->stopped = w->spec->stop && w->spec->stop();
+  for (uint64_t t = 0; w->live; t++) {
+    if ((w->stopped = w->spec->stop && w->spec->stop())) break;
     int64_t began = profile_clock(w->spec->profile);
     actor_act(w->actor, w->obs, w->live, t, w->id, w->act, w->log_prob);
     profile_add(w->spec->profile, worker, "act", began, 0);
