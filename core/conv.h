@@ -3,6 +3,7 @@
  *   ops_conv.c          what users call, gradients as recipes, the bias
  *   ops_conv_filter.c   filters in the order that a product wants: once-nodes
  *   ops_conv_direct.c   products over patches
+ *   ops_conv_line.c     planes of one row: a product for each tap
  *   ops_conv_tile.c     minimal filtering
  *
  * A window slides over a big plane and visits each position of a small one.  An ordinary
@@ -27,6 +28,10 @@ typedef enum {
   FORM_TRANSPOSED_DOWN, /* [tap o, c]  its input gradient */
   FORM_TILES,           /* [point c, o]  an ordinary convolution by minimal filtering */
   FORM_TILES_BACK,      /* [point o, c]  its input gradient */
+  FORM_LINE,            /* tap by tap [c, o], as the slot has it  a convolution along a line */
+  FORM_LINE_BACK,       /* tap by tap [o, c]  its input gradient */
+  FORM_LINE_TRANSPOSED, /* the same two of a transposed convolution */
+  FORM_LINE_TRANSPOSED_BACK,
   FORM_COUNT
 } Form;
 
@@ -38,8 +43,9 @@ enum { FILTER_SLOT, FILTER_FROM, FILTER_LENGTH, FILTER_FORM, FILTER_TAPS };
  * the numbers of a Window.  A weight gradient goes to channels FROM .. of slot SLOT. */
 enum { CONV_SLOT, CONV_INPUTS, CONV_FROM, CONV_FORM, CONV_WINDOW };
 
-extern const Op op_filter, op_conv_down, op_conv_up, op_conv_weights;
+extern const Op op_filter, op_filter_slot, op_conv_down, op_conv_up, op_conv_weights;
 extern const Op op_conv_tiles, op_conv_points, op_filter_back;
+extern const Op op_conv_line, op_conv_line_weights;
 
 Tensor *conv_filter(Graph *g, const Params *params, int slot, int from, int length, Form form,
                     const Window *window);
@@ -78,6 +84,9 @@ static inline int samples_of(const Lane *lane, const Tensor *t) {
 
 /* zeros behind the numbers of each sample of y */
 void conv_clear_tails(const Lane *lane, const Tensor *y);
+
+/* a product with packed panels, one after the other where the kernels know none */
+void conv_multiply(const Lane *lane, Gemm product);
 
 void conv_grad(Tensor *y, Tensor *dy);
 double conv_flops(const Lane *lane, const Tensor *t); /* as direct convolution, by any method */

@@ -99,6 +99,7 @@ typedef struct {
   void (*add)(const real *a, const real *b, real *y, int n);
   TileKernels tile[TILE_COUNT];
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
+  double (*squares)(const real *x, int n); /* their sum, in eight interleaved partial sums */
   void (*lerp)(real *to, const real *from, real t, int n); /* to += t (from - to) */
   /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
    * number that depends on all of them; fma_flops is the arithmetic of a round. */

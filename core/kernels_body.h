@@ -18,18 +18,21 @@
 #define ENTRY(row, bytes) (*(const real *)((row) + (bytes)))
 
 /* acc [M, NV vectors] += A B, from A's row and B's columns of the tile.  Meanwhile fetch what comes
- * later, at the pace of the third cache level: from `ahead` on, `stride` reals for each k; and the
- * columns of A (a weight's gradient reads those) that the next tiles begin with. */
+ * later: from `ahead` on, `stride` reals for each k, at the pace of the third cache level; and what
+ * the tile below reads of A, rows or (in a weight's gradient) columns. */
 INLINE void accumulate(const Gemm *p, const real *from, const real *b, V acc[TILE][2], const int M,
                        const int NV, const real *ahead, ptrdiff_t stride) {
   const ptrdiff_t size = sizeof(real), ak = p->ak * size, bk = p->bk;
   ptrdiff_t ai = p->ai * size;
   const char *a[4];
   for (int q = 0; q < 4; q++) a[q] = (const char *)from + 3 * q * ai;
+  const bool rows = p->ak == 1;
+  const real *below = from + (rows ? M * p->ai : 2 * TILE);
+  const ptrdiff_t pace = rows ? (M * p->ai + p->k - 1) / (p->k + !p->k) : p->ak;
   for (int k = p->k; k > 0; k--, b += bk) {
     V b0 = vload(b), b1 = NV > 1 ? vload(b + VW) : b0;
     __builtin_prefetch(ahead, 0, 2), ahead += stride;
-    __builtin_prefetch(a[0] + 2 * TILE * size, 0, 3);
+    __builtin_prefetch(below, 0, 3), below += pace;
 #pragma GCC unroll 12
     for (int i = 0; i < M; i++) {
       V s = vset(ENTRY(a[ROW_FROM(i)], (i - 3 * ROW_FROM(i)) * ai));
@@ -57,7 +60,7 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
   bool last = j0 + 32 >= p->n, packed = p->bk == 32;
   ptrdiff_t next = last ? 0 : packed ? p->bpanel + i0 * p->k * 8 / TILE : 32 + i0 / TILE % 2 * 16;
   const real *ahead = p->b + b0 + next;
-  if (last && p->after) ahead = p->after + i0 * p->k * 8 / TILE;
+  if (last && p->after) ahead = p->after + (packed ? i0 * p->k * 8 / TILE : i0 / TILE % 2 * 16);
   accumulate(p, p->a + a0, p->b + b0, acc, M, NV, ahead, packed ? 8 : p->bk);
 #pragma GCC unroll 12
   for (int i = 0; i < M; i++)
@@ -243,6 +246,18 @@ static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, in
   }
 }
 
+typedef double EightDoubles __attribute__((vector_size(64)));
+static double squares(const real *x, int n) {
+  EightDoubles sum = { 0 };
+  int i = 0;
+  for (; i + 8 <= n; i += 8) {
+    EightDoubles d = __builtin_convertvector(*(const Eight *)(x + i), EightDoubles);
+    sum += d * d;
+  }
+  for (int j = 0; i < n; i++, j++) sum[j] += (double)x[i] * (double)x[i];
+  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
 /* ---- minimal filtering ----------------------------------------------------------------------- */
 
 #include "core/kernels_tile.h"
@@ -257,6 +272,6 @@ static void lerp(real *to, const real *from, real t, int n) {
     .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
     .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
     .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose = transpose,         \
-    .mul = mul, .add = add, .adam = adam, .lerp = lerp, .fma_probe = fma_probe,                    \
-    .fma_flops = 2 * VW * PROBE                                                                    \
+    .mul = mul, .add = add, .adam = adam, .squares = squares, .lerp = lerp,                        \
+    .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                                            \
   }

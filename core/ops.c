@@ -7,7 +7,7 @@
   X(map) X(curve) X(add) X(sub) X(mul) X(div) X(mix) X(scale) X(detach) X(clip) X(blend)           \
   X(pack) X(product) X(weight_grad)                                                                \
   X(filter) X(conv_down) X(conv_up) X(conv_weights) X(sum_places) X(conv_tiles) X(conv_points)     \
-  X(filter_back)                                                                                   \
+  X(filter_back) X(filter_slot) X(conv_line) X(conv_line_weights)                                  \
   X(fold) X(unfold) X(min_last) X(quantile) X(max_k) X(slice) X(into_slice) X(row) X(into_row)     \
   X(gather) X(scatter)                                                                             \
   X(stack) X(part) X(into_part) X(concat)                                                          \

@@ -27,6 +27,19 @@ void conv_clear_tails(const Lane *lane, const Tensor *y) {
   for (int s = samples_of(lane, y); s > 0; s--, out += y->ld) clear_padding(out, y->n);
 }
 
+void conv_multiply(const Lane *lane, Gemm p) {
+  const Kernels *kernels = graph_kernels(lane->g);
+  if (kernels->packs || p.bk != PANEL) {
+    kernels->gemm(&p);
+    return;
+  }
+  for (int rest = p.n; rest > 0; rest -= PANEL, p.b += p.bpanel, p.c += PANEL) {
+    p.n = rest < PANEL ? rest : PANEL;
+    kernels->gemm(&p);
+    if (p.init) p.init += PANEL;
+  }
+}
+
 static const Slot *conv_slot(const Tensor *filter) {
   const Params *params = filter->attr.p;
   return &params->layout->slot[filter->attr.i[FILTER_SLOT]];
@@ -59,6 +72,12 @@ static const struct {
   [FORM_TRANSPOSED_DOWN] = { FORM_TRANSPOSED_UP, &op_conv_down, FORM_TRANSPOSED_UP, true, false },
   [FORM_TILES] = { FORM_TILES_BACK, &op_conv_tiles, FORM_TILES, true, true },
   [FORM_TILES_BACK] = { FORM_TILES, &op_conv_tiles, FORM_TILES, false, false },
+  [FORM_LINE] = { FORM_LINE_BACK, &op_conv_line, FORM_LINE, true, true },
+  [FORM_LINE_BACK] = { FORM_LINE, &op_conv_line, FORM_LINE, false, false },
+  [FORM_LINE_TRANSPOSED] = { FORM_LINE_TRANSPOSED_BACK, &op_conv_line, FORM_LINE_TRANSPOSED, false,
+                             true },
+  [FORM_LINE_TRANSPOSED_BACK] = { FORM_LINE_TRANSPOSED, &op_conv_line, FORM_LINE_TRANSPOSED, true,
+                                  false },
 };
 
 static Tensor *convolve(const Inputs *in, Tensor *filter, Tensor *bias, const Window *window) {
@@ -87,7 +106,9 @@ static void weight_grad(Tensor *y, Tensor *dy, const Tensor *filter) {
   recipe.attr.i[CONV_FROM] = filter->attr.i[FILTER_FROM];
   recipe.attr.i[CONV_FORM] = (int)forms[form].weights;
   if (forms[form].weights != FORM_TILES) {
-    record(y->g, &op_conv_weights, (Shape){ filter->k, 1, filter->n }, &recipe);
+    bool line = forms[form].op == &op_conv_line;
+    record(y->g, line ? &op_conv_line_weights : &op_conv_weights,
+           (Shape){ filter->k, 1, filter->n }, &recipe);
     return;
   }
   int rows = conv_tile_points(filter->attr.i[FILTER_TAPS]) * filter->attr.i[FILTER_LENGTH];
@@ -156,6 +177,10 @@ Plane conv_plane(const ConvSpec *spec, int channels) {
   return (Plane){ out[0], out[1], channels };
 }
 
+/* In training a filter is transformed at every step, and its gradient too.  On a line of fewer
+ * positions, deep in a U-Net where filters are large, that takes longer than it saves. */
+enum { LEAST_LINE = 8 };
+
 static Window window_of(const ConvSpec *spec) {
   const Plane in = spec->in, out = conv_plane(spec, 1);
   const Plane big = spec->transposed ? out : in, small = spec->transposed ? in : out;
@@ -185,7 +210,12 @@ Tensor *t_conv(Graph *g, const Params *params, int filter, int bias, Inputs in,
         window_taps(&window), channels);
   bool tiles =
       sixteens && !spec->transposed && conv_tiles_fit(&window) && graph_conv(g) == CONV_FILTERED;
-  Form form = spec->transposed ? FORM_TRANSPOSED_UP : tiles ? FORM_TILES : FORM_DOWN;
+  bool line = window.big[0] == 1 && window.small[0] == 1 && window.kernel[0] == 1;
+  Form form = line               ? spec->transposed ? FORM_LINE_TRANSPOSED : FORM_LINE
+              : spec->transposed ? FORM_TRANSPOSED_UP
+                                 : FORM_DOWN;
+  if (tiles && !(line && graph_trains(g, params) && window.small[1] < LEAST_LINE))
+    form = FORM_TILES;
   return convolve(&in, conv_filter(g, params, filter, 0, channels, form, &window),
                   bias < 0 ? NULL : t_param(g, params, bias), &window);
 }

@@ -113,27 +113,13 @@ static void write_pixels(const Block *b, const real *rows, int pitch, int channe
   }
 }
 
-/* a product with panels, one after the other where the kernels know none */
-static void multiply(const Kernels *kernels, Gemm p) {
-  p.bk = PANEL;
-  if (kernels->packs) {
-    kernels->gemm(&p);
-    return;
-  }
-  for (int rest = p.n; rest > 0; rest -= PANEL, p.b += p.bpanel, p.c += PANEL) {
-    p.n = rest < PANEL ? rest : PANEL;
-    kernels->gemm(&p);
-    if (p.init) p.init += PANEL;
-  }
-}
-
 /* c [m, padded(n)] = init + a [m, k] filter */
 static void multiply_rows(const Lane *lane, int m, const real *a, const Tensor *filter,
                           const real *init, real *c) {
   Gemm p = { .m = m, .n = padded(filter->n), .k = filter->k, .a = a, .ai = filter->k, .ak = 1 };
-  p.b = lane_at(lane, filter), p.bpanel = PANEL * (ptrdiff_t)filter->k;
+  p.b = lane_at(lane, filter), p.bk = PANEL, p.bpanel = PANEL * (ptrdiff_t)filter->k;
   p.init = init, p.c = c, p.ldc = p.n;
-  multiply(graph_kernels(lane->g), p);
+  conv_multiply(lane, p);
 }
 
 /* ---- down: from the big plane to the small one ----------------------------------------------- */
@@ -156,13 +142,13 @@ static void pointwise(const Lane *lane, const Tensor *y, int area) {
   const Tensor *filter = filter_of(y), *bias = bias_of(y);
   const Pictures in = pictures_of(lane, y, 0, y->attr.i[CONV_INPUTS], area);
   Gemm p = { .m = area, .n = filter->n, .ak = 1, .ldc = filter->n };
-  p.bpanel = PANEL * (ptrdiff_t)filter->k;
+  p.bk = PANEL, p.bpanel = PANEL * (ptrdiff_t)filter->k;
   for (int s = 0; s < samples_of(lane, y); s++) {
     p.b = lane_at(lane, filter), p.c = lane_at(lane, y) + s * (ptrdiff_t)y->ld;
     p.init = bias ? lane_at(lane, bias) : NULL, p.init_row = 0;
     for (int i = 0; i < in.count; i++) {
       p.a = in.at[i] + s * in.row[i], p.ai = p.k = in.width[i];
-      multiply(graph_kernels(lane->g), p);
+      conv_multiply(lane, p);
       p.b += (ptrdiff_t)p.k * PANEL, p.init = p.c, p.init_row = p.ldc;
     }
   }

@@ -60,9 +60,20 @@ static void reorder(const Filter *f, const Tensor *t, real *packed) {
     }
 }
 
-/* ---- for minimal filtering ------------------------------------------------------------------- */
+/* ---- for a product a tap: back ---------------------------------------------------------------------- */
 
 static int panel_width(int n, int j) { return n - j < PANEL ? n - j : PANEL; }
+
+/* [o, c] of every tap in panels of 32 c */
+static void by_tap_back(const Filter *f, real *packed) {
+  const ptrdiff_t panel = (ptrdiff_t)f->outputs * PANEL;
+  for (int tap = 0; tap < f->taps; tap++)
+    for (int j = 0; j < f->channels; j += PANEL, packed += panel)
+      f->transpose(f->w + tap * f->tap + j * f->row, f->row, panel_width(f->channels, j),
+                   f->outputs, packed, PANEL);
+}
+
+/* ---- for minimal filtering ------------------------------------------------------------------- */
 
 /* [point, c, o] in panels of 32 o, points one after the other: products read it in this order */
 static void to_points(const Filter *f, real *u) {
@@ -98,10 +109,15 @@ static void filter_run(const Lane *lane, const Tensor *t) {
   switch ((Form)t->attr.i[FILTER_FORM]) {
   case FORM_TILES: to_points(&f, packed); break;
   case FORM_TILES_BACK: to_points_back(&f, packed); break;
+  case FORM_LINE_BACK:
+  case FORM_LINE_TRANSPOSED_BACK: by_tap_back(&f, packed); break;
   default: reorder(&f, t, packed);
   }
 }
 const Op op_filter = { .name = "filter", .run = filter_run };
+
+/* the slot itself */
+const Op op_filter_slot = { .name = "filter_slot" };
 
 Tensor *conv_filter(Graph *g, const Params *params, int slot, int from, int length, Form form,
                     const Window *window) {
@@ -111,7 +127,16 @@ Tensor *conv_filter(Graph *g, const Params *params, int slot, int from, int leng
                                     [FORM_TRANSPOSED_UP] = { length, 1, taps * n },
                                     [FORM_TRANSPOSED_DOWN] = { taps * n, 1, length },
                                     [FORM_TILES] = { points * length, 1, n },
-                                    [FORM_TILES_BACK] = { points * n, 1, length } };
-  return record_params(g, &op_filter, shape[form], params, slot,
-                       (int[OP_INTS - 1]){ from, length, (int)form, taps });
+                                    [FORM_TILES_BACK] = { points * n, 1, length },
+                                    [FORM_LINE] = { taps * length, 1, n },
+                                    [FORM_LINE_BACK] = { taps * n, 1, length },
+                                    [FORM_LINE_TRANSPOSED] = { taps * length, 1, n },
+                                    [FORM_LINE_TRANSPOSED_BACK] = { taps * n, 1, length } };
+  const bool packed = form != FORM_LINE && form != FORM_LINE_TRANSPOSED;
+  Tensor *t = record_params(g, packed ? &op_filter : &op_filter_slot, shape[form], params, slot,
+                            (int[OP_INTS - 1]){ from, length, (int)form, taps });
+  if (packed) return t;
+  t->place = PLACE_FIXED;
+  t->data = params_at(params, slot) + (ptrdiff_t)from * params->layout->slot[slot].ld;
+  return t;
 }

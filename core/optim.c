@@ -49,12 +49,8 @@ static int chunk_size(const Update *u, int piece) {
 static void add_squares(void *context, int piece, int worker) {
   (void)worker;
   Update *u = context;
-  const real *g = u->gradient + (size_t)piece * CHUNK;
-  double part[8] = { 0 };
-  for (int i = 0, n = chunk_size(u, piece); i < n; i++) part[i % 8] += (double)g[i] * (double)g[i];
-  for (int width = 4; width; width /= 2)
-    for (int j = 0; j < width; j++) part[j] += part[j + width];
-  u->squares[piece] = part[0];
+  u->squares[piece] =
+      u->kernels->squares(u->gradient + (size_t)piece * CHUNK, chunk_size(u, piece));
 }
 
 static void update_chunk(void *context, int piece, int worker) {

@@ -14,6 +14,8 @@
   X(diffusion_ql_step)                                                                             \
   X(diffusion_bc_step)                                                                             \
   X(sac_step)                                                                                      \
+  X(unet1d_step)                                                                                   \
+  X(plan_64x20)                                                                                    \
   X(unet2d_step)                                                                                   \
   X(unet2d_eval)                                                                                   \
   X(action_1)                                                                                      \

@@ -86,5 +86,6 @@ double bench_read(const void *data, size_t bytes);
 double bench_macs(const int *width, int layers);
 double bench_denoiser_macs(void); /* Diffusion-QL's noise network with its time network */
 double bench_critic_macs(int hidden_layers);
+double bench_unet1d_gflop(void); /* a training step of the temporal U-Net */
 
 #endif

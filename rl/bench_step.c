@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 enum { AVERAGE_EVERY = 5 }; /* steps between updates of an average: a block has one */
+enum { EPISODES = 1000 };   /* of equal length */
 
 /* ---- a million rows -------------------------------------------------------------------------- */
 
@@ -20,6 +21,7 @@ static Dataset synthetic(Arena *arena) {
   float *reward = arena_array(arena, float, BENCH_ROWS);
   uint8_t *terminals = arena_alloc(arena, BENCH_ROWS);
   int64_t *transition = arena_array(arena, int64_t, BENCH_ROWS);
+  int64_t *episode = arena_array(arena, int64_t, EPISODES + 1);
   Rng rng = rng_stream(0, "bench data");
   for (int i = 0; i < BENCH_ROWS; i++) {
     float n[16];
@@ -28,6 +30,7 @@ static Dataset synthetic(Arena *arena) {
     for (int j = 0; j < BENCH_ACT; j++) act[i * BENCH_ACT + j] = tanhf(n[BENCH_OBS + j]);
     reward[i] = n[15], transition[i] = i;
   }
+  for (int e = 0; e <= EPISODES; e++) episode[e] = (int64_t)e * (BENCH_ROWS / EPISODES);
   return (Dataset){ .rows = BENCH_ROWS,
                     .transitions = BENCH_ROWS - 1,
                     .obs_dim = BENCH_OBS,
@@ -36,6 +39,8 @@ static Dataset synthetic(Arena *arena) {
                     .actions = act,
                     .rewards = reward,
                     .terminals = terminals,
+                    .episodes = EPISODES,
+                    .episode_start = episode,
                     .transition = transition };
 }
 
@@ -197,4 +202,11 @@ const BenchDef bench_sac_step = {
   .gflop = sac_gflop,
   .run = run_step,
   .spec = &(const StepSpec){ "sac", SIZES " random_steps=1000000" },
+};
+const BenchDef bench_unet1d_step = {
+  .name = "unet1d-step",
+  .about = "a training step of the temporal U-Net, 32 windows of 32 steps",
+  .gflop = bench_unet1d_gflop,
+  .run = run_step,
+  .spec = &(const StepSpec){ "diffuser", "batch=32 group=16 lane=16" },
 };

@@ -155,7 +155,7 @@ static Known first_state(const void *user, const Asking *a) {
   return (Known){ diffuser_keep(m, a->g), t_concat(step, zeros(a->g, rest)) };
 }
 
-enum { CHUNK = 64, LANE = 8 }; /* plans at once, and through the cache together */
+enum { CHUNK = 64, LANE = 16 }; /* plans at once, and through the cache together */
 
 static SamplerLoop *loop_new(Arena *arena, const DiffuserModel *m, const DiffuserSampling *how,
                              int rows, Error *error) {

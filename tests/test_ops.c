@@ -55,17 +55,24 @@ static Tensor *build_once_product(Bench *b) {
 static Tensor *build_affine(Bench *b) { return t_mul(build_product(b), build_once_product(b)); }
 
 /* trajectories of two channels, side by side and then as one picture; there and back */
-static Tensor *build_conv(Bench *b) {
-  int n = b->size.n;
-  ConvSpec down = { .in = { 1, n, 2 }, .kh = 1, .kw = 3, .stride = 2, .pad = CONV_SAME };
-  ConvSpec up = { .in = conv_plane(&down, 2), .kh = 1, .kw = 3, .stride = 2, .transposed = true };
+/* halved and doubled again along an axis of n positions, which has 3 taps */
+static Tensor *halve_and_double(Bench *b, Plane plane, int kh, int kw) {
+  plane.channels = 2;
+  ConvSpec down = { .in = plane, .kh = kh, .kw = kw, .stride = 2, .pad = CONV_SAME };
+  ConvSpec up = { conv_plane(&down, 2), .kh = kh, .kw = kw, .stride = 2, .transposed = true };
   Tensor *y = t_conv(b->g, b->params, FILTER, OFFSET, IN(flat(b, 0), flat(b, 1)), &down);
   return t_conv(b->g, b->params, FILTER + 1, OFFSET + 1, IN(t_map(MAP_tanh, y)), &up);
+}
+static Tensor *build_conv(Bench *b) {
+  return halve_and_double(b, (Plane){ b->size.n, 1, 0 }, 3, 1);
+}
+static Tensor *build_line(Bench *b) {
+  return halve_and_double(b, (Plane){ 1, b->size.n, 0 }, 1, 3);
 }
 
 /* sixteen copies of a trajectory of length n, filtered with 5 taps and read as one picture */
 static Tensor *build_tiles(Bench *b) {
-  int n = b->size.n;
+  int n = b->size.n + 8; /* shorter ones are products in training */
   Tensor *x = t_mul(noise(b, b->size.k, 16 * n), leaf(b, 0, b->size.k, 1, 1));
   Tensor *z = t_mul(noise(b, b->size.k, 16 * n), leaf(b, 1, b->size.k, 1, 1));
   ConvSpec spec = { .in = { 1, n, 16 }, .kh = 1, .kw = 5, .stride = 1, .pad = CONV_SAME };
@@ -522,6 +529,10 @@ static const struct {
   { "conv_up", build_conv, NULL },
   { "conv_weights", build_conv, NULL },
   { "sum_places", build_conv, NULL },
+  { "filter", build_line, NULL },
+  { "filter_slot", build_line, NULL },
+  { "conv_line", build_line, NULL },
+  { "conv_line_weights", build_line, NULL },
   { "filter", build_tiles, NULL },
   { "conv_tiles", build_tiles, NULL },
   { "conv_points", build_tiles, NULL },
