@@ -57,11 +57,14 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
       __builtin_prefetch(c + (i + M) * p->ldc + v * VW, 1, 2); /* the tile below */
     }
   /* the next strip of B: packed, a share of its panel for each tile; else a column of lines */
+  const int pace = p->m >= 4 * TILE ? 8 : p->m <= 2 * TILE ? 16 : 32 * TILE / p->m;
   bool last = j0 + 32 >= p->n, packed = p->bk == 32;
-  ptrdiff_t next = last ? 0 : packed ? p->bpanel + i0 * p->k * 8 / TILE : 32 + i0 / TILE % 2 * 16;
+  ptrdiff_t next = last     ? 0
+                   : packed ? p->bpanel + i0 * p->k * pace / TILE
+                            : 32 + i0 / TILE % 2 * 16;
   const real *ahead = p->b + b0 + next;
-  if (last && p->after) ahead = p->after + (packed ? i0 * p->k * 8 / TILE : i0 / TILE % 2 * 16);
-  accumulate(p, p->a + a0, p->b + b0, acc, M, NV, ahead, packed ? 8 : p->bk);
+  if (last && p->after) ahead = p->after + (packed ? i0 * p->k * pace / TILE : i0 / TILE % 2 * 16);
+  accumulate(p, p->a + a0, p->b + b0, acc, M, NV, ahead, packed ? pace : p->bk);
 #pragma GCC unroll 12
   for (int i = 0; i < M; i++)
     for (int v = 0; v < NV; v++) vstore(c + i * p->ldc + v * VW, acc[i][v]);

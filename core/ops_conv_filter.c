@@ -60,7 +60,7 @@ static void reorder(const Filter *f, const Tensor *t, real *packed) {
     }
 }
 
-/* ---- for a product a tap: back ---------------------------------------------------------------------- */
+/* ---- for a product a tap: back --------------------------------------------------------------- */
 
 static int panel_width(int n, int j) { return n - j < PANEL ? n - j : PANEL; }
 
