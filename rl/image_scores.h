@@ -7,8 +7,7 @@
 enum { IMAGE_SCORES_COUNT = 2048, IMAGE_SCORES_FEATURES = 64 };
 
 /* Two sets of test pictures, A and B, no picture in both, are the measure: each as many as there
- * are samples, so that what a small set adds to a distance (it falls as 1 / count) is in both alike.
- *
+ * are samples, so that what a small set adds to a distance, which falls as 1 / count, is in all.
  * Frechet distance (core/gaussian.h) of the features, which are plain: the first 64 principal
  * components of the training pictures' pixels in [-1, 1]; `samples`: between samples and A; `real`:
  * between B and A.  Nearest: median Euclidean distance in pixels to the nearest training picture,
