@@ -292,16 +292,16 @@ static void put_images_row(const Page *page, const History *run, const char *act
 }
 
 static void put_images(const Page *page) {
-  static const char *const heads[] = { "weights",
-                                       "step",
-                                       "samples",
-                                       "Fréchet distance",
-                                       "of real pictures",
-                                       "ratio",
-                                       "to the nearest",
-                                       "of real pictures",
-                                       "ratio",
-                                       NULL };
+  const char *const heads[] = { page->count > 1 ? "run" : "weights",
+                                "step",
+                                "samples",
+                                "Fréchet distance",
+                                "of real pictures",
+                                "ratio",
+                                "to the nearest",
+                                "of real pictures",
+                                "ratio",
+                                NULL };
   const char *act = NULL;
   bool same = true;
   for (size_t i = 0; i < page->count; i++) {
