@@ -1,32 +1,39 @@
-/* eval.c -- diffrl eval: the return of a saved policy, how it acted, how long an action takes. */
-#include "cli/saved.h"
+/* eval.c -- diffrl eval: the return of a saved policy, how it acted, how long an action takes; or
+ * the scores of a model of pictures. */
+#include "cli/eval.h"
 #include "core/log.h"
 #include "rl/evaluate.h"
+#include "rl/image_scores.h"
 #include "rl/run.h"
 #include "rl/task.h"
 #include <math.h>
 #include <string.h>
 
-typedef struct {
-  Given given;
-  Words act;
-  const char *env, *which, *reference;
-  int64_t episodes, seed, threads;
-  bool json;
-} Eval;
-
 static const Option options[] = {
   OPTION_TEXT_ROW(Eval, env, "env", "ENV", "default: the one the policy was trained for"),
   OPTION_NUMBER_ROW(Eval, episodes, "episodes", "N", 100, 1, 100000, "default 100"),
-  OPTION_NUMBER_ROW(Eval, seed, "seed", "S", 0, 0, 0, "which episodes (default 0)"),
+  OPTION_NUMBER_ROW(Eval, seed, "seed", "S", 0, 0, 0, "which episodes, or pictures (default 0)"),
   OPTION_TEXT_ROW(Eval, which, "which", "last|best|FILE", "checkpoint of the run (default last)"),
   OPTION_WORDS_ROW(Eval, act, "act", "key=value", "change how the policy acts; may be repeated"),
   OPTION_NUMBER_ROW(Eval, threads, "threads", "N", 0, 1, 1024,
                     "changes no bit (default: the CPUs this process may use)"),
   OPTION_TEXT_ROW(Eval, reference, "reference", "d4rl",
                   "D4RL's normalised scores in environments that are not its own"),
+  OPTION_NUMBER_ROW(Eval, pictures, "pictures", "N", IMAGE_SCORES_COUNT, 2, 30000,
+                    "how many a model of pictures draws (default 2048)"),
+  OPTION_TEXT_ROW(Eval, data, "data", "FOLDER",
+                  "pictures: where its data lie (default: as in training)"),
+  OPTION_TEXT_ROW(Eval, out, "out", "FILE.png", "pictures: a grid of those that are drawn first"),
   OPTION_FLAG_ROW(Eval, json, "json", "the result as a JSON object, with every return"),
 };
+
+bool eval_refuse(const Eval *asked, const char *const *foreign, const char *because, Error *error) {
+  for (; *foreign; foreign++)
+    if (command_given(&asked->given, *foreign))
+      return error_set(error, FAIL_USAGE, "eval: leave --%s: %s %s", *foreign,
+                       asked->given.arguments.word[0], because);
+  return true;
+}
 
 static const EnvDef *choose_env(const Eval *c, const Saved *saved, Error *error) {
   const char *name = c->env ? c->env : saved->env;
@@ -129,11 +136,12 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
   return done;
 }
 
-static int run_in(Arena *arena, const Eval *c, Error *error) {
-  Saved saved;
-  if (!saved_open(&saved, arena, c->given.arguments.word[0], c->which, &c->act, error))
+static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) {
+  static const char *const foreign[] = { "pictures", "data", "out", NULL };
+  if (!saved_policy(saved, arena, &c->act, error) ||
+      !eval_refuse(c, foreign, "is a policy and draws no pictures", error))
     return (int)error->kind;
-  Outcome o = { .saved = &saved, .env = choose_env(c, &saved, error), .seed = (uint64_t)c->seed };
+  Outcome o = { .saved = saved, .env = choose_env(c, saved, error), .seed = (uint64_t)c->seed };
   if (!o.env) return (int)error->kind;
   o.reference = o.env->d4rl_reference || c->reference;
   run_catch_signals();
@@ -148,6 +156,14 @@ static int run_in(Arena *arena, const Eval *c, Error *error) {
   else
     print_line(&o, arena);
   return 0;
+}
+
+static int run_in(Arena *arena, const Eval *c, Error *error) {
+  Saved saved;
+  if (!saved_read(&saved, arena, c->given.arguments.word[0], c->which, error))
+    return (int)error->kind;
+  bool pictures = image_model_saved(saved.checkpoint);
+  return (pictures ? eval_images : eval_policy)(c, &saved, arena, error);
 }
 
 static int run(const void *request, Error *error) {
@@ -177,10 +193,11 @@ static bool help(const Words *arguments, FILE *out, Error *error) {
 const Command command_eval = {
   .name = "eval",
   .usage = "RUN|FILE [--env ENV] [--episodes N] [--seed S] [--which last|best|FILE] [options]",
-  .about = "measure the return of a saved policy",
+  .about = "measure the return of a saved policy, or score pictures",
   .examples = "  diffrl eval runs/diffusion-ql-hopper-medium-s0\n"
               "  diffrl eval runs/diffusion-ql-hopper-medium-s0 --which best --json\n"
-              "  diffrl eval walk.safetensors --act candidates=1 --act choice=sample\n",
+              "  diffrl eval walk.safetensors --act candidates=1 --act choice=sample\n"
+              "  diffrl eval runs/image-fashion-mnist-s0\n",
   .options = options,
   .option_count = OPTION_COUNT(options),
   .least = 1,

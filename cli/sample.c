@@ -74,21 +74,16 @@ static bool check_out(const char *path, Error *error) {
 
 static bool sample(SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
-  Saved saved = { 0 };
-  Checkpoint checkpoint;
-  if (!check_out(asked->out, error)) return false;
-  const char *path =
-      saved_find(&saved, job->arena, asked->given.arguments.word[0], asked->which, error);
-  if (!path) return false;
-  checkpoint_init(&checkpoint, job->arena);
-  job->checkpoint = &checkpoint;
-  bool done = checkpoint_load(&checkpoint, path, NULL, error);
-  bool plans = done && checkpoint_text(&checkpoint, "diffuser");
-  if (done)
-    done = (plans                            ? sample_plans
-            : image_model_saved(&checkpoint) ? sample_images
-                                             : sample_points)(job, error);
-  if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", path);
+  Saved saved;
+  if (!check_out(asked->out, error) ||
+      !saved_read(&saved, job->arena, asked->given.arguments.word[0], asked->which, error))
+    return false;
+  job->checkpoint = saved.checkpoint;
+  bool plans = checkpoint_text(saved.checkpoint, "diffuser");
+  bool done = (plans                                 ? sample_plans
+               : image_model_saved(saved.checkpoint) ? sample_images
+                                                     : sample_points)(job, error);
+  if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", saved.path);
   return done;
 }
 

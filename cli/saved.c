@@ -9,8 +9,8 @@
 
 /* ---- which file ------------------------------------------------------------------------------ */
 
-const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *which,
-                       Error *error) {
+static const char *find(Saved *saved, Arena *arena, const char *run, const char *which,
+                        Error *error) {
   struct stat status;
   if (stat(run, &status)) {
     error_set(error, FAIL_INPUT,
@@ -45,27 +45,30 @@ static bool change_act(Policy *policy, const Words *act, Error *error) {
   return true;
 }
 
-static bool read_policy(Saved *saved, Arena *arena, Error *error) {
-  Checkpoint checkpoint;
-  checkpoint_init(&checkpoint, arena);
-  if (!checkpoint_load(&checkpoint, saved->path, NULL, error)) return false;
-  saved->policy = policy_load(arena, &checkpoint, error);
-  if (!saved->policy) return false;
-  saved->algo = checkpoint_text(&checkpoint, "algo");
-  saved->env = checkpoint_text(&checkpoint, "env");
+bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, Error *error) {
+  Checkpoint *c = arena_alloc(arena, sizeof *c);
+  *saved = (Saved){ .checkpoint = c };
+  saved->path = find(saved, arena, run, which, error);
+  if (!saved->path) return false;
+  checkpoint_init(c, arena);
+  if (!checkpoint_load(c, saved->path, NULL, error)) return error_prefix(error, "%s", saved->path);
+  saved->algo = checkpoint_text(c, "algo");
+  saved->env = checkpoint_text(c, "env");
   if (saved->env && !strcmp(saved->env, "none")) saved->env = NULL;
-  const char *step = checkpoint_text(&checkpoint, "step");
+  const char *step = checkpoint_text(c, "step");
   saved->step = step ? (int64_t)strtod(step, NULL) : 0;
   return true;
 }
 
+bool saved_policy(Saved *saved, Arena *arena, const Words *act, Error *error) {
+  saved->policy = policy_load(arena, saved->checkpoint, error);
+  if (!saved->policy) return error_prefix(error, "%s", saved->path);
+  return change_act(saved->policy, act, error);
+}
+
 bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
                 Error *error) {
-  *saved = (Saved){ 0 };
-  saved->path = saved_find(saved, arena, run, which, error);
-  if (!saved->path) return false;
-  if (!read_policy(saved, arena, error)) return error_prefix(error, "%s", saved->path);
-  return change_act(saved->policy, act, error);
+  return saved_read(saved, arena, run, which, error) && saved_policy(saved, arena, act, error);
 }
 
 /* ---- how it acts ----------------------------------------------------------------------------- */

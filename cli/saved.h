@@ -5,7 +5,8 @@
 #include "policy/policy.h"
 
 typedef struct {
-  Policy *policy;
+  const Checkpoint *checkpoint;
+  Policy *policy;         /* NULL until saved_policy */
   const char *path;       /* of the checkpoint */
   const char *which;      /* "last", "best" or the path */
   const char *algo, *env; /* as the checkpoint says; NULL if it does not */
@@ -17,9 +18,9 @@ typedef struct {
 bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
                 Error *error);
 
-/* The first step of it: the path of that checkpoint; sets `which` alone. */
-const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *which,
-                       Error *error);
+/* Its two steps: the checkpoint, whatever it is of, and the policy in it. */
+bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, Error *error);
+bool saved_policy(Saved *saved, Arena *arena, const Words *act, Error *error);
 
 /* The member "act" of a JSON object, and for people: "weights=ema sampler=ddpm steps=0 ..." */
 void saved_write_act(const Policy *policy, JsonText *out);

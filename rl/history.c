@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
@@ -122,6 +123,9 @@ static void take_evaluation(History *history, Arena *arena, const Json *line, si
     .training = !which || !strcmp(which, "last"),
   };
 #undef NUMBER
+  const Json *part = json_first(json_get(line, "held_out_by_time"));
+  for (int i = 0; i < HISTORY_TIMES; i++, part = part ? json_next(part) : NULL)
+    history->evaluation[history->evaluations - 1].held_out_by_time[i] = json_number(part, NAN);
 }
 
 /* ---- values as text -------------------------------------------------------------------------- */
@@ -167,11 +171,14 @@ bool history_read(History *history, Arena *arena, const char *folder, Error *err
               error_set(error, FAIL_INPUT, "%s: expected an object of settings", config);
   read = read && read_lines(history, arena, "metrics.jsonl", true, take_metrics, error) &&
          read_lines(history, arena, "eval.jsonl", false, take_evaluation, error);
+  Error ignored;
+  const char *scores = arena_text(arena, "%s/scores.json", folder);
+  if (read && !access(scores, R_OK)) history->scores = json_parse_file(scores, &ignored);
   if (!read) history_close(history);
   return read;
 }
 
 void history_close(History *history) {
-  json_free(history->config);
-  history->config = NULL;
+  json_free(history->config), json_free(history->scores);
+  history->config = history->scores = NULL;
 }

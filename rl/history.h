@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { HISTORY_MAX_METRICS = 96 };
+enum { HISTORY_MAX_METRICS = 96, HISTORY_TIMES = 5 };
 
 typedef struct {
   const char *name; /* "loss/critic" */
@@ -24,7 +24,8 @@ typedef struct {
   double return_mean, return_std;         /* std over episodes */
   double normalized_mean, normalized_std; /* in percent of the reference policy */
   double held_out_loss;
-  double distance, floor; /* of samples to data, and between two samples of data */
+  double held_out_by_time[HISTORY_TIMES];    /* in fifths of the time from data to noise */
+  double distance, floor;                    /* of samples to data, between two samples of data */
   double plan_error, plan_still, data_error; /* in the simulator (dynamics.h) */
   const char *which;                         /* "last" */
   const char *act;                           /* "weights=online sampler=ddpm ..."; "" if absent */
@@ -34,6 +35,7 @@ typedef struct {
 typedef struct {
   const char *folder;
   Json *config;
+  Json *scores; /* of a model of pictures (image_scores.h); NULL: none */
   HistoryMetric metric[HISTORY_MAX_METRICS];
   int metrics;
   size_t rows; /* lines of metrics.jsonl that were read */
@@ -43,8 +45,8 @@ typedef struct {
 } History;
 
 /* Read the run in `folder` (a text that outlives the history).  What is read lives in the arena,
- * except config: history_close.  Fails if config.json or metrics.jsonl cannot be read; eval.jsonl
- * may be absent, since a run may not have been evaluated yet. */
+ * except config and scores: history_close.  Fails if config.json or metrics.jsonl cannot be read;
+ * eval.jsonl may be absent, since a run may not have been evaluated yet. */
 bool history_read(History *history, Arena *arena, const char *folder, Error *error);
 void history_close(History *history);
 

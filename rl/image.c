@@ -185,8 +185,12 @@ bool image_sample(const ImageModel *m, const ImageSampling *how, int count, doub
   Drawing d;
   int n = m->denoiser->dim, ld = row_stride(n);
   if (!prepare(&d, arena, m, how, error)) return arena_free(arena), false;
-  for (int from = 0; from < count; from += CHUNK) {
+  bool going = true;
+  for (int from = 0; from < count && going; from += CHUNK) {
     int now = count - from < CHUNK ? count - from : CHUNK;
+    going = !how->watch || how->watch(from, count) ||
+            error_set(error, FAIL_RUNNING, "stopped after %d of %d pictures", from, count);
+    if (!going) break;
     for (int i = 0; i < now; i++) {
       int label = how->label == IMAGE_ALL_LABELS ? (from + i) % m->classes : how->label;
       d.id[i] = (uint32_t)(from + i);
@@ -197,7 +201,7 @@ bool image_sample(const ImageModel *m, const ImageSampling *how, int count, doub
       for (int j = 0; j < n; j++) pictures[(int64_t)(from + i) * n + j] = (double)d.x[i * ld + j];
   }
   arena_free(arena);
-  return true;
+  return going;
 }
 
 /* ---- a grid of pictures ---------------------------------------------------------------------- */

@@ -68,10 +68,13 @@ typedef struct {
   uint64_t seed;
   Pool *pool;
   const Kernels *kernels;
+  /* nullable: sees how many of `count` are drawn, before every part; false stops */
+  bool (*watch)(int drawn, int count);
 } ImageSampling;
 ImageSampling image_model_sampling(const ImageModel *model); /* as its settings say */
 
-/* Pictures [count, size, size] in about [-1, 1]; picture i depends on the settings and i alone. */
+/* Pictures [count, size, size] in about [-1, 1]; picture i depends on the settings and i alone.
+ * FAIL_RUNNING if stopped. */
 bool image_sample(const ImageModel *model, const ImageSampling *how, int count, double *pictures,
                   Error *error);
 

@@ -2,7 +2,8 @@
  * the weights, and at every evaluation the loss on test pictures and a grid of samples. */
 #include "diffusion/loss.h"
 #include "rl/algo.h"
-#include "rl/image.h"
+#include "rl/image_scores.h"
+#include "rl/run.h"
 #include <string.h>
 
 #define IMAGE_FIELDS(F)                                                                            \
@@ -14,7 +15,8 @@
   F(FLOAT, ema, 0.999, 0, 1, "decay of the average of weights")                                    \
   F(TEXT, conv, "filtered", "filtered|direct", NULL, "minimal filtering, or products alone")       \
   F(INT, eval_images, 512, 1, 1000000, "test pictures of an evaluation")                           \
-  F(INT, grid, 8, 0, 100, "rows of the grid of samples at an evaluation; 0: none")
+  F(INT, grid, 8, 0, 100, "rows of the grid of samples at an evaluation; 0: none")                 \
+  F(INT, scores, 2048, 0, 30000, "samples that are scored when training has ended; 0: none")
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
@@ -216,6 +218,30 @@ static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
   return !m->cfg->grid || draw_grid(m, error);
 }
 
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+/* RUN/scores.json, as `diffrl eval RUN` writes it */
+static bool show(const Agent *agent, const char *folder, Error *error) {
+  const ImageAgent *m = (const ImageAgent *)agent;
+  if (m->cfg->scores < 2 || run_stopped()) return true;
+  ImageSampling how = image_model_sampling(m->model);
+  how.pool = m->setup->pool, how.kernels = m->setup->kernels;
+  Arena *arena = arena_new();
+  ImageScores scores;
+  bool done = image_scores_draw(arena, m->model, m->setup->images, &how, (int)m->cfg->scores,
+                                &scores, error);
+  if (done) {
+    JsonText text = { 0 };
+    json_open(&text, NULL, '{');
+    image_scores_write(&scores, m->model, "last", m->objective.optim->step, how.seed, &text);
+    json_close(&text, '}');
+    done = image_scores_save(folder, &text, error);
+    json_text_free(&text);
+  }
+  arena_free(arena);
+  return done;
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
@@ -246,6 +272,7 @@ const AlgoDef algo_image = {
   .update = update,
   .measure = measure,
   .begin = begin,
+  .show = show,
   .save = save,
   .load = load,
 };

@@ -93,7 +93,7 @@ enum {
 static const struct {
   const char *title, *axis, *caption, *reference;
 } learning[] = {
-  [LOSS] = { "Held-out loss", "loss", "Loss on the episodes held out of training.", NULL },
+  [LOSS] = { "Held-out loss", "loss", "Loss on data held out of training.", NULL },
   [DISTANCE] = { "Distance to data", "sliced Wasserstein distance",
                  "Distance between samples and data that no training saw.", NULL },
   [PLANS] = { "Plans in the simulator", "error of the next state",
@@ -190,6 +190,39 @@ static void put_learning(const Page *page) {
                             ? " Dashed: the distance between two samples of data of that size."
                             : " Dashed: mean of the data set's episodes.",
                         figure.curve[0].ringed >= 0 ? " Ring: the best." : ""));
+}
+
+/* ---- loss by noise level --------------------------------------------------------------------- */
+
+/* one point for each part of the time, in the middle of it */
+static void add_levels(const Page *page, Figure *figure, const HistoryEvaluation *e,
+                       const char *name, size_t colour) {
+  double middle[HISTORY_TIMES];
+  for (int i = 0; i < HISTORY_TIMES; i++) middle[i] = (i + 0.5) / HISTORY_TIMES;
+  SvgCurve *curve = add_curve(page, figure, name, middle, e->held_out_by_time, HISTORY_TIMES);
+  if (curve) curve->colour = (int)colour, curve->with_dots = true;
+}
+
+/* One run: a few of its evaluations, the last among them; several: the last of each. */
+static void put_levels(const Page *page) {
+  enum { MOST = 4 };
+  Figure figure = new_figure(page, "Loss by noise level", 448, 250);
+  figure.plot.x_label = "time, 0 data to 1 noise";
+  figure.plot.y_label = "loss";
+  figure.plot.log_scale = true;
+  for (size_t r = 0; r < page->count; r++) {
+    const History *run = &page->run[r];
+    size_t all = run->evaluations, shown = page->count > 1 || all < 2 ? 1 : all < MOST ? all : MOST;
+    for (size_t i = 0; i < shown && all; i++) {
+      const HistoryEvaluation *e =
+          &run->evaluation[shown > 1 ? i * (all - 1) / (shown - 1) : all - 1];
+      const char *name =
+          page->count > 1 ? run->folder : arena_text(page->arena, "step %.0f", e->step);
+      add_levels(page, &figure, e, name, page->count > 1 ? r : i);
+    }
+  }
+  put_figure(page, &figure, page->count == 1,
+             "Loss on held-out data, in fifths of the time from data to noise.");
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */
@@ -296,6 +329,7 @@ static void put_metrics(const Page *page) {
   }
   put_run_legend(page);
   page_put(page, "<div class=\"figures\">\n");
+  put_levels(page);
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
     if (families[i].title && page->count == 1)
       put_together(page, &families[i]);

@@ -36,17 +36,51 @@ static void put_base64(FILE *out, FILE *in) {
   }
 }
 
-static void put_picture(const Page *page, const History *run, int i, const char *title) {
-  FILE *in = fopen(arena_text(page->arena, "%s/%s", run->folder, pictures[i].file), "rb");
+/* a file of the run, if it is there; caption nullable */
+static void put_file(const Page *page, const History *run, const char *file, const char *title,
+                     const char *alt, const char *caption) {
+  FILE *in = fopen(arena_text(page->arena, "%s/%s", run->folder, file), "rb");
   if (!in) return;
   page_put(page, "<figure class=\"picture\"><div class=\"head\"><h3>");
   svg_text(page->out, title);
   page_put(page, "</h3></div>\n<img alt=\"");
-  svg_text(page->out, pictures[i].title);
+  svg_text(page->out, alt);
   page_put(page, "\" src=\"data:image/png;base64,");
   put_base64(page->out, in);
   fclose(in);
-  fprintf(page->out, "\"/>\n<figcaption>%s</figcaption></figure>\n", pictures[i].caption);
+  page_put(page, "\"/>\n");
+  if (caption) fprintf(page->out, "<figcaption>%s</figcaption>", caption);
+  page_put(page, "</figure>\n");
+}
+
+static void put_picture(const Page *page, const History *run, int i, const char *title) {
+  put_file(page, run, pictures[i].file, title, pictures[i].title, pictures[i].caption);
+}
+
+/* ---- over training --------------------------------------------------------------------------- */
+
+/* The grids that evaluations left, the last among them: evenly chosen, so that the page stays
+ * small. */
+static void put_grids(const Page *page, const History *run) {
+  enum { MOST = 6 };
+  const char **file = arena_array(page->arena, const char *, run->evaluations + 1);
+  const char **title = arena_array(page->arena, const char *, run->evaluations + 1);
+  size_t found = 0;
+  for (size_t i = 0; i < run->evaluations; i++) {
+    double step = run->evaluation[i].step;
+    file[found] = arena_text(page->arena, "images-%.0f.png", step);
+    title[found] = arena_text(page->arena, "step %.0f", step);
+    found += !access(arena_text(page->arena, "%s/%s", run->folder, file[found]), R_OK);
+  }
+  if (found < 2) return;
+  page_put(page, "<h3>Over training</h3>\n<p class=\"note\">The same noise at every evaluation, "
+                 "drawn by the weights of that time.</p>\n<div class=\"strip\">\n");
+  size_t shown = found < MOST ? found : MOST;
+  for (size_t i = 0; i < shown; i++) {
+    size_t k = i * (found - 1) / (shown - 1);
+    put_file(page, run, file[k], title[k], "Samples", NULL);
+  }
+  page_put(page, "</div>\n");
 }
 
 /* ---- samplers -------------------------------------------------------------------------------- */
@@ -192,6 +226,6 @@ void page_put_pictures(const Page *page) {
     if (page->count > 1) put_picture(page, run, first, run->folder);
     for (int i = 0; i < PICTURES && page->count == 1; i++)
       put_picture(page, run, i, pictures[i].title);
-    if (page->count == 1) put_samplers(page, run);
+    if (page->count == 1) put_grids(page, run), put_samplers(page, run);
   }
 }

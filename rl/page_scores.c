@@ -14,7 +14,7 @@
 static void open_table(const Page *page, const char *const *heads, const char *act) {
   page_put(page, "<div class=\"scroll\"><table><thead><tr>");
   for (; *heads; heads++) fprintf(page->out, "<th>%s</th>", *heads);
-  page_put(page, act ? "" : "<th class=\"act\">acting with</th>");
+  page_put(page, act ? "" : "<th class=\"act\">with</th>");
   page_put(page, "</tr></thead><tbody>\n");
 }
 
@@ -155,7 +155,7 @@ static void put_run(const Page *page, const History *run) {
                              "ones. Drifts over more steps are in eval.jsonl."
                  : s.distance ? "Sliced Wasserstein distance between samples and data that no "
                                 "training saw; less is better, and 1 is the best a ratio can be."
-                 : s.held_out ? "Loss on the episodes held out of training; less is better."
+                 : s.held_out ? "Loss on data held out of training; less is better."
                               : "± is the standard deviation over episodes; for the mean, over the "
                                 "episodes of all its evaluations.");
   put_caveats(page);
@@ -184,7 +184,7 @@ static void put_runs(const Page *page) {
   }
   close_table(page, act);
   page_put(page, "<p class=\"note\">Normalised scores where the environment has a reference, else "
-                 "returns, or losses on held-out episodes (less is better). ± is the standard "
+                 "returns, or losses on held-out data (less is better). ± is the standard "
                  "deviation over episodes.");
   put_caveats(page);
   page_put(page, "</p>\n");
@@ -266,6 +266,67 @@ static void put_seeds(const Page *page) {
                  "standard deviation over training seeds.</p>\n");
 }
 
+/* ---- models of pictures ---------------------------------------------------------------------- */
+
+static const char *sampling_of(const Page *page, const History *run) {
+  const Json *sampling = json_get(run->scores, "sampling");
+  return sampling ? history_text(page->arena, sampling) : "";
+}
+
+static void put_images_row(const Page *page, const History *run, const char *act) {
+  static const char *const measures[][2] = { { "frechet", "frechet_real" },
+                                             { "nearest", "nearest_real" } };
+  const char *which = json_text(json_get(run->scores, "which"));
+  page_put(page, "<tr>");
+  put_text_cell(page, page->count > 1 ? run->folder : which);
+  put_count_cell(page, json_number(json_get(run->scores, "step"), NAN));
+  put_count_cell(page, json_number(json_get(run->scores, "pictures"), NAN));
+  for (int i = 0; i < 2; i++) {
+    double ours = json_number(json_get(run->scores, measures[i][0]), NAN);
+    double data = json_number(json_get(run->scores, measures[i][1]), NAN);
+    put_spread_cell(page, ours, NAN);
+    put_spread_cell(page, data, NAN);
+    put_spread_cell(page, ours / data, NAN);
+  }
+  end_row(page, act, sampling_of(page, run));
+}
+
+static void put_images(const Page *page) {
+  const char *const heads[] = { page->count > 1 ? "run" : "weights",
+                                "step",
+                                "samples",
+                                "Fréchet distance",
+                                "of real pictures",
+                                "ratio",
+                                "to the nearest",
+                                "of real pictures",
+                                "ratio",
+                                NULL };
+  const char *act = NULL;
+  bool same = true;
+  for (size_t i = 0; i < page->count; i++) {
+    if (!page->run[i].scores) continue;
+    const char *this = sampling_of(page, &page->run[i]);
+    same = same && (!act || !strcmp(act, this));
+    act = this;
+  }
+  if (!act) return;
+  page_put(page, "<h2>Samples beside real pictures</h2>\n");
+  open_table(page, heads, same ? act : NULL);
+  for (size_t i = 0; i < page->count; i++)
+    if (page->run[i].scores) put_images_row(page, &page->run[i], same ? act : NULL);
+  close_table(page, NULL);
+  page_put(page, "<p class=\"note\">");
+  if (same) page_put(page, "Drawn with <code>"), page_put_text(page, act);
+  page_put(page, same ? "</code>. " : "");
+  page_put(page,
+           "Fréchet distance between Gaussians fitted to the 64 leading principal components of "
+           "the pixels: of samples to as many test pictures, and of as many other test pictures to "
+           "these; 1 is the best a ratio can be. To the nearest: median Euclidean distance to the "
+           "nearest training picture, of samples and of test pictures; a ratio far below 1 would "
+           "mean copies.</p>\n");
+}
+
 void page_put_scores(const Page *page) {
   if (page->count == 1) {
     put_run(page, &page->run[0]);
@@ -273,4 +334,5 @@ void page_put_scores(const Page *page) {
     put_runs(page);
     put_seeds(page);
   }
+  put_images(page);
 }

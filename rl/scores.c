@@ -53,8 +53,8 @@ static void average(Scores *s, const HistoryEvaluation *const *e, size_t count) 
 }
 
 Scores scores_of(const History *run) {
-  const HistoryEvaluation none = { NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN,
-                                   NAN, NAN, NAN, NAN, NAN, "",  "",  true };
+  const HistoryEvaluation none = { NAN,   NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN,
+                                   { 0 }, NAN, NAN, NAN, NAN, NAN, "",  "",  true };
   Scores s = { .held_out = run->evaluations > 0, .last = none, .best = none, .mean = none };
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];

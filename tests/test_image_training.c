@@ -125,6 +125,54 @@ static void test_a_grid_comes_with_the_report(void **state) {
   assert_true(access("whole/images-8.png", F_OK) == 0);
 }
 
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+static double number(const Json *object, const char *key) {
+  const Json *value = json_get(object, key);
+  if (!json_is_number(value)) fail_msg("no number %s", key);
+  return json_number(value, NAN);
+}
+
+static void test_scores_come_with_the_training(void **state) {
+  (void)state;
+  Error error;
+  Json *scores = json_parse_file("whole/scores.json", &error);
+  assert_int_equal(number(scores, "step"), 16);
+  assert_int_equal(number(scores, "pictures"), TEST / 2); /* two hands of the test pictures */
+  assert_int_equal(number(scores, "features"), SIDE * SIDE);
+  assert_true(number(scores, "frechet") > number(scores, "frechet_real"));
+  assert_true(number(scores, "nearest") > 0 && number(scores, "nearest_real") > 0);
+  json_free(scores);
+  assert_same_file("whole/scores.json", "half/scores.json");
+}
+
+static void test_eval_scores_pictures(void **state) {
+  (void)state;
+  Outcome one, three;
+  size_t n;
+  Error error;
+  program_run(&one, "eval whole --pictures 6 --seed 2 --threads 1 --json");
+  program_expect(&one, 0, "drawing 6 pictures");
+  program_run(&three, "eval whole --pictures 6 --seed 2 --threads 3 --out six.png --json");
+  assert_string_equal(one.out, three.out);
+  Json *json = json_parse(one.out, strlen(one.out), &error);
+  assert_string_equal(json_text(json_get(json, "which")), "last");
+  assert_string_equal(json_text(json_get(json, "data")), "halves");
+  assert_string_equal(json_text(json_get(json_get(json, "sampling"), "sampler")), "heun");
+  assert_int_equal(number(json, "pictures"), 6);
+  assert_int_equal(number(json, "seed"), 2);
+  char *kept = file_read("whole/scores.json", &n); /* for the report */
+  assert_int_equal(n + 1, strlen(one.out));
+  assert_memory_equal(kept, one.out, n);
+  free(kept), json_free(json);
+  char *png = file_read("six.png", &n); /* a column for each label */
+  assert_memory_equal(png + 16, "\0\0\0\x22\0\0\0\x34", 8);
+  free(png);
+  program_run(&one, "eval whole/last.safetensors --data halves");
+  program_expect(&one, 0, "");
+  assert_non_null(strstr(one.out, "halves: Frechet distance "));
+}
+
 static void test_old_weights_begin_a_run(void **state) {
   (void)state;
   run(IMAGE "--steps 4 --init whole --out again");
@@ -150,7 +198,9 @@ static void test_bad_input_is_told(void **state) {
   refused(2, "sample whole --label 2 --out a.png", "expected 0 to 1");
   refused(2, "sample whole --guidance much --out a.png", "expected a number");
   refused(2, "sample whole --out a.csv", "FILE.png or FILE.npy");
-  refused(3, "eval whole", "not a policy");
+  refused(2, "eval whole --episodes 3", "leave --episodes: whole draws pictures");
+  refused(3, "eval whole --data nowhere", "a folder with IDX files");
+  refused(2, "eval whole --pictures 1", "--pictures: 1 is out of range");
 }
 
 int main(void) {
@@ -159,6 +209,8 @@ int main(void) {
     cmocka_unit_test(test_pictures_are_of_their_label),
     cmocka_unit_test(test_pictures_depend_on_the_seed_and_their_number),
     cmocka_unit_test(test_a_grid_comes_with_the_report),
+    cmocka_unit_test(test_scores_come_with_the_training),
+    cmocka_unit_test(test_eval_scores_pictures),
     cmocka_unit_test(test_old_weights_begin_a_run),
     cmocka_unit_test(test_bad_input_is_told),
   };

@@ -247,6 +247,35 @@ static void held_out_loss_stands_in_for_returns(void **state) {
   free(html);
 }
 
+/* A model of pictures: its scores beside those of real ones, grids over training, noise levels. */
+static void pictures_have_scores_and_grids(void **state) {
+  (void)state;
+  write_config(run, 0, "1");
+  write_metrics(run);
+  write_in(run, "eval.jsonl",
+           "{\"step\":100,\"held_out_loss\":2,\"held_out_by_time\":[1,2,2,2,3]}\n"
+           "{\"step\":200,\"held_out_loss\":1,\"held_out_by_time\":[1,1,1,1,1]}\n");
+  write_in(run, "scores.json",
+           "{\"which\":\"best\",\"step\":200,\"pictures\":2048,\"frechet\":3,"
+           "\"frechet_real\":1.5,\"nearest\":4.5,\"nearest_real\":5,"
+           "\"sampling\":{\"sampler\":\"heun\",\"steps\":15}}");
+  static const char *const files[] = { "images.png", "images-100.png", "images-200.png" };
+  for (int i = 0; i < 3; i++) write_in(run, files[i], i < 2 ? "abc" : "abcd");
+  char *html = report(1);
+  assert_well_formed(html);
+  assert_paths_are_numbers(html);
+  assert_has(html, "<td>best</td><td>200</td><td>2,048</td><td>3.00</td><td>1.50</td><td>2.00</td>"
+                   "<td>4.50</td><td>5.00</td><td>0.9000</td>");
+  assert_has(html, "Drawn with <code>sampler=heun steps=15</code>.");
+  assert_has(html, "<h3>step 100</h3></div>\n<img alt=\"Samples\" "
+                   "src=\"data:image/png;base64,YWJj\"/>");
+  assert_has(html, "base64,YWJjZA==\"/>");
+  assert_has(html, "<h3>Loss by noise level</h3>");
+  free(html);
+  for (int i = 0; i < 3; i++) remove_in(run, files[i]);
+  remove_in(run, "scores.json");
+}
+
 static void later_evaluations_of_other_weights_are_not_part_of_the_curve(void **state) {
   (void)state;
   write_run(run, 0, 0);
@@ -420,6 +449,7 @@ int main(void) {
     FACT(every_metric_has_a_curve),
     FACT(a_null_is_a_gap),
     FACT(held_out_loss_stands_in_for_returns),
+    FACT(pictures_have_scores_and_grids),
     FACT(later_evaluations_of_other_weights_are_not_part_of_the_curve),
     FACT(broken_lines_are_skipped_and_counted),
     FACT(empty_files_give_a_page_that_says_so),

@@ -1,0 +1,94 @@
+/* eval_images.c -- the scores of a model of pictures. */
+#include "cli/eval.h"
+#include "core/log.h"
+#include "rl/image_scores.h"
+#include "rl/run.h"
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct {
+  const Eval *asked;
+  const Saved *saved;
+  ImageModel *model;
+  ImageSet *set;
+  ImageScores scores;
+} Scoring;
+
+/* The pictures it learned from, by their content, wherever they lie now. */
+static bool open_set(Scoring *s, Arena *arena, Error *error) {
+  const char *hash = checkpoint_text(s->saved->checkpoint, "data_hash");
+  s->set = images_open(arena, s->asked->data ? s->asked->data : s->model->data, error);
+  if (!s->set || !hash || !strcmp(hash, s->set->hash)) return s->set;
+  return error_set(error, FAIL_INPUT,
+                   "%s is not the data this model was trained on (its content differs); give the "
+                   "right one with --data",
+                   s->set->name);
+}
+
+static void write_json(const Scoring *s, JsonText *out) {
+  json_open(out, NULL, '{');
+  image_scores_write(&s->scores, s->model, s->saved->which, s->saved->step,
+                     (uint64_t)s->asked->seed, out);
+  json_close(out, '}');
+}
+
+static const char *write_line(const Scoring *s, Arena *arena) {
+  const ImageScores *r = &s->scores;
+  const ImageShape *shape = &s->model->shape;
+  return arena_text(arena,
+                    "%s: Frechet distance %.3f of %d samples to test pictures, %.3f between real "
+                    "ones (ratio %.2f); nearest training picture at %.3f, of test pictures %.3f "
+                    "(ratio %.2f); drawn by %s in %d steps, weights %s, guidance %g",
+                    s->set->name, r->frechet.samples, r->pictures, r->frechet.real,
+                    r->frechet.samples / r->frechet.real, r->nearest.samples, r->nearest.real,
+                    r->nearest.samples / r->nearest.real, shape->sampler.s,
+                    (int)shape->sample_steps, shape->weights.s, shape->guidance);
+}
+
+/* The report is a convenience: a folder that cannot be written to does not undo the scores. */
+static void keep(const Scoring *s, const JsonText *json) {
+  struct stat status;
+  const char *run = s->asked->given.arguments.word[0];
+  Error error;
+  if (stat(run, &status) || !S_ISDIR(status.st_mode)) return;
+  if (!image_scores_save(run, json, &error)) log_progress(true, "not kept: %s", error.text);
+}
+
+static bool score(Scoring *s, Arena *arena, Error *error) {
+  enum { ROWS = 8 }; /* of the grid */
+  const Eval *asked = s->asked;
+  ImageSampling how = image_model_sampling(s->model);
+  if (!(how.kernels = kernels_find("own", error))) return false;
+  how.seed = (uint64_t)asked->seed;
+  how.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus());
+  log_progress(true, "%s at step %lld (image) on %s, seed %llu, threads %d, kernels %s",
+               s->saved->path, (long long)s->saved->step, s->set->name,
+               (unsigned long long)how.seed, pool_threads(how.pool), how.kernels->name);
+  double *pictures =
+      image_scores_draw(arena, s->model, s->set, &how, (int)asked->pictures, &s->scores, error);
+  pool_free(how.pool);
+  if (!pictures || !asked->out) return pictures;
+  int shown = ROWS * (s->model->shape.labels ? s->model->classes : ROWS);
+  if (shown > s->scores.pictures) shown = s->scores.pictures;
+  return image_write_grid(s->model, pictures, shown, true, asked->out, error);
+}
+
+int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
+  static const char *const foreign[] = { "env", "episodes", "act", "reference", NULL };
+  Scoring s = { .asked = asked, .saved = saved };
+  if (!eval_refuse(asked, foreign, "draws pictures and does not act", error))
+    return (int)error->kind;
+  if (!(s.model = image_model_load(arena, saved->checkpoint, error))) {
+    error_prefix(error, "%s", saved->path);
+    return (int)error->kind;
+  }
+  run_catch_signals();
+  if (!open_set(&s, arena, error)) return (int)error->kind;
+  if (!score(&s, arena, error)) return run_signal() ? 128 + run_signal() : (int)error->kind;
+  JsonText json = { 0 };
+  write_json(&s, &json);
+  command_print(asked->json ? json.text : write_line(&s, arena));
+  keep(&s, &json);
+  json_text_free(&json);
+  return 0;
+}

@@ -1,0 +1,269 @@
+/* test_image_scores.c -- training pictures as points, against loops in double over all of them; and
+ * scores where they are known. */
+#include "core/eigen.h"
+#include "core/rng.h"
+#include "rl/image_scores.h"
+#include "rl/image_space.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TRAIN = 700, TEST = 90, BYTES = 6, SIDE = 8, PIXELS = SIDE * SIDE, CLASSES = 3 };
+static const double precision = sizeof(real) > sizeof(float) ? 1e-12 : 1e-5;
+
+typedef struct {
+  Arena *arena;
+  const Kernels *kernels;
+  Pool *pool[2]; /* of 1 and of 3 threads */
+  ImageSet set;
+  ImageModel model;
+  ImageSpace *space;
+} World;
+
+/* Pictures of 6 x 6, brighter towards the right, more or less; labels by chance. */
+static Images pictures(Arena *arena, const char *name, int count) {
+  uint8_t *pixel = arena_array(arena, uint8_t, count * BYTES * BYTES);
+  uint8_t *label = arena_array(arena, uint8_t, count);
+  Rng rng = rng_stream(1, name);
+  for (int i = 0; i < count; i++) {
+    double slope = 20 * rng_uniform(rng, 1, (uint32_t)i, 0);
+    label[i] = (uint8_t)rng_below(rng, 2, (uint32_t)i, 0, CLASSES);
+    for (int j = 0; j < BYTES * BYTES; j++) {
+      double noise = 60 * rng_uniform(rng, 0, (uint32_t)i, (uint32_t)j);
+      pixel[i * BYTES * BYTES + j] = (uint8_t)(40 + slope * (j % BYTES) + noise);
+    }
+  }
+  return (Images){ count, BYTES, BYTES, pixel, label };
+}
+
+static int setup(void **state) {
+  Arena *arena = arena_new();
+  World *w = arena_alloc(arena, sizeof *w);
+  Error error;
+  w->arena = arena, w->kernels = kernels_find("own", &error);
+  w->pool[0] = pool_new(1), w->pool[1] = pool_new(3);
+  w->set = (ImageSet){ .name = "slopes", .classes = CLASSES };
+  w->set.train = pictures(arena, "train", TRAIN), w->set.test = pictures(arena, "test", TEST);
+  w->model = (ImageModel){ .classes = CLASSES };
+  w->model.shape.size = SIDE, w->model.shape.labels = true;
+  w->space = image_space_new(arena, &w->set.train, SIDE, w->pool[0], w->kernels);
+  *state = w;
+  return w->kernels ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  World *w = *state;
+  pool_free(w->pool[0]), pool_free(w->pool[1]);
+  arena_free(w->arena);
+  return 0;
+}
+
+static double *draw(World *w, const Images *from, int count) {
+  double *x = arena_array(w->arena, double, count *PIXELS);
+  real one[PIXELS];
+  for (int i = 0; i < count; i++) {
+    images_draw(from, i, SIDE, one);
+    for (int j = 0; j < PIXELS; j++) x[i * PIXELS + j] = (double)one[j];
+  }
+  return x;
+}
+
+/* ---- points ---------------------------------------------------------------------------------- */
+
+static void the_nearest_is_that_of_all_pairs(void **state) {
+  World *w = *state;
+  double *test = draw(w, &w->set.test, TEST), *train = draw(w, &w->set.train, TRAIN);
+  double distance[TEST];
+  int which[TEST];
+  image_space_nearest(w->space, test, TEST, distance, which);
+  for (int i = 0; i < TEST; i++) {
+    double least = INFINITY;
+    int nearest = 0;
+    for (int k = 0; k < TRAIN; k++) {
+      double sum = 0;
+      for (int j = 0; j < PIXELS; j++) {
+        double off = test[i * PIXELS + j] - train[k * PIXELS + j];
+        sum += off * off;
+      }
+      if (sum < least) least = sum, nearest = k;
+    }
+    assert_int_equal(which[i], nearest);
+    assert_true(fabs(distance[i] / sqrt(least) - 1) < 1e-14);
+  }
+}
+
+static void a_training_picture_is_nearest_to_itself(void **state) {
+  World *w = *state;
+  double *train = draw(w, &w->set.train, TRAIN), distance[TRAIN];
+  int which[TRAIN];
+  image_space_nearest(w->space, train, TRAIN, distance, which);
+  for (int i = 0; i < TRAIN; i++) assert_true(which[i] == i && distance[i] == 0);
+}
+
+static void components_are_eigenvectors_of_the_covariance(void **state) {
+  enum { COUNT = 5 };
+  World *w = *state;
+  double *x = draw(w, &w->set.train, TRAIN), mean[PIXELS] = { 0 };
+  double *c = arena_array(w->arena, double, PIXELS *PIXELS), value[PIXELS];
+  double *vector = arena_array(w->arena, double, PIXELS *PIXELS);
+  for (int i = 0; i < TRAIN * PIXELS; i++) mean[i % PIXELS] += x[i] / TRAIN;
+  for (int i = 0; i < TRAIN; i++)
+    for (int j = 0; j < PIXELS; j++)
+      for (int k = 0; k < PIXELS; k++)
+        c[j * PIXELS + k] += (x[i * PIXELS + j] - mean[j]) * (x[i * PIXELS + k] - mean[k]);
+  for (int j = 0; j < PIXELS * PIXELS; j++) c[j] /= TRAIN - 1;
+  eigen_symmetric(c, PIXELS, value, vector);
+  image_space_fit(w->space, COUNT);
+  for (int k = 0; k < COUNT; k++)
+    assert_true(fabs(w->space->variance[k] / value[k] - 1) < precision);
+  double along = 0;
+  for (int j = 0; j < PIXELS; j++) along += vector[j] * w->space->component[j];
+  assert_true(fabs(fabs(along) - 1) < precision); /* of the first, which is well apart */
+}
+
+/* Features of the training pictures have the components' variances and do not vary together. */
+static void features_vary_as_the_components_say(void **state) {
+  enum { COUNT = 6 };
+  World *w = *state;
+  image_space_fit(w->space, COUNT);
+  double *f = arena_array(w->arena, double, TRAIN *COUNT);
+  image_space_project(w->space, draw(w, &w->set.train, TRAIN), TRAIN, f);
+  for (int a = 0; a < COUNT; a++)
+    for (int b = 0; b <= a; b++) {
+      double sum = 0;
+      for (int i = 0; i < TRAIN; i++) sum += f[i * COUNT + a] * f[i * COUNT + b] / (TRAIN - 1);
+      double expected = a == b ? w->space->variance[a] : 0;
+      assert_true(fabs(sum - expected) < 10 * precision * w->space->variance[0]);
+    }
+}
+
+static void threads_change_no_bit(void **state) {
+  World *w = *state;
+  ImageScores scores[2];
+  Error error;
+  double *x = draw(w, &w->set.train, 20);
+  memset(scores, 0, sizeof scores);
+  for (int i = 0; i < 2; i++)
+    assert_true(
+        image_scores(&w->model, &w->set, x, 20, w->pool[i], w->kernels, &scores[i], &error));
+  assert_memory_equal(&scores[0], &scores[1], sizeof *scores);
+}
+
+/* ---- two hands of real pictures -------------------------------------------------------------- */
+
+static int find(const double *picture, const double *among, int count) {
+  int found = -1;
+  for (int i = 0; i < count; i++)
+    if (!memcmp(picture, among + i * PIXELS, PIXELS * sizeof *picture)) found = i;
+  return found;
+}
+
+static void hands_share_no_picture_and_have_labels_in_turn(void **state) {
+  World *w = *state;
+  Error error;
+  int count = image_scores_pictures(&w->model, &w->set, 1000, &error), held[CLASSES] = { 0 };
+  double *test = draw(w, &w->set.test, TEST), *hand[2];
+  bool dealt[TEST] = { false };
+  for (int i = 0; i < TEST; i++) held[w->set.test.label[i]]++;
+  int least = held[0] < held[1] ? held[0] : held[1];
+  assert_int_equal(count, CLASSES * ((least < held[2] ? least : held[2]) / 2));
+  for (int h = 0; h < 2; h++) hand[h] = arena_array(w->arena, double, count *PIXELS);
+  image_scores_deal(&w->model, &w->set, count, hand);
+  for (int i = 0; i < 2 * count; i++) {
+    int k = find(hand[i % 2] + i / 2 * PIXELS, test, TEST);
+    assert_true(k >= 0 && !dealt[k] && w->set.test.label[k] == i / 2 % CLASSES);
+    dealt[k] = true;
+  }
+}
+
+static void without_labels_the_set_is_halved(void **state) {
+  World *w = *state;
+  Error error;
+  w->model.shape.labels = false;
+  assert_int_equal(image_scores_pictures(&w->model, &w->set, 1000, &error), TEST / 2);
+  assert_int_equal(image_scores_pictures(&w->model, &w->set, 7, &error), 7);
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+static ImageScores score(World *w, const double *x, int count) {
+  ImageScores scores;
+  Error error;
+  assert_true(image_scores(&w->model, &w->set, x, count, w->pool[0], w->kernels, &scores, &error));
+  return scores;
+}
+
+static void the_hand_itself_scores_zero(void **state) {
+  enum { COUNT = 24 };
+  World *w = *state;
+  double *hand[] = { arena_array(w->arena, double, COUNT *PIXELS),
+                     arena_array(w->arena, double, COUNT *PIXELS) };
+  image_scores_deal(&w->model, &w->set, COUNT, hand);
+  ImageScores a = score(w, hand[0], COUNT), b = score(w, hand[1], COUNT);
+  assert_int_equal(a.pictures, COUNT);
+  assert_int_equal(a.features, PIXELS);
+  assert_true(fabs(a.frechet.samples) < 1e-5 * a.frechet.real); /* roots of a singular matrix */
+  assert_true(b.frechet.samples == b.frechet.real && b.frechet.real == a.frechet.real);
+  assert_true(a.nearest.samples == a.nearest.real && b.nearest.real == a.nearest.real);
+}
+
+/* All pixels lighter or darker by s: the means move along all features together by s sqrt(PIXELS),
+ * the covariance stays, so the second difference of the distance is 2 PIXELS s^2. */
+static void a_shift_adds_its_square(void **state) {
+  enum { COUNT = 20 };
+  const double s = 0.1;
+  World *w = *state;
+  double *x = draw(w, &w->set.train, COUNT), frechet[3];
+  for (int i = 0; i < COUNT * PIXELS; i++) x[i] = 0.5 * x[i]; /* nothing is clipped */
+  for (int k = 0; k < 3; k++) {
+    frechet[k] = score(w, x, COUNT).frechet.samples;
+    for (int i = 0; i < COUNT * PIXELS; i++) x[i] += s;
+  }
+  double second = frechet[0] - 2 * frechet[1] + frechet[2];
+  assert_true(fabs(second / (2 * PIXELS * s * s) - 1) < 1e-5);
+}
+
+static void copies_of_training_pictures_are_found(void **state) {
+  World *w = *state;
+  ImageScores scores = score(w, draw(w, &w->set.train, 20), 20);
+  assert_true(scores.nearest.samples == 0 && scores.nearest.real > 0);
+}
+
+static void what_cannot_be_scored_is_told(void **state) {
+  World *w = *state;
+  ImageScores scores;
+  Error error;
+  double *x = draw(w, &w->set.train, 20);
+  x[7] = NAN;
+  assert_false(image_scores(&w->model, &w->set, x, 20, w->pool[0], w->kernels, &scores, &error));
+  assert_int_equal(error.kind, FAIL_DIVERGED);
+  w->set.test.count = 2;
+  assert_int_equal(image_scores_pictures(&w->model, &w->set, 20, &error), 0);
+  assert_non_null(strstr(error.text, "too few"));
+  w->set.test.count = TEST, w->model.shape.size = IMAGE_SPACE_MOST + 1;
+  assert_int_equal(image_scores_pictures(&w->model, &w->set, 20, &error), 0);
+  assert_non_null(strstr(error.text, "expected at most 64 x 64"));
+}
+
+#define FACT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    FACT(the_nearest_is_that_of_all_pairs),
+    FACT(a_training_picture_is_nearest_to_itself),
+    FACT(components_are_eigenvectors_of_the_covariance),
+    FACT(features_vary_as_the_components_say),
+    FACT(threads_change_no_bit),
+    FACT(hands_share_no_picture_and_have_labels_in_turn),
+    FACT(without_labels_the_set_is_halved),
+    FACT(the_hand_itself_scores_zero),
+    FACT(a_shift_adds_its_square),
+    FACT(copies_of_training_pictures_are_found),
+    FACT(what_cannot_be_scored_is_told),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
