@@ -48,12 +48,16 @@ typedef enum {
 typedef struct {
   const real *mean, *a, *b, *along;
 } StandardRows;
+/* y = f((x - mean) a + b) + along (nullable) */
+typedef void NormKernel(const real *x, const StandardRows *rows, real *y, int n);
+/* du = dy f'((x - mean) a + b); da += du (x - mean), db += du.  du may be dy. */
+typedef void NormSlopeKernel(const real *dy, const real *x, const StandardRows *rows, real *du,
+                             real *da, real *db, int n);
 typedef struct {
   void (*square_add)(const real *x, const real *mean, real *sum, int n); /* += (x - mean)^2 */
-  /* sum += d (x - mean) */
-  void (*dot_add)(const real *d, const real *x, const real *mean, real *sum, int n);
-  /* y = (x - mean) a + b, and y = d a + (x - mean) along + b; y may be x or d */
-  void (*standardise)(const real *x, const StandardRows *rows, real *y, int n);
+  NormKernel *norm[MAP_COUNT + 1];                                       /* the last: f(u) = u */
+  NormSlopeKernel *slope[MAP_COUNT + 1];
+  /* y = d a + (x - mean) along + b; y may be d */
   void (*standardise_back)(const real *d, const real *x, const StandardRows *rows, real *y, int n);
   /* A tile of scores [keys, width], a query in every column, width 16 to 64 by 16; keep [keys], 0
    * or 1.  s = keep e^(s - top) with the greatest score and 1 / sum of every column (0 if none is

@@ -7,13 +7,38 @@ static void square_add(const real *x, const real *mean, real *sum, int n) {
     sum[i] += d * d;
   }
 }
-static void dot_add(const real *d, const real *x, const real *mean, real *sum, int n) {
-  for (int i = 0; i < n; i++) sum[i] += d[i] * (x[i] - mean[i]);
+
+VECMATH real vecmath_none(real x, real *d) {
+  *d = 1;
+  return x;
 }
-static void standardise(const real *x, const StandardRows *rows, real *y, int n) {
-  const real *mean = rows->mean, *a = rows->a, *b = rows->b;
-  for (int i = 0; i < n; i++) y[i] = (x[i] - mean[i]) * a[i] + b[i];
-}
+/* entries of one place alone depend on each other: ivdep says so, since y and du may be inputs */
+#define NORM_KERNEL(name, zero)                                                                    \
+  static void norm_##name(const real *x, const StandardRows *rows, real *y, int n) {               \
+    const real *mean = rows->mean, *a = rows->a, *b = rows->b, *along = rows->along;               \
+    real d;                                                                                        \
+    if (along)                                                                                     \
+      _Pragma("GCC ivdep") for (int i = 0; i < n; i++) y[i] =                                      \
+          vecmath_##name((x[i] - mean[i]) * a[i] + b[i], &d) + along[i];                           \
+    else                                                                                           \
+      _Pragma("GCC ivdep") for (int i = 0; i < n; i++) y[i] =                                      \
+          vecmath_##name((x[i] - mean[i]) * a[i] + b[i], &d);                                      \
+  }                                                                                                \
+  static void slope_##name(const real *dy, const real *x, const StandardRows *rows, real *du,      \
+                           real *da, real *db, int n) {                                            \
+    const real *mean = rows->mean, *a = rows->a, *b = rows->b;                                     \
+    _Pragma("GCC ivdep") for (int i = 0; i < n; i++) {                                             \
+      real centred = x[i] - mean[i], d;                                                            \
+      (void)vecmath_##name(centred *a[i] + b[i], &d);                                              \
+      real u = dy[i] * d;                                                                          \
+      du[i] = u, db[i] += u, da[i] += u * centred;                                                 \
+    }                                                                                              \
+  }
+KERNEL_MAPS(NORM_KERNEL)
+NORM_KERNEL(none, 1)
+#define NORM_ENTRY(name, zero)  norm_##name,
+#define SLOPE_ENTRY(name, zero) slope_##name,
+
 static void standardise_back(const real *d, const real *x, const StandardRows *rows, real *y,
                              int n) {
   const real *mean = rows->mean, *a = rows->a, *b = rows->b, *along = rows->along;
@@ -72,4 +97,7 @@ static void softmax_back(const real *p, real *d, int keys, int width) {
 }
 
 #define PLANE_KERNELS                                                                              \
-  { square_add, dot_add, standardise, standardise_back, softmax, softmax_again, softmax_back }
+  {                                                                                                \
+    square_add, { KERNEL_MAPS(NORM_ENTRY) norm_none }, { KERNEL_MAPS(SLOPE_ENTRY) slope_none },    \
+        standardise_back, softmax, softmax_again, softmax_back                                     \
+  }

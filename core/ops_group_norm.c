@@ -72,17 +72,13 @@ static void sample_run(const Tile *tile, const Tensor *y, const real *x, const r
   int map = y->attr.i[MAP], where = y->attr.i[EXTRA];
   measure(tile, y, x, where == ADD_BEFORE ? extra : NULL, kept);
   StandardRows rows = repeat_rows(tile, kept, &memory);
-  real *after = memory.along;
-  if (where == ADD_AFTER) {
-    memcpy(after, extra, (size_t)tile->channels * sizeof *after);
-    tile_repeat(tile, after);
+  rows.along = where == ADD_AFTER ? memory.along : NULL;
+  if (rows.along) {
+    memcpy(memory.along, extra, (size_t)tile->channels * sizeof *extra);
+    tile_repeat(tile, memory.along);
   }
-  for (int at = 0; at < tile->n; at += tile->length) {
-    int n = tile_part(tile, at);
-    tile->kernels->plane.standardise(x + at, &rows, out + at, n);
-    if (map != MAP_NONE) tile->kernels->map[map](out + at, out + at, NULL, n);
-    if (where == ADD_AFTER) tile->kernels->add(out + at, after, out + at, n);
-  }
+  for (int at = 0; at < tile->n; at += tile->length)
+    tile->kernels->plane.norm[map](x + at, &rows, out + at, tile_part(tile, at));
   clear_padding(out, tile->n);
 }
 
@@ -110,20 +106,9 @@ static void group_norm_run(const Lane *lane, const Tensor *y) {
 /* out = du = dy f'(u), da = sum of du (x - mean), db = sum of du */
 static void slope_pass(const Tile *tile, int map, const StandardRows *rows, const real *dy,
                        const real *x, real *out, real *da, real *db) {
-  real u[TILE_MAX], slope[TILE_MAX];
-  const Kernels *kernels = tile->kernels;
   tile_zero(tile, da), tile_zero(tile, db);
-  for (int at = 0; at < tile->n; at += tile->length) {
-    int n = tile_part(tile, at);
-    if (map != MAP_NONE) {
-      kernels->plane.standardise(x + at, rows, u, n);
-      kernels->map[map](u, u, slope, n);
-      kernels->mul(dy + at, slope, out + at, n);
-    } else if (out != dy)
-      memcpy(out + at, dy + at, (size_t)n * sizeof *out);
-    kernels->add(db, out + at, db, n);
-    kernels->plane.dot_add(out + at, x + at, rows->mean, da, n);
-  }
+  for (int at = 0; at < tile->n; at += tile->length)
+    tile->kernels->plane.slope[map](dy + at, x + at, rows, out + at, da, db, tile_part(tile, at));
   tile_fold(tile, da), tile_fold(tile, db);
 }
 

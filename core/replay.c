@@ -97,12 +97,26 @@ static void run_group(void *context, int piece, int worker) {
   }
 }
 
-static void run_after(Graph *g, int phase, bool slots) {
+static bool ends_in_slot(const Graph *g, int i, int slot) {
+  return g->after[i]->op->into_slot && g->after[i]->attr.i[0] == slot;
+}
+
+/* what the sums give to one slot, in order; other slots do not wait */
+static void run_slot(void *context, int piece, int worker) {
+  const Graph *g = context;
+  const int slot = g->after[piece]->attr.i[0];
+  if (!ends_in_slot(g, piece, slot)) return;
+  for (int i = 0; i < piece; i++)
+    if (ends_in_slot(g, i, slot)) return; /* with that one */
+  Lane lane = { .g = g, .phase = g->phases, .rows = 1 };
+  for (int i = piece; i < g->n_after; i++)
+    if (ends_in_slot(g, i, slot)) run_node(&lane, g->after[i], worker);
+}
+
+static void run_after(Graph *g, int phase) {
   Lane lane = { .g = g, .phase = phase, .rows = 1 };
-  for (int i = 0; i < g->n_after; i++) {
-    const Tensor *t = g->after[i];
-    if (t->op->into_slot == slots && (slots || t->phase == phase)) run_node(&lane, t, 0);
-  }
+  for (int i = 0; i < g->n_after; i++)
+    if (!g->after[i]->op->into_slot && g->after[i]->phase == phase) run_node(&lane, g->after[i], 0);
 }
 
 void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids) {
@@ -118,10 +132,10 @@ void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids) {
   for (g->phase = 0; g->phase < g->phases; g->phase++) {
     pool_run(g->spec.pool, run_group, g, own);
     tape_add_up(g, g->sum_from[g->phase], g->sum_from[g->phase + 1]);
-    run_after(g, g->phase, false);
+    run_after(g, g->phase);
   }
   tape_add_up(g, 0, g->gradient_size);
-  run_after(g, g->phases, true);
+  if (g->n_after) pool_run(g->spec.pool, run_slot, g, g->n_after);
   denormals_restore(state);
 }
 

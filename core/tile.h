@@ -1,9 +1,10 @@
 /* tile.h -- loops over the positions of a picture or a trajectory with channels last.
  *
- * A tile is a power of two of positions, as a run of memory that fits L1 a few times over.  A row
- * of a number per channel is repeated to a tile's length, and sums over positions are kept apart by
- * the place in the tile until all tiles are added; then they are folded pairwise.  So the inner
- * loops are long whatever the number of channels, and their order depends on the shape alone. */
+ * A tile is a power of two of positions, at most a quarter of a sample (or one position), as a run
+ * of memory that fits L1 a few times over.  A row of a number per channel is repeated to a tile's
+ * length, and sums over positions are kept apart by the place in the tile until all tiles are
+ * added; then they are folded pairwise.  So the inner loops are long whatever the number of
+ * channels, and their order depends on the shape alone. */
 #ifndef CORE_TILE_H
 #define CORE_TILE_H
 #include "core/op.h"
@@ -20,7 +21,7 @@ typedef struct {
 
 static inline Tile tile_of(const Kernels *kernels, int channels, int n) {
   Tile tile = { kernels, channels, n, channels };
-  while (2 * tile.length <= TILE_REALS) tile.length *= 2;
+  while (2 * tile.length <= TILE_REALS && 8 * tile.length <= n) tile.length *= 2;
   return tile;
 }
 
