@@ -1,7 +1,7 @@
 /* test_diffuser.c -- plans: what the network is shown, what the simulator says of a trajectory, the
  * same bits however a run is cut, and sentences for what cannot be. */
 #include "diffusion/loss.h"
-#include "rl/diffuser.h"
+#include "policy/diffuser.h"
 #include "rl/dynamics.h"
 #include "tests/program.h"
 
@@ -276,7 +276,8 @@ static void bad_input_is_told(void **state) {
   refused(2, "train diffuser --data hopper.hdf5 --set mults=1,x", "mults=1,x: expected 1 to 6");
   refused(2, "train diffuser --data hopper.hdf5 --set mults=1,2,", "mults=1,2,: expected");
   refused(2, "train diffuser --data hopper.hdf5 --set schedule=cosin", "did you mean cosine");
-  refused(3, "train diffuser --data hopper.hdf5 --set horizon=1000", "choose a smaller horizon");
+  refused(3, "train diffuser --data hopper.hdf5 --set horizon=256", "choose a smaller horizon");
+  refused(2, "train diffuser --data hopper.hdf5 --set horizon=1000", "at most 4096 numbers");
   refused(2, "train diffuser --data hopper.hdf5 --set horizon=8 --init whole --out other",
           "its hidden is another one");
   file_make_data("point.hdf5", "point-v0", 3, 1, "{\"env\": \"point-v0\"}");
