@@ -25,8 +25,8 @@ const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *
 void saved_write_act(const Policy *policy, JsonText *out);
 const char *saved_act_text(Arena *arena, const Policy *policy);
 
-/* Median time of one action, or plan, in microseconds, measured in the calling thread; negative and an error
- * if the act record asks for what the policy has not. */
+/* Median time of one action, or plan, in microseconds, measured in the calling thread; negative and
+ * an error if the act record asks for what the policy has not. */
 double saved_latency(const Policy *policy, const Kernels *kernels, Error *error);
 
 #endif

@@ -301,11 +301,12 @@ DIFFRL_API diffrl_status diffrl_actor_act(diffrl_actor *actor, const float *obs,
  * obs [obs_dim] -> a plan, whose first action is the next one to be handed out.  The number of the
  * call is that of the actions handed out so far, so a plan and act_steps times next are as many
  * calls of act.
- *   DIFFRL_BAD_OBSERVATION, DIFFRL_NOT_FINITE (an action): there is no new plan, the old one stays. */
+ *   DIFFRL_BAD_OBSERVATION, DIFFRL_NOT_FINITE (an action): there is none, the old plan stays. */
 DIFFRL_API diffrl_status diffrl_actor_plan(diffrl_actor *actor, const float *obs);
 
-/*   DIFFRL_NO_PLAN: all actions are done, or there was no plan since the last reset; the fallback is
- *   in `action`, as after a failed call of act.  The call counts. */
+/* The next action of the newest plan -> action [act_dim].
+ *   DIFFRL_NO_PLAN: all actions are done, or there was no plan since the last reset; the fallback
+ *   is in `action`, as after a failed call of act.  The call counts. */
 DIFFRL_API diffrl_status diffrl_actor_next(diffrl_actor *actor, float *action);
 
 #ifdef __cplusplus

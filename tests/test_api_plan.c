@@ -1,5 +1,5 @@
-/* test_api_plan.c -- what diffrl.h says about plans: two halves that are one call of act, actions in
- * the order of the plan, and what is done where there is none. */
+/* test_api_plan.c -- what diffrl.h says about plans: two halves that are one call of act, actions
+ * in the order of the plan, and what is done where there is none. */
 #include "policy/diffrl.h"
 #include "tests/saved_policy.h"
 #include <pthread.h>
@@ -144,7 +144,7 @@ static void without_a_plan_there_is_the_fallback(void **state) {
   diffrl_policy_free(policy);
 }
 
-/* A plan has the number of the actions handed out before it, fallbacks too; making it counts none. */
+/* A plan has the number of the actions handed out before it, fallbacks too. */
 static void what_is_handed_out_counts(void **state) {
   diffrl_policy *policy = load(saved_planner(*state, "p", NULL), NULL);
   diffrl_actor *actor = actor_of(policy, NULL), *other = actor_of(policy, NULL);
