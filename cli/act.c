@@ -47,14 +47,15 @@ static void print_action(const float *act, int count) {
 
 /* ---- acting ---------------------------------------------------------------------------------- */
 
-/* An empty line starts the next episode; noise is that of the evaluation of the same seed. */
-static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, Error *error) {
+/* An empty line starts the next episode; noise is that of the evaluation of the same seed.  plan
+ * [horizon, act_dim] is made anew when act_steps of its actions are done. */
+static bool act_lines(Actor *actor, const Policy *policy, float *obs, float *plan, Error *error) {
+  const PolicySpec *spec = &policy->spec;
   char *line = NULL;
   size_t room = 0;
   uint32_t episode = 0;
   uint64_t step = 0;
   bool right = true;
-  float act[POLICY_MAX_ACT];
   for (long number = 1; right; number++) {
     ssize_t length = getline(&line, &room, stdin);
     if (length <= 0) break;
@@ -69,8 +70,10 @@ static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, Error *e
                 number, (int)spec->obs_dim);
       break;
     }
-    actor_act(actor, obs, 1, step++, &episode, act, NULL);
-    print_action(act, (int)spec->act_dim);
+    int64_t age = (int64_t)step % policy->act.act_steps;
+    if (!age) actor_act(actor, obs, 1, step, &episode, plan, NULL);
+    print_action(plan + age * spec->act_dim, (int)spec->act_dim);
+    step++;
     if (ferror(stdout)) break;
   }
   free(line);
@@ -83,9 +86,11 @@ static bool run_in(Arena *arena, const Act *c, Error *error) {
   if (!kernels || !saved_open(&saved, arena, c->given.arguments.word[0], c->which, &c->act, error))
     return false;
   uint64_t seed = eval_episode_seed(SEEDS_REPORT, (uint64_t)c->seed);
-  Actor *actor = actor_new(arena, saved.policy, 1, seed, NULL, kernels, error);
-  float *obs = arena_array(arena, float, saved.policy->spec.obs_dim);
-  return actor && act_lines(actor, &saved.policy->spec, obs, error);
+  const Policy *policy = saved.policy;
+  Actor *actor = actor_new(arena, policy, 1, seed, NULL, kernels, error);
+  float *obs = arena_array(arena, float, policy->spec.obs_dim);
+  float *plan = arena_array(arena, float, policy_horizon(policy) * policy->spec.act_dim);
+  return actor && act_lines(actor, policy, obs, plan, error);
 }
 
 static int run(const void *request, Error *error) {

@@ -93,9 +93,10 @@ static void print_line(const Outcome *o, Arena *arena) {
   command_print(
       arena_text(arena,
                  "%s: return %.2f +- %.2f%s over %d episodes of length %.1f%s; acting with %s; "
-                 "%.1f us an action",
+                 "%.1f us %s",
                  o->env->name, r->return_mean, r->return_std, score, r->episodes, r->length_mean,
-                 failed, saved_act_text(arena, o->saved->policy), o->latency));
+                 failed, saved_act_text(arena, o->saved->policy), o->latency,
+                 policy_horizon(o->saved->policy) > 1 ? "a plan" : "an action"));
 }
 
 /* ---- evaluating ------------------------------------------------------------------------------ */

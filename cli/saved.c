@@ -112,7 +112,8 @@ double saved_latency(const Policy *policy, const Kernels *kernels, Error *error)
   double seconds[MOST], began = now();
   int count = 0;
   Arena *arena = arena_new();
-  float *obs = arena_array(arena, float, policy->spec.obs_dim), act[POLICY_MAX_ACT];
+  float *obs = arena_array(arena, float, policy->spec.obs_dim);
+  float *act = arena_array(arena, float, policy_horizon(policy) * policy->spec.act_dim);
   Actor *actor = actor_new(arena, policy, 1, 0, NULL, kernels, error);
   while (actor && count < MOST && (count < LEAST || now() - began < patience)) {
     double start = now();

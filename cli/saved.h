@@ -26,8 +26,8 @@ bool saved_policy(Saved *saved, Arena *arena, const Words *act, Error *error);
 void saved_write_act(const Policy *policy, JsonText *out);
 const char *saved_act_text(Arena *arena, const Policy *policy);
 
-/* Median time of one action in microseconds, measured in the calling thread; negative and an error
- * if the act record asks for what the policy has not. */
+/* Median time of one action, or plan, in microseconds, measured in the calling thread; negative and
+ * an error if the act record asks for what the policy has not. */
 double saved_latency(const Policy *policy, const Kernels *kernels, Error *error);
 
 #endif

@@ -44,6 +44,13 @@ static size_t tensor_bytes(const CheckpointTensor *tensor) {
   return bytes;
 }
 
+int64_t checkpoint_numbers(const Checkpoint *c) {
+  int64_t numbers = 0;
+  for (size_t i = 0; i < c->tensors; i++)
+    numbers += (int64_t)(tensor_bytes(&c->tensor[i]) / types[c->tensor[i].type].size);
+  return numbers;
+}
+
 /* A checksum as 16 hex digits.  Every step is a bijection of the state, so two inputs that differ
  * in one 8-byte word never agree; otherwise they agree by chance, one in 2^64. */
 static void checksum(const void *data, size_t bytes, char digits[DIGITS + 1]) {

@@ -53,6 +53,7 @@ bool checkpoint_save(const Checkpoint *checkpoint, const char *path, Error *erro
  * by other writers load; `verified` (nullable) says whether checksums were there. */
 bool checkpoint_load(Checkpoint *checkpoint, const char *path, bool *verified, Error *error);
 
+int64_t checkpoint_numbers(const Checkpoint *checkpoint); /* of all tensors together */
 size_t checkpoint_element_size(CheckpointType type);
 
 #endif

@@ -12,7 +12,7 @@
 #include "core/real.h"
 #include "core/rng.h"
 
-enum { PARAMS_MAX_SLOTS = 320 };
+enum { PARAMS_MAX_SLOTS = 384 };
 
 typedef struct {
   const char *name; /* "trunk/0/w" */

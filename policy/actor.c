@@ -21,7 +21,8 @@ struct Actor {
   const Tensor *act; /* of either tape */
 };
 
-enum { LEAST_PART = 16, LANE = 64 }; /* candidates of a part; those that pass the cache together */
+/* candidates of a part; those that pass the cache together, and plans likewise */
+enum { LEAST_PART = 16, LANE = 64, PLAN_LANE = 16 };
 
 /* candidates of a row: halves as long as they are large */
 static int part_of(int candidates) {
@@ -29,9 +30,10 @@ static int part_of(int candidates) {
   return candidates;
 }
 
-static int group_rows(int rows, int part, const Pool *pool, const Kernels *kernels) {
-  int threads = pool && kernels->packs ? pool_threads(pool) : 1;
-  int each = (rows + threads - 1) / threads, lane = LANE / part;
+static int group_rows(const Policy *policy, int rows, int part, const Pool *pool,
+                      const Kernels *kernels) {
+  int threads = pool && kernels->packs ? pool_threads(pool) : 1, wide = policy->diffuser != NULL;
+  int each = (rows + threads - 1) / threads, lane = (wide ? PLAN_LANE : LANE) / part;
   return lane < 1 ? 1 : lane < each ? lane : each;
 }
 
@@ -62,12 +64,13 @@ Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed
   Actor *a = arena_alloc(arena, sizeof *a);
   int part = part_of((int)policy->act.candidates), parts = (int)policy->act.candidates / part;
   *a = (Actor){ .policy = policy, .max_rows = max_rows, .parts = parts };
+  int rows = max_rows * parts;
   a->graph =
       graph_new(arena, &(GraphSpec){ .seed = seed,
                                      .pool = pool,
                                      .kernels = kernels,
-                                     .max_rows = max_rows * parts,
-                                     .group = group_rows(max_rows * parts, part, pool, kernels) });
+                                     .max_rows = rows,
+                                     .group = group_rows(policy, rows, part, pool, kernels) });
   a->input = t_input(a->graph, "obs", 1, (int)policy->spec.obs_dim);
   a->proposal = policy_propose(policy, a->graph, a->input, part, &a->q, &a->log_prob, error);
   if (!a->proposal) return NULL;
@@ -117,21 +120,35 @@ static void set_row(Actor *a, int row, const float *obs, uint32_t id) {
   }
 }
 
+static float within(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+
+/* one row's answer in the data's units */
+static void put_actions(const Policy *p, const real *x, float *act) {
+  const DiffuserModel *plan = p->diffuser;
+  int m = (int)p->spec.act_dim;
+  for (int j = 0; !plan && j < m; j++) {
+    double mid = 0.5 * ((double)p->low[j] + (double)p->high[j]);
+    double half = 0.5 * ((double)p->high[j] - (double)p->low[j]);
+    act[j] = (float)(mid + half * (double)x[j]);
+  }
+  for (int t = 0; plan && t < plan->horizon; t++, x += plan->width, act += m) {
+    const Normalizer first = { m, plan->normalizer.mean, plan->normalizer.std };
+    normalizer_invert(&first, x, act);
+    for (int j = 0; j < m; j++) act[j] = within(act[j], p->low[j], p->high[j]);
+  }
+}
+
 void actor_act(Actor *a, const float *obs, int rows, uint64_t step, const uint32_t *row_ids,
                float *act, float *log_prob) {
-  const Policy *p = a->policy;
-  int n = (int)p->spec.obs_dim, m = (int)p->spec.act_dim;
+  int n = (int)a->policy->spec.obs_dim;
+  int each = policy_horizon(a->policy) * (int)a->policy->spec.act_dim;
   CHECK(rows <= a->max_rows, "actor: %d rows of %d", rows, a->max_rows);
   for (int r = 0; r < rows; r++) set_row(a, r, obs + r * n, row_ids ? row_ids[r] : (uint32_t)r);
   graph_run(a->graph, rows * a->parts, step, a->id);
   if (a->choice) graph_run(a->choice, rows, step, row_ids);
   const real *from = graph_values(a->act);
   for (int r = 0; r < rows; r++)
-    for (int j = 0; j < m; j++) {
-      double mid = 0.5 * ((double)p->low[j] + (double)p->high[j]);
-      double half = 0.5 * ((double)p->high[j] - (double)p->low[j]);
-      act[r * m + j] = (float)(mid + half * (double)from[r * row_stride(m) + j]);
-    }
+    put_actions(a->policy, from + (ptrdiff_t)r * a->act->ld, act + (ptrdiff_t)r * each);
   for (int r = 0; log_prob && r < rows; r++)
     log_prob[r] = a->log_prob ? (float)graph_values(a->log_prob)[r * row_stride(1)] : NAN;
 }

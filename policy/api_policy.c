@@ -1,12 +1,16 @@
 /* api_policy.c -- diffrl.h: policies from files, and actors.
  *
  * A policy holds one Actor that has acted once, so that weights are packed and tables are filled;
- * a caller's actor is a fork of it in a block of known size. */
+ * a caller's actor is a fork of it in a block of known size.
+ *
+ * A plan goes from who plans to who acts by three buffers: each side has one of its own, the third
+ * is swapped for it. */
 #include "core/check.h"
 #include "core/json.h"
 #include "policy/api.h"
 #include "policy/policy.h"
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,17 +22,26 @@ struct diffrl_policy {
   size_t actor_size;
 };
 
+enum { PLANS = 3, FRESH = 4 };
+
 struct diffrl_actor {
   Arena *arena;
   const diffrl_policy *policy;
   Actor *actor;
-  uint64_t call;
+  atomic_ullong call;  /* actions handed out */
+  float *plan[PLANS];  /* [horizon, act_dim] each */
+  int planned, acting; /* the plan of who plans, of who acts */
+  atomic_int swap;     /* the third; | FRESH while nobody has acted by it */
+  int done;            /* actions of the acting plan handed out */
   int fallback;
   bool has_last;
   bool limits_change;
   float given[POLICY_MAX_ACT], low[POLICY_MAX_ACT], high[POLICY_MAX_ACT], change[POLICY_MAX_ACT];
   float last[POLICY_MAX_ACT];
 };
+
+static int act_dim(const diffrl_policy *p) { return (int)p->policy->spec.act_dim; }
+static int horizon(const diffrl_policy *p) { return policy_horizon(p->policy); }
 
 static diffrl_status refuse(diffrl_error *error, const char *name, const char *expected) {
   return api_fail(error, DIFFRL_BAD_ARGUMENT, "%s: expected %s", name, expected);
@@ -54,6 +67,16 @@ static size_t bytes_needed(const PolicySpec *s, const ActRecord *a) {
          4 * ((4 + 4 * members) * network + 20 * values + 4096 * stages) * sizeof(real);
 }
 
+/* what loading this file will take, and a tape of what it holds */
+static bool file_bytes(const Checkpoint *c, size_t *bytes, Error *why) {
+  PolicySpec spec;
+  ActRecord act;
+  if (checkpoint_text(c, "diffuser")) return diffuser_read_bytes(c, bytes, why);
+  if (!policy_read(c, &spec, &act, why)) return false;
+  *bytes = bytes_needed(&spec, &act);
+  return true;
+}
+
 static diffrl_status no_memory(diffrl_error *error, const char *path) {
   return api_fail(error, DIFFRL_NO_MEMORY, "%.300s: no memory for this policy", path);
 }
@@ -69,13 +92,11 @@ static diffrl_status read_file(diffrl_policy *p, Arena *arena, const char *path,
                                diffrl_error *error) {
   Error why = { FAIL_NONE, "" };
   Checkpoint checkpoint;
-  PolicySpec spec;
-  ActRecord act;
+  size_t bytes;
   checkpoint_init(&checkpoint, arena);
-  if (!checkpoint_load(&checkpoint, path, NULL, &why) ||
-      !policy_read(&checkpoint, &spec, &act, &why))
+  if (!checkpoint_load(&checkpoint, path, NULL, &why) || !file_bytes(&checkpoint, &bytes, &why))
     return bad_file(error, path, &why);
-  if (!api_has_room(bytes_needed(&spec, &act))) return no_memory(error, path);
+  if (!api_has_room(bytes)) return no_memory(error, path);
   p->policy = policy_load(p->arena, &checkpoint, &why);
   return p->policy ? DIFFRL_OK : bad_file(error, path, &why);
 }
@@ -98,6 +119,17 @@ static const char *act_text(Arena *arena, const Policy *policy) {
   return copy;
 }
 
+static diffrl_actor *fork_actor(Arena *arena, const diffrl_policy *policy) {
+  diffrl_actor *a = arena_alloc(arena, sizeof *a);
+  a->arena = arena, a->policy = policy;
+  a->actor = actor_fork(arena, policy->first);
+  a->planned = 0, a->acting = 1;
+  atomic_init(&a->swap, 2);
+  for (int i = 0; i < PLANS; i++)
+    a->plan[i] = arena_array(arena, float, horizon(policy) * act_dim(policy));
+  return a;
+}
+
 /* the first action packs the weights; a trial fork says how large an actor is */
 static diffrl_status prepare(diffrl_policy *p, const char *path, const char *act,
                              diffrl_error *error) {
@@ -105,15 +137,16 @@ static diffrl_status prepare(diffrl_policy *p, const char *path, const char *act
   Config record = { .fields = act_fields, .count = act_field_count, .values = &p->policy->act };
   if (act && !config_set_all(&record, act, "act", &why))
     return api_fail(error, DIFFRL_BAD_ARGUMENT, "%.500s", why.text);
-  if (!api_has_room(bytes_needed(&p->policy->spec, &p->policy->act))) return no_memory(error, path);
+  if (!p->policy->diffuser && !api_has_room(bytes_needed(&p->policy->spec, &p->policy->act)))
+    return no_memory(error, path);
   p->first = actor_new(p->arena, p->policy, 1, 0, NULL, kernels_find("own", &why), &why);
   if (!p->first && act) return api_fail(error, DIFFRL_BAD_ARGUMENT, "%.500s", why.text);
   if (!p->first) return bad_file(error, path, &why);
-  float *obs = arena_array(p->arena, float, p->policy->spec.obs_dim), action[POLICY_MAX_ACT];
-  actor_act(p->first, obs, 1, 0, NULL, action, NULL);
+  float *obs = arena_array(p->arena, float, p->policy->spec.obs_dim);
+  float *actions = arena_array(p->arena, float, horizon(p) * act_dim(p));
+  actor_act(p->first, obs, 1, 0, NULL, actions, NULL);
   Arena *trial = arena_new();
-  arena_alloc(trial, sizeof(diffrl_actor));
-  actor_fork(trial, p->first);
+  fork_actor(trial, p);
   p->actor_size = arena_footprint(trial);
   arena_free(trial);
   p->act = act_text(p->arena, p->policy);
@@ -142,7 +175,8 @@ void diffrl_policy_free(diffrl_policy *policy) {
 }
 
 int diffrl_policy_obs_dim(const diffrl_policy *p) { return p ? (int)p->policy->spec.obs_dim : 0; }
-int diffrl_policy_act_dim(const diffrl_policy *p) { return p ? (int)p->policy->spec.act_dim : 0; }
+int diffrl_policy_act_dim(const diffrl_policy *p) { return p ? act_dim(p) : 0; }
+int diffrl_policy_horizon(const diffrl_policy *p) { return p ? horizon(p) : 0; }
 const float *diffrl_policy_low(const diffrl_policy *p) { return p ? p->policy->low : NULL; }
 const float *diffrl_policy_high(const diffrl_policy *p) { return p ? p->policy->high : NULL; }
 const char *diffrl_policy_act(const diffrl_policy *p) { return p ? p->act : NULL; }
@@ -196,10 +230,9 @@ diffrl_status diffrl_actor_new(diffrl_actor **made, const diffrl_policy *policy,
     return api_fail(error, DIFFRL_NO_MEMORY, "no memory for an actor of %zu bytes",
                     policy->actor_size);
   Arena *arena = memory ? arena_over(memory, bytes) : arena_new();
-  diffrl_actor *a = arena_alloc(arena, sizeof *a);
-  *a = (diffrl_actor){ .arena = arena, .policy = policy };
-  a->actor = actor_fork(arena, policy->first);
+  diffrl_actor *a = fork_actor(arena, policy);
   set_options(a, &o, n);
+  diffrl_actor_seek(a, 0, NULL);
   *made = a;
   return DIFFRL_OK;
 }
@@ -210,6 +243,11 @@ void diffrl_actor_free(diffrl_actor *actor) {
 
 /* ---- acting ---------------------------------------------------------------------------------- */
 
+static void drop_plan(diffrl_actor *a) {
+  atomic_fetch_and(&a->swap, ~FRESH);
+  a->done = horizon(a->policy);
+}
+
 diffrl_status diffrl_actor_reset(diffrl_actor *a, uint64_t seed) {
   if (!a) return DIFFRL_BAD_ARGUMENT;
   actor_reseed(a->actor, seed);
@@ -218,8 +256,10 @@ diffrl_status diffrl_actor_reset(diffrl_actor *a, uint64_t seed) {
 
 diffrl_status diffrl_actor_seek(diffrl_actor *a, uint64_t call, const float *last) {
   if (!a) return DIFFRL_BAD_ARGUMENT;
-  a->call = call, a->has_last = last != NULL;
-  if (last) memcpy(a->last, last, (size_t)diffrl_policy_act_dim(a->policy) * sizeof *last);
+  atomic_store(&a->call, call);
+  a->has_last = last != NULL;
+  drop_plan(a);
+  if (last) memcpy(a->last, last, (size_t)act_dim(a->policy) * sizeof *last);
   return DIFFRL_OK;
 }
 
@@ -233,23 +273,57 @@ static void keep_limits(const diffrl_actor *a, float *action, int n) {
   }
 }
 
+/* found [act_dim] within the limits, or with a status the fallback */
+static diffrl_status hand_out(diffrl_actor *a, diffrl_status status, const float *found,
+                              float *action) {
+  int n = act_dim(a->policy);
+  atomic_fetch_add(&a->call, 1);
+  if (status && a->fallback == DIFFRL_FALL_KEEP) return status;
+  memcpy(action, status ? a->given : found, (size_t)n * sizeof *action);
+  if (!status) keep_limits(a, action, n);
+  memcpy(a->last, action, (size_t)n * sizeof *action);
+  a->has_last = true;
+  return status;
+}
+
+static diffrl_status plan(diffrl_actor *a, const float *obs) {
+  float *to = a->plan[a->planned];
+  if (!is_finite(obs, diffrl_policy_obs_dim(a->policy))) return DIFFRL_BAD_OBSERVATION;
+  actor_act(a->actor, obs, 1, atomic_load(&a->call), NULL, to, NULL);
+  if (!is_finite(to, horizon(a->policy) * act_dim(a->policy))) return DIFFRL_NOT_FINITE;
+  a->planned = atomic_exchange(&a->swap, a->planned | FRESH) & ~FRESH;
+  return DIFFRL_OK;
+}
+
+static diffrl_status next(diffrl_actor *a, float *action) {
+  if (atomic_load(&a->swap) & FRESH)
+    a->acting = atomic_exchange(&a->swap, a->acting) & ~FRESH, a->done = 0;
+  bool left = a->done < horizon(a->policy);
+  const float *found = left ? a->plan[a->acting] + a->done++ * act_dim(a->policy) : NULL;
+  return hand_out(a, left ? DIFFRL_OK : DIFFRL_NO_PLAN, found, action);
+}
+
+diffrl_status diffrl_actor_plan(diffrl_actor *a, const float *obs) {
+  AS_GUEST;
+  return a && obs ? plan(a, obs) : DIFFRL_BAD_ARGUMENT;
+}
+
+diffrl_status diffrl_actor_next(diffrl_actor *a, float *action) {
+  AS_GUEST;
+  return a && action ? next(a, action) : DIFFRL_BAD_ARGUMENT;
+}
+
 diffrl_status diffrl_actor_act(diffrl_actor *a, const float *obs, float *action) {
   AS_GUEST;
   if (!a || !obs || !action) return DIFFRL_BAD_ARGUMENT;
-  int n = diffrl_policy_act_dim(a->policy);
-  float found[POLICY_MAX_ACT];
-  uint64_t call = a->call++;
+  bool planned = atomic_load(&a->swap) & FRESH;
+  bool due = !planned && a->done >= (int)a->policy->policy->act.act_steps;
   diffrl_status status = DIFFRL_OK;
-  if (!is_finite(obs, diffrl_policy_obs_dim(a->policy)))
+  if (due)
+    status = plan(a, obs);
+  else if (!is_finite(obs, diffrl_policy_obs_dim(a->policy)))
     status = DIFFRL_BAD_OBSERVATION;
-  else {
-    actor_act(a->actor, obs, 1, call, NULL, found, NULL);
-    if (!is_finite(found, n)) status = DIFFRL_NOT_FINITE;
-  }
-  if (status && a->fallback == DIFFRL_FALL_KEEP) return status;
-  if (!status) keep_limits(a, found, n);
-  memcpy(a->last, status ? a->given : found, (size_t)n * sizeof *action);
-  memcpy(action, a->last, (size_t)n * sizeof *action);
-  a->has_last = true;
-  return status;
+  if (!status) return next(a, action);
+  drop_plan(a);
+  return hand_out(a, status, NULL, action);
 }

@@ -1,10 +1,14 @@
-/* denoiser_temporal.c -- the temporal U-Net (Janner et al. 2022, arXiv 2205.09991).
+/* denoiser_temporal.c -- the temporal U-Net and its value network (Janner et al. 2022, arXiv
+ * 2205.09991).
  *
  *   level    residual block, residual block, [+ linear attention(norm)]
  *   way down levels, halved in between by convolutions of 3 with stride 2
  *   middle   residual block, [attention,] residual block
  *   way up   [x, what its level gave on the way down] --> level, doubled by transposed convolutions
  *   end      convolution of 5, group norm, mish; dense
+ *
+ *   value   the way down, halved behind every level; twice a residual block to half the channels,
+ *           halved; [all that is left, e] --> mlp --> one number
  *
  *   residual block:  h = mish(norm(conv5(x))) + dense(mish(e));  mish(norm(conv5(h))) + dense(x)
  *
@@ -44,6 +48,15 @@ typedef struct {
   int gain, bias;
 } TemporalDenoiser;
 
+typedef struct {
+  Energy base; /* first: a TemporalValue is an Energy */
+  TemporalSpec spec;
+  double unit; /* of the time that it is told */
+  TimeFeatures features;
+  Mlp time, head;
+  TemporalLevel down[TEMPORAL_MAX_LEVELS], last[2]; /* of last[] one block alone */
+} TemporalValue;
+
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
 static int channels_at(const TemporalSpec *s, int level) {
@@ -53,22 +66,34 @@ static Plane plane_at(const TemporalSpec *s, int level) {
   return (Plane){ 1, s->horizon >> level, channels_at(s, level) };
 }
 
-bool temporal_fits(const TemporalSpec *s, Error *error) {
+/* levels that there can be, the horizon halving so many times */
+static bool levels_fit(const TemporalSpec *s, int halvings, Error *error) {
   if (s->levels < 1 || s->levels > TEMPORAL_MAX_LEVELS) {
     error_set(error, FAIL_USAGE, "a U-Net of %d levels; expected 1 to %d", s->levels,
               TEMPORAL_MAX_LEVELS);
     return false;
   }
-  int least = 1 << (s->levels - 1);
+  int least = 1 << halvings;
   if (s->horizon < 1 || s->horizon % least) {
     error_set(error, FAIL_USAGE,
               "a horizon of %d cannot be halved %d times; expected a multiple of %d", s->horizon,
-              s->levels - 1, least);
+              halvings, least);
     return false;
   }
   for (int l = 0; l < s->levels; l++)
     if (!group_norm_fits(channels_at(s, l), s->groups, error)) return false;
   return !s->attention || linear_attention_fits(HEADS * HEAD, HEADS, s->horizon, error);
+}
+
+bool temporal_fits(const TemporalSpec *s, Error *error) {
+  return levels_fit(s, s->levels - 1, error);
+}
+
+bool temporal_value_fits(const TemporalSpec *s, Error *error) {
+  if (!levels_fit(s, s->levels, error)) return false;
+  int channels = channels_at(s, s->levels - 1);
+  return group_norm_fits(channels / 2, s->groups, error) &&
+         group_norm_fits(channels / 4, s->groups, error);
 }
 
 /* ---- recording ------------------------------------------------------------------------------- */
@@ -96,13 +121,20 @@ static Tensor *attend(const Attention *a, Graph *g, const Params *p, Tensor *x, 
 }
 
 /* middle: attention stands between the two blocks, else after them */
-static Tensor *record_level(const TemporalDenoiser *m, const TemporalLevel *l, Graph *g,
+static Tensor *record_level(const TemporalSpec *s, const TemporalLevel *l, Graph *g,
                             const Params *p, Inputs x, Inputs e, Plane plane, bool middle) {
   plane.channels = l->block[0].out;
-  Tensor *y = block(&l->block[0], m->spec.groups, g, p, x, e, plane);
-  if (m->spec.attention && middle) y = attend(&l->attention, g, p, y, plane);
-  y = block(&l->block[1], m->spec.groups, g, p, IN(y), e, plane);
-  return m->spec.attention && !middle ? attend(&l->attention, g, p, y, plane) : y;
+  Tensor *y = block(&l->block[0], s->groups, g, p, x, e, plane);
+  if (s->attention && middle) y = attend(&l->attention, g, p, y, plane);
+  y = block(&l->block[1], s->groups, g, p, IN(y), e, plane);
+  return s->attention && !middle ? attend(&l->attention, g, p, y, plane) : y;
+}
+
+/* *plane becomes the half */
+static Tensor *halve(const TemporalLevel *l, Graph *g, const Params *p, Tensor *x, Plane *plane) {
+  ConvSpec half = { .in = *plane, .kh = 1, .kw = 3, .stride = 2, .pad = 1 };
+  *plane = conv_plane(&half, plane->channels);
+  return layer_conv(&l->resize, g, p, IN(x), &half);
 }
 
 static Tensor *embed(const Denoiser *d, Graph *g, const Params *p, Tensor *t) {
@@ -119,13 +151,13 @@ static Tensor *net(const Denoiser *d, Graph *g, const Params *p, Tensor *x, Tens
   Tensor *kept[TEMPORAL_MAX_LEVELS];
   int deepest = s->levels - 1;
   for (int l = 0; l <= deepest; l++) {
-    ConvSpec half = { .in = plane_at(s, l), .kh = 1, .kw = 3, .stride = 2, .pad = 1 };
-    x = kept[l] = record_level(m, &m->down[l], g, p, IN(x), e, plane_at(s, l), false);
-    if (l < deepest) x = layer_conv(&m->down[l].resize, g, p, IN(x), &half);
+    Plane plane = plane_at(s, l);
+    x = kept[l] = record_level(s, &m->down[l], g, p, IN(x), e, plane, false);
+    if (l < deepest) x = halve(&m->down[l], g, p, x, &plane);
   }
-  x = record_level(m, &m->middle, g, p, IN(x), e, plane_at(s, deepest), true);
+  x = record_level(s, &m->middle, g, p, IN(x), e, plane_at(s, deepest), true);
   for (int l = deepest; l > 0; l--) {
-    x = record_level(m, &m->up[l], g, p, IN(x, kept[l]), e, plane_at(s, l), false);
+    x = record_level(s, &m->up[l], g, p, IN(x, kept[l]), e, plane_at(s, l), false);
     Plane plane = plane_at(s, l);
     plane.channels = channels_at(s, l - 1);
     ConvSpec twice = { .in = plane, .kh = 1, .kw = 4, .stride = 2, .pad = 1, .transposed = true };
@@ -136,6 +168,28 @@ static Tensor *net(const Denoiser *d, Graph *g, const Params *p, Tensor *x, Tens
   GroupNorm norm = { .plane = plane, .groups = s->groups, .eps = 1e-5, .map = MAP_mish };
   x = t_group_norm(g, p, m->gain, m->bias, layer_conv(&m->last, g, p, IN(x), &conv), &norm);
   return layer_dense(&m->out, g, p, IN(x), plane);
+}
+
+static Tensor *value(const Energy *energy, Graph *g, const Params *p, Tensor *x, Tensor *time,
+                     Tensor *cond) {
+  const TemporalValue *v = (const TemporalValue *)energy;
+  const TemporalSpec *s = &v->spec;
+  (void)cond;
+  Tensor *t = time_features(&v->features, g, p, t_scale(v->unit, time));
+  Tensor *h = mlp(&v->time, g, p, IN(t));
+  Inputs e = IN(t_map(MAP_mish, h));
+  Plane plane = plane_at(s, 0);
+  for (int l = 0; l < s->levels; l++) {
+    plane.channels = channels_at(s, l);
+    x = record_level(s, &v->down[l], g, p, IN(x), e, plane, false);
+    x = halve(&v->down[l], g, p, x, &plane);
+  }
+  for (int i = 0; i < 2; i++) {
+    plane.channels = v->last[i].block[0].out;
+    x = block(&v->last[i].block[0], s->groups, g, p, IN(x), e, plane);
+    x = halve(&v->last[i], g, p, x, &plane);
+  }
+  return mlp(&v->head, g, p, IN(x, h));
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
@@ -223,4 +277,43 @@ Denoiser *temporal_new(Arena *arena, Params *p, const TemporalSpec *spec) {
   new_norm(p, "", "norm", first, &m->gain, &m->bias);
   m->out = new_layer(p, "", "out", first, spec->width);
   return &m->base;
+}
+
+/* positions that the last convolution leaves */
+static int rest_of(const TemporalSpec *s) {
+  int width = s->horizon >> s->levels;
+  for (int i = 0; i < 2; i++) width = (width + 1) / 2;
+  return width;
+}
+
+Energy *temporal_value_new(Arena *arena, Params *p, const TemporalSpec *spec) {
+  TemporalValue *v = arena_alloc(arena, sizeof *v);
+  const VectorSpec *vector = &spec->vector;
+  const int H = vector->hidden;
+  Error error;
+  CHECK(temporal_value_fits(spec, &error), "%s", error.text);
+  CHECK(vector->dim == spec->horizon * spec->width && !vector->cond,
+        "temporal value: dim %d of %d x %d, condition %d", vector->dim, spec->horizon, spec->width,
+        vector->cond);
+  CHECK(vector->time != TIME_LOG_SIGMA, "temporal value: an energy is told the time alone");
+  const Denoiser told = { .schedule = vector->schedule, .time = vector->time };
+  v->base.value = value, v->spec = *spec, v->unit = denoiser_time(&told, &(Level){ .time = 1 });
+  v->features = time_features_new(p, vector->embedding, H);
+  v->time = mlp_new(p, &(MlpSpec){ "time", 1, H, WIDEN * H, 1, H, MAP_mish });
+  int channels = spec->width;
+  for (int l = 0; l < spec->levels; l++) {
+    char name[16];
+    snprintf(name, sizeof name, "down%d", l);
+    v->down[l] = new_level(spec, p, name, channels, channels_at(spec, l), 3);
+    channels = channels_at(spec, l);
+  }
+  for (int i = 0, in = channels; i < 2; i++, in /= 2) {
+    const char *name = i ? "last1/" : "last0/";
+    v->last[i].block[0] = new_block(p, name, in, in / 2, H);
+    v->last[i].resize = new_layer(p, name, "resize", 3 * (in / 2), in / 2);
+    channels = in / 2;
+  }
+  int inputs = rest_of(spec) * channels;
+  v->head = mlp_new(p, &(MlpSpec){ "value", 1, inputs + H, inputs / 2, 1, 1, MAP_mish });
+  return &v->base;
 }

@@ -1,7 +1,9 @@
 /* denoiser_temporal.h -- the temporal U-Net of Diffuser (Janner et al. 2022) and Decision Diffuser
- * (Ajay et al. 2023): trajectories of `width` numbers a step, convolved along time. */
+ * (Ajay et al. 2023): trajectories of `width` numbers a step, convolved along time; and the
+ * value of a noisy trajectory, by the U-Net's first half (Diffuser, section 3.2). */
 #ifndef POLICY_DENOISER_TEMPORAL_H
 #define POLICY_DENOISER_TEMPORAL_H
+#include "diffusion/energy.h"
 #include "policy/denoiser_mlp.h"
 
 enum { TEMPORAL_MAX_LEVELS = 6 };
@@ -21,5 +23,11 @@ bool temporal_fits(const TemporalSpec *spec, Error *error);
 
 /* Declare the parameters in p; CHECKs temporal_fits. */
 Denoiser *temporal_new(Arena *arena, Params *p, const TemporalSpec *spec);
+
+/* The value network: x [k, 1, horizon * width] and the schedule's time -> [k, 1, 1].  The horizon
+ * halves behind every level; then two blocks follow, of half and a quarter of the last level's
+ * channels, which the groups must divide too.  No condition. */
+bool temporal_value_fits(const TemporalSpec *spec, Error *error);
+Energy *temporal_value_new(Arena *arena, Params *p, const TemporalSpec *spec);
 
 #endif

@@ -37,7 +37,8 @@ typedef enum {
   DIFFRL_STOPPED = 3,    /* the callback asked for it */
   DIFFRL_NOT_FINITE = 4, /* the callback or the policy led to a number that is not finite */
   DIFFRL_BAD_FILE = 5,
-  DIFFRL_BAD_OBSERVATION = 6 /* it holds a number that is not finite */
+  DIFFRL_BAD_OBSERVATION = 6, /* it holds a number that is not finite */
+  DIFFRL_NO_PLAN = 7          /* no action is left of the last plan */
 } diffrl_status;
 
 typedef struct {
@@ -226,6 +227,9 @@ DIFFRL_API void diffrl_policy_free(diffrl_policy *policy);
 DIFFRL_API int diffrl_policy_obs_dim(const diffrl_policy *policy);
 DIFFRL_API int diffrl_policy_act_dim(const diffrl_policy *policy);
 
+/* Actions of a plan: 1 for a policy that answers every observation with one action. */
+DIFFRL_API int diffrl_policy_horizon(const diffrl_policy *policy);
+
 /* low, high [act_dim]: no action is outside.  The record of how it acts, as JSON: weights, sampler,
  * steps, candidates, choice and so on.  Both belong to the policy. */
 DIFFRL_API const float *diffrl_policy_low(const diffrl_policy *policy);
@@ -270,10 +274,11 @@ DIFFRL_API diffrl_status diffrl_actor_new(diffrl_actor **made, const diffrl_poli
                                           size_t bytes, diffrl_error *error);
 DIFFRL_API void diffrl_actor_free(diffrl_actor *actor);
 
-/* The next call is number 0 of this seed, without a last action. */
+/* The next call is number 0 of this seed, without a last action or a plan. */
 DIFFRL_API diffrl_status diffrl_actor_reset(diffrl_actor *actor, uint64_t seed);
 
-/* The next call is number `call`; last [act_dim] is what the call before wrote, NULL: nothing. */
+/* The next call is number `call`; last [act_dim] is what the call before wrote, NULL: nothing.
+ * There is no plan. */
 DIFFRL_API diffrl_status diffrl_actor_seek(diffrl_actor *actor, uint64_t call, const float *last);
 
 /* obs [obs_dim] -> action [act_dim].  Takes no memory and no lock and calls no system; a function
@@ -281,8 +286,28 @@ DIFFRL_API diffrl_status diffrl_actor_seek(diffrl_actor *actor, uint64_t call, c
  * first low and high, then change, which the first call is free of.
  *   DIFFRL_BAD_OBSERVATION, DIFFRL_NOT_FINITE (the action): the fallback is in `action`, as it is,
  *   and counts as the last action unless DIFFRL_FALL_KEEP; the call counts.
- *   DIFFRL_BAD_ARGUMENT: a pointer is NULL; nothing is done and the call does not count. */
+ *   DIFFRL_BAD_ARGUMENT: a pointer is NULL; nothing is done and the call does not count.
+ * A policy that plans does so when act_steps (of its record) actions of the last plan are done, and
+ * after a call that failed; in between obs is only looked at. */
 DIFFRL_API diffrl_status diffrl_actor_act(diffrl_actor *actor, const float *obs, float *action);
+
+/* ---- planning apart from acting -------------------------------------------------------------- */
+
+/* The two halves of a call, for plans that take longer than a tick: `plan` computes, `next` hands
+ * out the next action of the newest plan, within the actor's limits, and never waits.  One thread
+ * may plan while another calls next; every other call on an actor needs both to be done.  Neither
+ * takes memory or a lock or calls the system.
+ *
+ * obs [obs_dim] -> a plan, whose first action is the next one to be handed out.  The number of the
+ * call is that of the actions handed out so far, so a plan and act_steps times next are as many
+ * calls of act.
+ *   DIFFRL_BAD_OBSERVATION, DIFFRL_NOT_FINITE (an action): there is none, the old plan stays. */
+DIFFRL_API diffrl_status diffrl_actor_plan(diffrl_actor *actor, const float *obs);
+
+/* The next action of the newest plan -> action [act_dim].
+ *   DIFFRL_NO_PLAN: all actions are done, or there was no plan since the last reset; the fallback
+ *   is in `action`, as after a failed call of act.  The call counts. */
+DIFFRL_API diffrl_status diffrl_actor_next(diffrl_actor *actor, float *action);
 
 #ifdef __cplusplus
 }

@@ -343,6 +343,10 @@ static bool export_in(Arena *arena, const Policy *p, const ExportSpec *spec, Tex
 bool export_c(const Policy *policy, const ExportSpec *spec, Error *error) {
   static const char *const ending[3] = { ".h", ".c", "_check.c" };
   if (!check_name(spec->name, error)) return false;
+  if (policy_horizon(policy) > 1)
+    return error_set(error, FAIL_USAGE,
+                     "a policy that plans cannot be printed as C; link libdiffrl, or use --format "
+                     "safetensors");
   Text file[3] = { { 0 } };
   Arena *arena = arena_new();
   for (int i = 0; i < 3; i++) CHECK(text_open(&file[i]), "out of memory");

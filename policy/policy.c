@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_STAGES = 2000 }; /* a tape has room for them */
+enum { MOST_STAGES = 2000, MOST_PLAN_STAGES = 100 }; /* a tape has room for them */
 
 #define CONFIG_STRUCT PolicySpec
 const ConfigField policy_fields[] = { CONFIG_ROWS(POLICY_FIELDS) };
@@ -92,27 +92,50 @@ Tensor *policy_gaussian(const Policy *p, Graph *g, const Params *actor, Tensor *
 
 /* ---- acting ---------------------------------------------------------------------------------- */
 
-static Tensor *propose_diffusion(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,
-                                 Tensor **q, Error *error) {
+/* Actions lie in [-1, 1]; a plan begins in the state that is seen. */
+static SamplerSpec sampler_of(const Policy *p, Arena *arena) {
   const ActRecord *a = &p->act;
   SamplerSpec spec = { .method = a->sampler.s,
                        .steps = (int)a->steps,
                        .spacing = a->spacing.s,
                        .order = (int)a->order,
-                       .eta = a->eta,
-                       .clip = true,
-                       .low = -1,
-                       .high = 1 };
+                       .eta = a->eta };
+  const Guide **guides = arena_array(arena, const Guide *, 2);
+  if (p->diffuser)
+    guides[0] = diffuser_guide(arena, p->diffuser), spec.guides = guides;
+  else
+    spec.clip = true, spec.low = -1, spec.high = 1;
+  return spec;
+}
+
+static Tensor *propose_diffusion(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,
+                                 Tensor **q, Error *error) {
+  const ActRecord *a = &p->act;
+  SamplerSpec spec = sampler_of(p, graph_arena(g));
   Sampler *sampler = sampler_new(graph_arena(g), &spec, p->denoiser, error);
   if (!sampler) return NULL;
-  if (sampler->stages > MOST_STAGES) {
-    error_set(error, FAIL_USAGE, "sampler %s with %d stages: a policy acts with at most %d",
-              a->sampler.s, sampler->stages, MOST_STAGES);
+  int most = p->diffuser ? MOST_PLAN_STAGES : MOST_STAGES;
+  if (sampler->stages > most) {
+    error_set(error, FAIL_USAGE, "sampler %s with %d stages: %s with at most %d", a->sampler.s,
+              sampler->stages, p->diffuser ? "plans are acted on" : "a policy acts", most);
     return NULL;
   }
-  Tensor *x = sampler_record(g, sampler, p->denoiser, actor, "act", obs, k);
+  const char *stream = p->diffuser ? "plan" : "act";
+  Tensor *x = sampler_record(g, sampler, p->denoiser, actor, stream, obs, k);
   if (a->candidates > 1) *q = t_min_last(policy_critics(p, g, p->critic_target, obs, x));
   return x;
+}
+
+int policy_horizon(const Policy *p) { return p->diffuser ? p->diffuser->horizon : 1; }
+
+static bool check_steps(const Policy *p, Error *error) {
+  int horizon = policy_horizon(p), given = (int)p->act.horizon, steps = (int)p->act.act_steps;
+  if (given != horizon)
+    return error_set(error, FAIL_USAGE, "horizon=%d: this policy plans %d action%s at once", given,
+                     horizon, horizon > 1 ? "s" : "");
+  return steps <= horizon ||
+         error_set(error, FAIL_USAGE, "act_steps=%d: this policy plans %d action%s at once", steps,
+                   horizon, horizon > 1 ? "s" : "");
 }
 
 static bool check_record(const Policy *p, Error *error) {
@@ -137,7 +160,7 @@ static bool check_record(const Policy *p, Error *error) {
     return error_set(error, FAIL_USAGE,
                      "choice=mean: a diffusion policy has no mean action; "
                      "use choice=sample");
-  return true;
+  return check_steps(p, error);
 }
 
 Tensor *policy_propose(const Policy *p, Graph *g, Tensor *obs, int k, Tensor **q, Tensor **log_prob,
@@ -190,8 +213,12 @@ static void save_vector(Checkpoint *c, const char *name, const float *values, in
 }
 
 void policy_save(const Policy *p, Checkpoint *c) {
-  save_fields(c, "policy", policy_fields, policy_field_count, &p->spec);
   save_fields(c, "act", act_fields, act_field_count, &p->act);
+  if (p->diffuser) {
+    diffuser_save_shape(p->diffuser, c);
+    return;
+  }
+  save_fields(c, "policy", policy_fields, policy_field_count, &p->spec);
   save_vector(c, "action_low", p->low, p->spec.act_dim);
   save_vector(c, "action_high", p->high, p->spec.act_dim);
   if (!p->normalizer) return;
@@ -247,12 +274,7 @@ static bool holds_block(const Checkpoint *c, const char *block) {
 /* A first layer and one between hidden ones for each network that is there: a short file cannot
  * ask for much memory. */
 static bool check_size(const Checkpoint *c, const PolicySpec *s, Error *error) {
-  int64_t numbers = 0, networks = 1;
-  for (size_t i = 0; i < c->tensors; i++) {
-    int64_t size = 1;
-    for (int j = 0; j < c->tensor[i].rank; j++) size *= c->tensor[i].shape[j];
-    numbers += size;
-  }
+  int64_t numbers = checkpoint_numbers(c), networks = 1;
   if (holds_block(c, "critic/") || holds_block(c, "critic_target/")) networks += s->critics;
   int64_t needed = networks * (s->obs_dim + s->hidden) * s->hidden;
   return numbers >= needed ||
@@ -288,7 +310,54 @@ static bool load_normalizer(Policy *p, const Checkpoint *c, Error *error) {
          load_vector(c, "normalizer/std", n->std, n->dim, error);
 }
 
-Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
+/* ---- a model of plans as a policy ------------------------------------------------------------ */
+
+/* how `diffrl sample` plans */
+static void planners_act(ActRecord *act, const DiffuserShape *shape) {
+  Config config;
+  config_init(&config, act_fields, act_field_count, act);
+  memcpy(act->weights.s, shape->weights.s, sizeof act->weights.s);
+  memcpy(act->sampler.s, shape->sampler.s, sizeof act->sampler.s);
+  act->steps = shape->sample_steps, act->horizon = shape->horizon;
+}
+
+static Policy *planner_new(Arena *arena, DiffuserModel *m) {
+  Policy *p = arena_alloc(arena, sizeof *p);
+  *p = (Policy){ .arena = arena, .diffuser = m, .schedule = m->schedule, .denoiser = m->denoiser };
+  p->actor = m->online, p->actor_ema = m->average;
+  p->spec = (PolicySpec){ .kind = { "diffuser" },
+                          .obs_dim = m->obs_dim,
+                          .act_dim = m->act_dim,
+                          .hidden = m->shape.hidden,
+                          .schedule = m->shape.schedule,
+                          .diffusion_steps = m->shape.diffusion_steps,
+                          .predicts = m->shape.predicts };
+  planners_act(&p->act, &m->shape);
+  memcpy(p->low, m->low, (size_t)m->act_dim * sizeof *m->low);
+  memcpy(p->high, m->high, (size_t)m->act_dim * sizeof *m->high);
+  Normalizer *state = arena_alloc(arena, sizeof *state);
+  *state =
+      (Normalizer){ m->obs_dim, m->normalizer.mean + m->act_dim, m->normalizer.std + m->act_dim };
+  p->normalizer = state;
+  return p;
+}
+
+static Policy *load_planner(Arena *arena, const Checkpoint *c, Error *error) {
+  DiffuserModel *m = diffuser_load_shape(arena, c, error);
+  if (!m) return NULL;
+  if (m->act_dim > POLICY_MAX_ACT) {
+    error_set(error, FAIL_INPUT, "%d numbers in an action; a policy has at most %d", m->act_dim,
+              POLICY_MAX_ACT);
+    return NULL;
+  }
+  Policy *p = planner_new(arena, m);
+  if (checkpoint_text(c, "act") &&
+      !load_fields(c, "act", act_fields, act_field_count, &p->act, error))
+    return NULL;
+  return load_params(p, c, error) ? p : NULL;
+}
+
+static Policy *load_plain(Arena *arena, const Checkpoint *c, Error *error) {
   PolicySpec spec;
   ActRecord act;
   if (!policy_read(c, &spec, &act, error)) return NULL;
@@ -299,4 +368,9 @@ Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   p->spec = spec, p->act = act;
   bool done = load_bounds(p, c, error) && load_normalizer(p, c, error) && load_params(p, c, error);
   return done ? p : NULL;
+}
+
+Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
+  return checkpoint_text(c, "diffuser") ? load_planner(arena, c, error)
+                                        : load_plain(arena, c, error);
 }

@@ -1,5 +1,8 @@
 /* policy.h -- a policy: networks as shapes, Params by block name, and how it acts.
  *
+ * It answers an observation with one action, or, if it plans (diffuser.h), with the `horizon`
+ * actions of a plan, of which `act_steps` are done before it is asked again.
+ *
  * How a policy acts is part of the policy: the act record is stored with the weights, printed by
  * every evaluation and obeyed everywhere.  Networks see actions in [-1, 1]; everything outside
  * sees the data's units through `low` and `high`. */
@@ -8,6 +11,7 @@
 #include "core/config.h"
 #include "core/normalizer.h"
 #include "diffusion/sampler.h"
+#include "policy/diffuser.h"
 #include "policy/mlp.h"
 
 enum { POLICY_MAX_ACT = 64 };
@@ -41,8 +45,8 @@ extern const size_t policy_field_count;
     "sample: the first; softmax, argmax: by the critics; mean: the centre of a gaussian policy")   \
   F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of softmax over raw Q values")                            \
   F(INT, obs_steps, 1, 1, 1, "observations the policy sees")                                       \
-  F(INT, horizon, 1, 1, 1, "actions planned at once")                                              \
-  F(INT, act_steps, 1, 1, 1, "actions done before planning again")
+  F(INT, horizon, 1, 1, 1024, "actions planned at once; the policy's own, not to be chosen")       \
+  F(INT, act_steps, 1, 1, 1024, "of them those done before planning again")
 typedef struct {
   CONFIG_MEMBERS(ACT_FIELDS)
 } ActRecord;
@@ -56,8 +60,9 @@ typedef struct {
   const Normalizer *normalizer;                    /* of observations; NULL: none */
   Arena *arena;
   /* diffusion */
-  Schedule *schedule;
-  Denoiser *denoiser;
+  const Schedule *schedule;
+  const Denoiser *denoiser;      /* of an action; of a whole plan if it plans */
+  const DiffuserModel *diffuser; /* the model that plans; else NULL */
   /* gaussian: mean and log standard deviation of tanh^-1(action) */
   Mlp gaussian;
   Mlp critics;
@@ -78,7 +83,11 @@ Tensor *policy_critics(const Policy *policy, Graph *g, const Params *critic, Ten
 Tensor *policy_gaussian(const Policy *policy, Graph *g, const Params *actor, Tensor *obs,
                         Tensor *noise, Tensor **log_prob);
 
-/* Record acting as the act record says: obs [1, 1, obs_dim] -> [1, 1, act_dim] in [-1, 1].
+/* Actions in an answer: 1, or the horizon of its plans. */
+int policy_horizon(const Policy *policy);
+
+/* Record acting as the act record says: obs [1, 1, obs_dim] -> [1, 1, act_dim] in [-1, 1], or a
+ * plan as its model has it, [1, 1, horizon * width].
  * log_prob (nullable) is set for gaussian policies that sample, else NULL.  NULL and an error if
  * the record asks for what this policy has not (critics, a sampler). */
 Tensor *policy_record(const Policy *policy, Graph *g, Tensor *obs, Tensor **log_prob, Error *error);
@@ -97,10 +106,11 @@ void policy_save(const Policy *policy, Checkpoint *checkpoint);
 /* The act record as a JSON object, appended to `text`. */
 void policy_write_act(const Policy *policy, JsonText *text);
 
-/* Shape and act record alone, to know what loading will take. */
+/* Shape and act record alone, to know what loading will take; not for policies that plan. */
 bool policy_read(const Checkpoint *checkpoint, PolicySpec *spec, ActRecord *act, Error *error);
 
-/* The policy in a checkpoint with every block it holds. */
+/* The policy in a checkpoint with every block it holds: one that was saved as such, or the model of
+ * `diffrl train diffuser`, which acts by its plans. */
 Policy *policy_load(Arena *arena, const Checkpoint *checkpoint, Error *error);
 
 /* ---- acting ---------------------------------------------------------------------------------- */
@@ -115,8 +125,8 @@ Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed
 Actor *actor_fork(Arena *arena, const Actor *actor);
 void actor_reseed(Actor *actor, uint64_t seed); /* as if made with this seed */
 
-/* obs [rows, obs_dim] -> act [rows, act_dim], both in the data's units; log_prob (nullable)
- * [rows], NAN where the policy has none.  Never allocates. */
+/* obs [rows, obs_dim] -> act [rows, horizon, act_dim], both in the data's units; log_prob
+ * (nullable) [rows], NAN where the policy has none.  Never allocates. */
 void actor_act(Actor *actor, const float *obs, int rows, uint64_t step, const uint32_t *row_ids,
                float *act, float *log_prob);
 

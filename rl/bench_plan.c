@@ -2,7 +2,7 @@
  * training step is in bench_step.c. */
 #include "core/check.h"
 #include "rl/bench_def.h"
-#include "rl/diffuser.h"
+#include "policy/diffuser.h"
 
 enum { HORIZON = 32, CHANNELS = 32, LEVELS = 4, PLANS = 64, STEPS = 20, TRAINED = 32, TAPS = 5 };
 enum { WIDTH = BENCH_ACT + BENCH_OBS };

@@ -4,7 +4,7 @@
 #define RL_DIFFUSER_PLANS_H
 #include "datasets/batch.h"
 #include "envs/env.h"
-#include "rl/diffuser.h"
+#include "policy/diffuser.h"
 
 typedef struct {
   int count;

@@ -147,6 +147,8 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   DiffuserShape shape = shape_of(setup);
   m->model = diffuser_new(setup->arena, &shape, error);
   if (!m->model) return NULL;
+  memcpy(m->model->low, setup->act_low, (size_t)setup->act_dim * sizeof *setup->act_low);
+  memcpy(m->model->high, setup->act_high, (size_t)setup->act_dim * sizeof *setup->act_high);
   if (setup->env && !dynamics_open(setup->env, error))
     return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
   params_init(m->model->online, setup->seed);

@@ -98,4 +98,17 @@ static void expect_pytorchs(const Case *c, double bound) {
   }
 }
 
+/* The output is zero, and nothing but this layer, the last, has a gradient. */
+static inline void expect_zero_start(const Case *c, const char *last) {
+  for (int i = 0; i < ROWS * c->y->ld; i++) assert_true(graph_values(c->y)[i] == 0);
+  double sum[2] = { 0 };
+  for (int s = 0; s < c->params->layout->slots; s++) {
+    const Slot *slot = &c->params->layout->slot[s];
+    bool is_last = !strncmp(slot->name, last, strlen(last));
+    for (int j = 0; j < slot->rows * slot->ld; j++)
+      sum[is_last] += fabs((double)graph_gradient(c->g)[slot->offset + (size_t)j]);
+  }
+  assert_true(sum[0] == 0 && sum[1] > 1);
+}
+
 #endif

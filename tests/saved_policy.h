@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OBS = 5, ACT = 2 };
+enum { OBS = 5, ACT = 2, HORIZON = 8 };
 static const float saved_low[ACT] = { -1, -2 }, saved_high[ACT] = { 1, 3 };
 
 /* ---- a folder for the tests of a program ----------------------------------------------------- */
@@ -96,6 +96,43 @@ static inline const char *saved_diffusion(const Folder *folder, const char *name
 static inline const char *saved_gaussian(const Folder *folder, const char *name) {
   Draft draft = draft_policy(folder->arena, "gaussian");
   draft_fill(&draft);
+  return draft_write(&draft, folder, name);
+}
+
+/* A model of plans of HORIZON steps; weights=online is another than weights=ema, the default. */
+static inline DiffuserModel *draft_model(Arena *arena) {
+  Error why;
+  DiffuserShape shape = { .horizon = HORIZON,
+                          .hidden = 8,
+                          .mults = { "1,2" },
+                          .groups = 4,
+                          .schedule = { "cosine" },
+                          .diffusion_steps = 5,
+                          .predicts = { "x0" },
+                          .weights = { "ema" },
+                          .sampler = { "ddpm" },
+                          .obs_dim = OBS,
+                          .act_dim = ACT };
+  DiffuserModel *m = diffuser_new(arena, &shape, &why);
+  if (!m) fail_msg("%s", why.text);
+  params_init(m->online, 3), params_init(m->average, 4);
+  for (int j = 0; j < m->width; j++)
+    m->normalizer.mean[j] = 0.1f * (float)j, m->normalizer.std[j] = 1 + 0.3f * (float)j;
+  memcpy(m->low, saved_low, sizeof saved_low), memcpy(m->high, saved_high, sizeof saved_high);
+  return m;
+}
+
+static inline Draft draft_planner(Arena *arena, const DiffuserModel *m) {
+  Draft draft = { .policy = NULL };
+  checkpoint_init(&draft.checkpoint, arena);
+  diffuser_save(m, &draft.checkpoint);
+  return draft;
+}
+
+static inline const char *saved_planner(const Folder *folder, const char *name, const char *flaw) {
+  DiffuserModel *m = draft_model(folder->arena);
+  if (flaw) params_at(m->average, 4)[0] = NAN;
+  Draft draft = draft_planner(folder->arena, m);
   return draft_write(&draft, folder, name);
 }
 

@@ -70,17 +70,28 @@ int pthread_mutex_lock(pthread_mutex_t *mutex) {
 
 /* ---- what acting asks for -------------------------------------------------------------------- */
 
-static const char *const ways[] = { NULL, "candidates=9 choice=softmax", "sampler=unipc" };
+/* the last two are of a policy that plans */
+static const char *const ways[] = { NULL, "candidates=9 choice=softmax", "sampler=unipc",
+                                    "act_steps=3", "act_steps=1 sampler=ddim" };
 enum { WAYS = sizeof ways / sizeof *ways, CALLS = 50 };
 
-/* CALLS actions, good and bad ones, and a reset in between */
+static diffrl_policy *load_way(const Folder *folder, int w) {
+  bool plans = ways[w] && strstr(ways[w], "act_steps");
+  return load(plans ? saved_planner(folder, "p", NULL) : saved_diffusion(folder, "d", NULL),
+              ways[w]);
+}
+
+/* CALLS actions at once and in two halves, good and bad ones, and a reset in between */
 static bool act_often(diffrl_actor *actor) {
   float obs[OBS], action[ACT];
   for (uint64_t n = 0; n < CALLS; n++) {
+    bool bad = n % 10 == 3;
+    diffrl_status seen = bad ? DIFFRL_BAD_OBSERVATION : DIFFRL_OK;
     draw_obs(n, obs);
-    if (n % 10 == 3) obs[1] = NAN;
-    if (diffrl_actor_act(actor, obs, action) != (n % 10 == 3 ? DIFFRL_BAD_OBSERVATION : DIFFRL_OK))
-      return false;
+    if (bad) obs[1] = NAN;
+    if (diffrl_actor_act(actor, obs, action) != seen) return false;
+    if (diffrl_actor_plan(actor, obs) != seen) return false;
+    if (diffrl_actor_next(actor, action) != (bad ? DIFFRL_NO_PLAN : DIFFRL_OK)) return false;
     if (n == CALLS / 2) diffrl_actor_reset(actor, n);
   }
   return true;
@@ -89,7 +100,7 @@ static bool act_often(diffrl_actor *actor) {
 static void acting_allocates_and_locks_nothing(void **state) {
   if (WATCHED) skip();
   for (int w = 0; w < WAYS; w++) {
-    diffrl_policy *policy = load(saved_diffusion(*state, "d", NULL), ways[w]);
+    diffrl_policy *policy = load_way(*state, w);
     diffrl_actor *actor = actor_of(policy);
     assert_true(allocations > 0); /* they are counted */
     allocations = 0;
@@ -110,7 +121,7 @@ static void acting_allocates_and_locks_nothing(void **state) {
 static void acting_calls_no_system(void **state) {
   if (WATCHED) skip();
   for (int w = 0; w <= WAYS; w++) {
-    diffrl_policy *policy = load(saved_diffusion(*state, "d", NULL), ways[w % WAYS]);
+    diffrl_policy *policy = load_way(*state, w % WAYS);
     diffrl_actor *actor = actor_of(policy);
     pid_t child = fork();
     if (!child) {
@@ -200,6 +211,8 @@ static void nonsense_is_refused_with_a_sentence(void **state) {
   assert_int_equal(diffrl_actor_reset(NULL, 0), DIFFRL_BAD_ARGUMENT);
   assert_int_equal(diffrl_actor_seek(NULL, 0, NULL), DIFFRL_BAD_ARGUMENT);
   assert_int_equal(diffrl_actor_act(NULL, one, NULL), DIFFRL_BAD_ARGUMENT);
+  assert_int_equal(diffrl_actor_plan(NULL, one), DIFFRL_BAD_ARGUMENT);
+  assert_int_equal(diffrl_actor_next(NULL, NULL), DIFFRL_BAD_ARGUMENT);
   assert_int_equal(diffrl_actor_size(NULL), 0);
   diffrl_actor_free(NULL);
   diffrl_policy_free(NULL);
@@ -221,8 +234,20 @@ static void draft_say(Draft *draft, const char *key, const char *from, const cha
   }
 }
 
+/* What it is asked for, and what not: key, from, to, what the refusal says. */
+typedef const char *const Hostile[4];
+
+static void refuse_draft(const Folder *folder, Draft *draft, Hostile c) {
+  diffrl_policy *none = NULL;
+  draft_say(draft, c[0], c[1], c[2]);
+  const char *path = draft_write(draft, folder, "hostile");
+  refused(diffrl_policy_load(&none, path, NULL, &error), DIFFRL_BAD_FILE, c[3]);
+  assert_non_null(strstr(error.text, "hostile.safetensors"));
+  assert_null(none);
+}
+
 static void hostile_texts_are_refused(void **state) {
-  static const char *const cases[][4] = {
+  static Hostile cases[] = {
     { "policy", "", "", "policy" },
     { "policy", "", "{", "policy" },
     { "policy", "", "[]", "object" },
@@ -253,15 +278,35 @@ static void hostile_texts_are_refused(void **state) {
     { "act", "", "\x01", "JSON" },
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    const char *const *c = cases[i];
     Draft draft = draft_policy(((const Folder *)*state)->arena, "diffusion");
-    diffrl_policy *none = NULL;
     draft_fill(&draft);
-    draft_say(&draft, c[0], c[1], c[2]);
-    const char *path = draft_write(&draft, *state, "hostile");
-    refused(diffrl_policy_load(&none, path, NULL, &error), DIFFRL_BAD_FILE, c[3]);
-    assert_non_null(strstr(error.text, "hostile.safetensors"));
-    assert_null(none);
+    refuse_draft(*state, &draft, cases[i]);
+  }
+}
+
+static void hostile_plans_are_refused(void **state) {
+  static Hostile cases[] = {
+    { "diffuser", "", "", "JSON" },
+    { "diffuser", "\"horizon\":8", "\"horizon\":1024", "4096 numbers" },
+    { "diffuser", "\"horizon\":8", "\"horizon\":9", "cannot be halved" },
+    { "diffuser", "\"hidden\":8", "\"hidden\":1024", "numbers" },
+    { "diffuser", "\"hidden\":8", "\"hidden\":16", "numbers" },
+    { "diffuser", "\"hidden\":8", "\"hidden\":1", "groups" },
+    { "diffuser", "\"1,2\"", "\"1,2,4,8,16\"", "cannot be halved" },
+    { "diffuser", "\"1,2\"", "\"1,2,\"", "mults" },
+    { "diffuser", "\"attention\":false", "\"attention\":true", "numbers" },
+    { "diffuser", "\"obs_dim\":5", "\"obs_dim\":4", "normalizer" },
+    { "diffuser", "\"obs_dim\":5", "\"obs_dim\":4096", "4096 numbers" },
+    { "diffuser", "\"act_dim\":2", "\"act_dim\":65", "numbers" },
+    { "diffuser", "\"schedule\":\"cosine\"", "\"schedule\":\"cosin\"", "cosine" },
+    { "diffuser", "\"diffusion_steps\":5", "\"diffusion_steps\":100000", "at most 100" },
+    { "diffuser", "\"sampler\":\"ddpm\"", "\"sampler\":\"ddp\"", "ddpm" },
+    { "diffuser", "\"sample_steps\":0", "\"sample_steps\":50", "1 to 5" },
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    Arena *arena = ((const Folder *)*state)->arena;
+    Draft draft = draft_planner(arena, draft_model(arena));
+    refuse_draft(*state, &draft, cases[i]);
   }
 }
 
@@ -361,6 +406,7 @@ int main(void) {
     cmocka_unit_test(floating_point_is_left_as_found),
     cmocka_unit_test(nonsense_is_refused_with_a_sentence),
     cmocka_unit_test(hostile_texts_are_refused),
+    cmocka_unit_test(hostile_plans_are_refused),
     cmocka_unit_test(hostile_numbers_are_refused_or_not_finite),
     cmocka_unit_test(damaged_files_are_refused),
     cmocka_unit_test(too_little_memory_is_said),

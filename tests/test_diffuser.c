@@ -1,8 +1,10 @@
 /* test_diffuser.c -- plans: what the network is shown, what the simulator says of a trajectory, the
  * same bits however a run is cut, and sentences for what cannot be. */
 #include "diffusion/loss.h"
-#include "rl/diffuser.h"
+#include "policy/diffrl.h"
+#include "policy/policy.h"
 #include "rl/dynamics.h"
+#include "rl/evaluate.h"
 #include "tests/program.h"
 
 #define DIFFUSER                                                                                   \
@@ -265,6 +267,95 @@ static void plans_as_files(void **state) {
   refused(2, "sample whole --label 1 --out p.png", "told labels");
 }
 
+/* ---- acting by plans ------------------------------------------------------------------------- */
+
+static Policy *load_policy(Arena *arena, const char *path, int act_steps) {
+  Error error;
+  Checkpoint file;
+  checkpoint_init(&file, arena);
+  assert_true(checkpoint_load(&file, path, NULL, &error));
+  Policy *policy = policy_load(arena, &file, &error);
+  if (!policy) fail_msg("%s", error.text);
+  policy->act.act_steps = act_steps;
+  return policy;
+}
+
+/* the return of one episode alone, with a plan whenever act_steps actions are done */
+static double play(Env *env, Actor *actor, const Policy *policy, uint64_t seed, uint32_t episode) {
+  float obs[ENV_MAX_OBS], plan[8][ENV_MAX_ACT];
+  double total = 0;
+  EnvStep step = { 0 };
+  env_reset(env, seed, episode, obs);
+  for (int64_t t = 0; !step.terminal && !step.timeout; t++) {
+    int64_t age = t % policy->act.act_steps;
+    if (!age) actor_act(actor, obs, 1, (uint64_t)t, &episode, *plan, NULL);
+    step = env_step(env, *plan + age * policy->spec.act_dim, obs);
+    total += (double)step.reward;
+  }
+  return total;
+}
+
+/* Whatever the number of threads and in whatever order episodes end. */
+static void an_evaluation_replans_every_episode(void **state) {
+  (void)state;
+  enum { EPISODES = 7 };
+  Arena *arena = arena_new();
+  Error error;
+  const Policy *policy = load_policy(arena, "whole/last.safetensors", 3);
+  const Kernels *kernels = kernels_find("own", &error);
+  EnvModel *model = env_load(env_find("hopper-v2"), &error);
+  Env *env = env_create(model, &error);
+  EvalSpec spec = { .episodes = EPISODES, .seeds = SEEDS_REPORT, .seed = 2, .kernels = kernels };
+  uint64_t seed = eval_episode_seed(SEEDS_REPORT, 2);
+  Actor *alone = actor_new(arena, policy, 1, seed, NULL, kernels, &error);
+  for (int threads = 1; threads <= 3; threads++) {
+    EvalResult result;
+    spec.pool = pool_new(threads);
+    assert_true(evaluate(arena, model, policy, &spec, &result, &error));
+    for (uint32_t i = 0; i < EPISODES; i++)
+      assert_true(result.returns[i] == play(env, alone, policy, seed, i));
+    pool_free(spec.pool);
+  }
+  env_free(env), env_unload(model);
+  arena_free(arena);
+}
+
+/* `act`, `eval` and `export` take a run of plans; what act prints is what the library does. */
+static void a_run_of_plans_acts(void **state) {
+  (void)state;
+  enum { LINES = 7 };
+  Outcome o = { 0 };
+  run("eval whole --episodes 3 --act act_steps=8");
+  run("export whole --act act_steps=3 --out alone");
+  refused(2, "export whole --format c --out alone", "a policy that plans");
+  refused(2, "eval whole --act act_steps=9", "plans 8 actions at once");
+  FILE *in = tmpfile(), *out = tmpfile();
+  diffrl_policy *policy = NULL;
+  diffrl_actor *actor = NULL;
+  char expected[1000] = "";
+  float obs[11] = { 1.25f }, action[3];
+  assert_int_equal(diffrl_policy_load(&policy, "alone/policy.safetensors", NULL, NULL), DIFFRL_OK);
+  assert_int_equal(diffrl_actor_new(&actor, policy, NULL, NULL, 0, NULL), DIFFRL_OK);
+  diffrl_actor_reset(actor, eval_episode_seed(SEEDS_REPORT, 4));
+  for (int i = 0; i < LINES; i++) {
+    obs[1] = (float)i;
+    fprintf(in, "1.25 %d 0 0 0 0 0 0 0 0 0\n", i);
+    assert_int_equal(diffrl_actor_act(actor, obs, action), DIFFRL_OK);
+    size_t at = strlen(expected);
+    snprintf(expected + at, sizeof expected - at, "%.9g %.9g %.9g\n", (double)action[0],
+             (double)action[1], (double)action[2]);
+  }
+  rewind(in);
+  int status;
+  pid_t child =
+      program_start("act whole --seed 4 --act act_steps=3", fileno(in), fileno(out), -1, 0);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  program_read(out, o.out);
+  assert_string_equal(o.out, expected);
+  fclose(in);
+  diffrl_actor_free(actor), diffrl_policy_free(policy);
+}
+
 /* ---- what cannot be -------------------------------------------------------------------------- */
 
 static void bad_input_is_told(void **state) {
@@ -276,7 +367,8 @@ static void bad_input_is_told(void **state) {
   refused(2, "train diffuser --data hopper.hdf5 --set mults=1,x", "mults=1,x: expected 1 to 6");
   refused(2, "train diffuser --data hopper.hdf5 --set mults=1,2,", "mults=1,2,: expected");
   refused(2, "train diffuser --data hopper.hdf5 --set schedule=cosin", "did you mean cosine");
-  refused(3, "train diffuser --data hopper.hdf5 --set horizon=1000", "choose a smaller horizon");
+  refused(3, "train diffuser --data hopper.hdf5 --set horizon=256", "choose a smaller horizon");
+  refused(2, "train diffuser --data hopper.hdf5 --set horizon=1000", "at most 4096 numbers");
   refused(2, "train diffuser --data hopper.hdf5 --set horizon=8 --init whole --out other",
           "its hidden is another one");
   file_make_data("point.hdf5", "point-v0", 3, 1, "{\"env\": \"point-v0\"}");
@@ -293,6 +385,8 @@ int main(void) {
     cmocka_unit_test(without_an_environment_there_is_a_held_out_loss),
     cmocka_unit_test(the_report_shows_plans),
     cmocka_unit_test(plans_as_files),
+    cmocka_unit_test(an_evaluation_replans_every_episode),
+    cmocka_unit_test(a_run_of_plans_acts),
     cmocka_unit_test(bad_input_is_told),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);

@@ -9,12 +9,12 @@ numbers, results float64.
     venv/bin/python scripts/golden/temporal.py
 
 plain/*: horizon 12, 5 numbers a step, 8 channels times 1, 1, 2.  attention/*: horizon 8, 3 numbers,
-8 channels times 1, 2, linear attention, a condition of 2 numbers.  Norms of four groups.
-x [B, horizon, width], t [B], cond [B, 2], the output y; weights are [taps * in, out]; w: of the
-loss sum(w y), d_x and grad/*: its gradients.
+8 channels times 1, 2, linear attention, a condition of 2 numbers.  value/*: ValueFunction, horizon
+24, 3 numbers, 8 channels times 1, 4; what is left is read position by position.  Norms of four
+groups.  x [B, horizon, width], t [B], cond [B, 2], the output y (of value [B, 1]); weights are
+[taps * in, out]; w: of the loss sum(w y), d_x and grad/*: its gradients.
 """
 
-import math
 from pathlib import Path
 
 import torch
@@ -22,17 +22,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from net import draw_weights, record, time_features
+
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/temporal.safetensors"
 B, DIM, GROUPS, HEADS, HEAD = 2, 8, 4, 4, 32
 out = {}
-
-
-def time_features(t):
-    half = DIM // 2
-    angle = t[:, None] * torch.exp(
-        -math.log(10000) * torch.arange(half, dtype=t.dtype) / (half - 1)
-    )
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def mlp(inputs):
@@ -114,7 +108,7 @@ class TemporalUnet(nn.Module):
         self.out = nn.Conv1d(dims[1], width, 1)
 
     def forward(self, x, t, cond=None):
-        e, x, kept = self.time(time_features(t)), x.transpose(1, 2), []
+        e, x, kept = self.time(time_features(t, DIM)), x.transpose(1, 2), []
         if cond is not None:
             e = torch.cat([e, self.cond(cond)], dim=-1)
         for level in self.down.values():
@@ -128,14 +122,42 @@ class TemporalUnet(nn.Module):
         return self.out(F.mish(self.norm(self.last(x)))).transpose(1, 2)
 
 
+class TemporalValue(nn.Module):
+    def __init__(self, horizon, width, mults):
+        super().__init__()
+        dims = [width] + [DIM * m for m in mults]
+        self.time = mlp(DIM)
+        self.down = nn.ModuleDict()
+        for i, (a, b) in enumerate(zip(dims, dims[1:])):
+            self.down[str(i)] = Level(a, b, DIM, False, nn.Conv1d(b, b, 3, 2, 1))
+        self.last = nn.ModuleDict()
+        for i in range(2):
+            self.last[str(i)] = Residual(dims[-1] >> i, dims[-1] >> (i + 1), DIM)
+            channels = dims[-1] >> (i + 1)
+            self.last[str(i)].resize = nn.Conv1d(channels, channels, 3, 2, 1)
+        left = horizon >> len(mults)
+        for i in range(2):
+            left = (left + 1) // 2
+        self.left = left * channels
+        self.value = nn.Sequential(
+            nn.Linear(self.left + DIM, self.left // 2), nn.Mish(), nn.Linear(self.left // 2, 1)
+        )
+
+    def forward(self, x, t):
+        e, x = self.time(time_features(t, DIM)), x.transpose(1, 2)
+        for level in (*self.down.values(), *self.last.values()):
+            x = level.resize(level(x, e))
+        return self.value(torch.cat([x.transpose(1, 2).flatten(1), e], dim=-1))
+
+
 def ours(name, value):
     """A parameter of PyTorch's in our name and layout."""
     place, kind = name.rsplit(".", 1)
     norm = "norm" in place.rsplit(".", 1)[-1]
     transposed = place.startswith("up") and place.endswith("resize")
-    if place.startswith(("time.", "cond.")):
+    if place.startswith(("time.", "cond.", "value.")):
         place = place.replace(".2", ".1")
-    for word in ("down", "up"):
+    for word in ("down", "up", "last"):
         place = place.replace(f"{word}.", word)
     place = place.replace(".block.", ".").replace(".", "/")
     if value.dim() == 3:  # [out, in, taps], transposed [in, out, taps]
@@ -148,34 +170,17 @@ def ours(name, value):
     return f"{place}/{'w' if kind == 'weight' else 'b'}", value
 
 
-def case(name, horizon, width, mults, attention, cond):
-    net = TemporalUnet(width, mults, attention, cond)
-    for key, p in net.named_parameters():
-        nn.init.normal_(p, std=0.8 / math.sqrt(p[0].numel()) if p.dim() > 1 else 0.3)
-        if "norm" in key and key.endswith("weight"):
-            p.data += 1
+def case(name, net, horizon, width, cond=0):
+    draw_weights(net)
     inputs = {"x": torch.randn(B, horizon, width), "t": torch.tensor([3.0, 17.0])}
     if cond:
         inputs["cond"] = torch.randn(B, cond)
-    single = net(**inputs)
-    net.double()
-    double = {key: v.double() for key, v in inputs.items()}
-    double["x"].requires_grad_()
-    y, w = net(**double), torch.randn(B, horizon, width)
-    (w.double() * y).sum().backward()
-    error = (single - y).norm() / y.norm()
-    assert error < 1e-6, error
-    print(f"{name}: PyTorch in float32 differs by {error:.1e}")
-    out.update({f"{name}/{key}": v for key, v in inputs.items()})
-    out[f"{name}/y"], out[f"{name}/w"] = y.detach(), w
-    out[f"{name}/d_x"] = double["x"].grad
-    for key, p in net.named_parameters():
-        slot, value = ours(key, p.detach())
-        out[f"{name}/{slot}"] = value.float()
-        out[f"{name}/grad/{slot}"] = ours(key, p.grad)[1].float()
+    record(out, name, net, inputs, ours)
 
 
 torch.manual_seed(0)
-case("plain", 12, 5, (1, 1, 2), False, 0)
-case("attention", 8, 3, (1, 2), True, 2)
+case("plain", TemporalUnet(5, (1, 1, 2), False, 0), 12, 5)
+case("attention", TemporalUnet(3, (1, 2), True, 2), 8, 3, 2)
+torch.manual_seed(1)
+case("value", TemporalValue(24, 3, (1, 4)), 24, 3)
 save_file({key: v.detach().contiguous() for key, v in out.items()}, OUT)

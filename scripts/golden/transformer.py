@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from net import record
+
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/transformer.safetensors"
 B, HIDDEN, HEADS, BLOCKS, FEATURES = 2, 16, 2, 2, 256
 out = {}
@@ -125,22 +127,7 @@ def case(name, height, width, channels, patch, classes):
     if classes:
         inputs["label"] = torch.eye(classes)[[1, 0]]
         inputs["label"][1] = 0
-    single = net(**inputs)
-    net.double()
-    double = {key: v.double() for key, v in inputs.items()}
-    double["x"].requires_grad_()
-    y, w = net(**double), torch.randn(x.shape)
-    (w.double() * y).sum().backward()
-    error = (single - y).norm() / y.norm()
-    assert error < 1e-6, error
-    print(f"{name}: PyTorch in float32 differs by {error:.1e}")
-    out.update({f"{name}/{key}": v for key, v in inputs.items()})
-    out[f"{name}/y"], out[f"{name}/w"] = y.detach(), w
-    out[f"{name}/d_x"] = double["x"].grad
-    for key, p in net.named_parameters():
-        slot, value = ours(key, p.detach())
-        out[f"{name}/{slot}"] = value.float()
-        out[f"{name}/grad/{slot}"] = ours(key, p.grad)[1].float()
+    record(out, name, net, inputs, ours)
 
 
 torch.manual_seed(0)

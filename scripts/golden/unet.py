@@ -24,17 +24,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from net import draw_weights, record, time_features
+
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/unet.safetensors"
 B, GROUPS, HEADS = 2, 2, 2
 out = {}
-
-
-def time_features(t, dim):
-    half = dim // 2
-    angle = t[:, None] * torch.exp(
-        -math.log(10000) * torch.arange(half, dtype=t.dtype) / (half - 1)
-    )
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 class Attention(nn.Module):
@@ -168,29 +162,11 @@ def ours(name, value):
 
 def case(name, shape, dim, mults, blocks, attention=0, label=0, tokens=0, width=0):
     net = Unet(shape[2], dim, mults, blocks, attention, label, width)
-    for key, p in net.named_parameters():
-        nn.init.normal_(p, std=0.8 / math.sqrt(p[0].numel()) if p.dim() > 1 else 0.3)
-        if "norm" in key and key.endswith("weight"):
-            p.data += 1
+    draw_weights(net)
     inputs = {"x": torch.randn(B, *shape), "t": torch.tensor([3.0, 17.0])}
     if label or tokens:
         inputs["cond"] = torch.randn(B, label or tokens * width)
-    single = net(**inputs)
-    net.double()
-    double = {key: v.double() for key, v in inputs.items()}
-    double["x"].requires_grad_()
-    y, w = net(**double), torch.randn(B, *shape)
-    (w.double() * y).sum().backward()
-    error = (single - y).norm() / y.norm()
-    assert error < 1e-6, error
-    print(f"{name}: PyTorch in float32 differs by {error:.1e}")
-    out.update({f"{name}/{key}": v for key, v in inputs.items()})
-    out[f"{name}/y"], out[f"{name}/w"] = y.detach(), w
-    out[f"{name}/d_x"] = double["x"].grad
-    for key, p in net.named_parameters():
-        slot, value = ours(key, p.detach())
-        out[f"{name}/{slot}"] = value.float()
-        out[f"{name}/grad/{slot}"] = ours(key, p.grad)[1].float()
+    record(out, name, net, inputs, ours)
 
 
 torch.manual_seed(0)

@@ -1,7 +1,8 @@
 /* diffuser.c -- the model, its file and its plans. */
-#include "rl/diffuser.h"
+#include "policy/diffuser.h"
 #include "core/check.h"
 #include "policy/denoiser_temporal.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@ static const ConfigField shape_fields[] = { CONFIG_ROWS(DIFFUSER_MODEL_FIELDS)
                                                 CONFIG_ROWS(DIFFUSER_DATA_FIELDS) };
 #undef CONFIG_STRUCT
 enum { SHAPE_FIELDS = sizeof shape_fields / sizeof *shape_fields };
+enum { MOST_NUMBERS = 4096 }; /* of a plan: as a sampler draws them */
 
 /* ---- building -------------------------------------------------------------------------------- */
 
@@ -37,12 +39,24 @@ static bool check_sampler(const DiffuserModel *m, Error *error) {
   return fine;
 }
 
-DiffuserModel *diffuser_new(Arena *arena, const DiffuserShape *shape, Error *error) {
+static bool plan_fits(const DiffuserShape *s, Error *error) {
+  int64_t width = s->obs_dim + s->act_dim;
+  return s->horizon * width <= MOST_NUMBERS ||
+         error_set(error, FAIL_USAGE,
+                   "plans of %d steps of %d numbers; expected at most %d numbers in all",
+                   (int)s->horizon, (int)width, MOST_NUMBERS);
+}
+
+/* all but its numbers: slots are declared, nothing is allocated for them */
+static DiffuserModel *declare(Arena *arena, const DiffuserShape *shape, Error *error) {
+  if (!plan_fits(shape, error)) return NULL;
   DiffuserModel *m = arena_alloc(arena, sizeof *m);
   m->shape = *shape, m->horizon = (int)shape->horizon;
   m->obs_dim = (int)shape->obs_dim, m->act_dim = (int)shape->act_dim;
   m->width = m->act_dim + m->obs_dim;
   m->normalizer = normalizer_new(arena, m->width);
+  m->low = arena_array(arena, float, m->act_dim), m->high = arena_array(arena, float, m->act_dim);
+  for (int j = 0; j < m->act_dim; j++) m->low[j] = -INFINITY, m->high[j] = INFINITY;
   TemporalSpec spec = { .vector = { .predicts = denoiser_prediction(shape->predicts.s),
                                     .embedding = TIME_DDPM,
                                     .dim = m->horizon * m->width,
@@ -59,14 +73,23 @@ DiffuserModel *diffuser_new(Arena *arena, const DiffuserShape *shape, Error *err
   if (!m->schedule->def->discrete) spec.vector.time = TIME_THOUSANDS;
   m->online = params_new(arena, "denoiser");
   m->denoiser = temporal_new(arena, m->online, &spec);
+  return check_sampler(m, error) ? m : NULL;
+}
+
+static DiffuserModel *allocate(DiffuserModel *m) {
   params_allocate(m->online);
   m->average = params_clone(m->online, "denoiser_ema");
-  return check_sampler(m, error) ? m : NULL;
+  return m;
+}
+
+DiffuserModel *diffuser_new(Arena *arena, const DiffuserShape *shape, Error *error) {
+  DiffuserModel *m = declare(arena, shape, error);
+  return m ? allocate(m) : NULL;
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-void diffuser_save(const DiffuserModel *m, Checkpoint *c) {
+void diffuser_save_shape(const DiffuserModel *m, Checkpoint *c) {
   JsonText text = { 0 };
   Config config = { .fields = shape_fields,
                     .count = SHAPE_FIELDS,
@@ -76,9 +99,15 @@ void diffuser_save(const DiffuserModel *m, Checkpoint *c) {
   json_close(&text, '}');
   checkpoint_add_text(c, "diffuser", text.text);
   json_text_free(&text);
-  const int64_t width = m->width;
+  const int64_t width = m->width, actions = m->act_dim;
   checkpoint_add(c, "normalizer/mean", CHECKPOINT_F32, 1, &width, m->normalizer.mean);
   checkpoint_add(c, "normalizer/std", CHECKPOINT_F32, 1, &width, m->normalizer.std);
+  checkpoint_add(c, "action_low", CHECKPOINT_F32, 1, &actions, m->low);
+  checkpoint_add(c, "action_high", CHECKPOINT_F32, 1, &actions, m->high);
+}
+
+void diffuser_save(const DiffuserModel *m, Checkpoint *c) {
+  diffuser_save_shape(m, c);
   params_save(m->online, c), params_save(m->average, c);
 }
 
@@ -90,29 +119,85 @@ static bool read_vector(const Checkpoint *c, const char *name, float *to, int n,
   return true;
 }
 
-bool diffuser_read(DiffuserModel *m, const Checkpoint *c, Error *error) {
-  return read_vector(c, "normalizer/mean", m->normalizer.mean, m->width, error) &&
-         read_vector(c, "normalizer/std", m->normalizer.std, m->width, error) &&
-         params_load(m->online, c, error) && params_load(m->average, c, error);
+/* bounds are not in the files of the first days */
+static bool read_vectors(DiffuserModel *m, const Checkpoint *c, Error *error) {
+  if (!read_vector(c, "normalizer/mean", m->normalizer.mean, m->width, error) ||
+      !read_vector(c, "normalizer/std", m->normalizer.std, m->width, error))
+    return false;
+  return !checkpoint_tensor(c, "action_low") ||
+         (read_vector(c, "action_low", m->low, m->act_dim, error) &&
+          read_vector(c, "action_high", m->high, m->act_dim, error));
 }
 
-DiffuserModel *diffuser_load(Arena *arena, const Checkpoint *c, Error *error) {
+bool diffuser_read(DiffuserModel *m, const Checkpoint *c, Error *error) {
+  return read_vectors(m, c, error) && params_load(m->online, c, error) &&
+         params_load(m->average, c, error);
+}
+
+static bool read_shape(const Checkpoint *c, DiffuserShape *shape, Error *error) {
   const char *text = checkpoint_text(c, "diffuser");
-  if (!text) {
-    error_set(error, FAIL_INPUT,
-              "no \"diffuser\" in the metadata: not a model made by `diffrl train diffuser`");
-    return NULL;
-  }
-  DiffuserShape shape;
+  if (!text)
+    return error_set(
+        error, FAIL_INPUT,
+        "no \"diffuser\" in the metadata: not a model made by `diffrl train diffuser`");
   Config config;
-  config_init(&config, shape_fields, SHAPE_FIELDS, &shape);
+  config_init(&config, shape_fields, SHAPE_FIELDS, shape);
   Json *json = json_parse(text, strlen(text), error);
   bool read = json && config_read(&config, json, "checkpoint", error);
   json_free(json);
-  DiffuserModel *m = read ? diffuser_new(arena, &shape, error) : NULL;
-  if (m && diffuser_read(m, c, error)) return m;
+  if (!read) error->kind = FAIL_INPUT;
+  return read;
+}
+
+/* as files hold it, without padding */
+static int64_t dense_size(const Params *p) {
+  int64_t size = 0;
+  for (int i = 0; i < p->layout->slots; i++) {
+    const Slot *slot = &p->layout->slot[i];
+    size += (int64_t)slot->e * slot->rows * slot->n;
+  }
+  return size;
+}
+
+/* a short file cannot ask for much memory */
+static bool holds(const Checkpoint *c, int64_t numbers, Error *error) {
+  int64_t held = checkpoint_numbers(c);
+  return held >= numbers ||
+         error_set(error, FAIL_INPUT,
+                   "the file holds %lld numbers, a network of its shape has %lld", (long long)held,
+                   (long long)numbers);
+}
+
+/* as declared, of a file that holds enough numbers for it */
+static DiffuserModel *declare_held(Arena *arena, const Checkpoint *c, Error *error) {
+  DiffuserShape shape;
+  DiffuserModel *m = read_shape(c, &shape, error) ? declare(arena, &shape, error) : NULL;
+  if (m && holds(c, dense_size(m->online), error)) return m;
   error->kind = FAIL_INPUT;
   return NULL;
+}
+
+/* Two blocks of numbers, packed or filtered copies, values of a row at every level; nodes. */
+bool diffuser_read_bytes(const Checkpoint *c, size_t *bytes, Error *error) {
+  Arena *scratch = arena_new();
+  const DiffuserModel *m = declare_held(scratch, c, error);
+  if (m) {
+    size_t numbers = m->online->layout->size, steps = 64 * (size_t)m->horizon;
+    size_t values = 4 * steps * (size_t)(m->width + m->shape.hidden) * TEMPORAL_MAX_LEVELS;
+    *bytes = ((size_t)1 << 28) + 4 * (8 * numbers + values) * sizeof(real);
+  }
+  arena_free(scratch);
+  return m != NULL;
+}
+
+DiffuserModel *diffuser_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
+  DiffuserModel *m = declare_held(arena, c, error);
+  return m && read_vectors(allocate(m), c, error) ? m : NULL;
+}
+
+DiffuserModel *diffuser_load(Arena *arena, const Checkpoint *c, Error *error) {
+  DiffuserModel *m = diffuser_load_shape(arena, c, error);
+  return m && diffuser_read(m, c, error) ? m : NULL;
 }
 
 bool diffuser_begin(DiffuserModel *m, const Checkpoint *c, Error *error) {
@@ -155,12 +240,16 @@ static Known first_state(const void *user, const Asking *a) {
   return (Known){ diffuser_keep(m, a->g), t_concat(step, zeros(a->g, rest)) };
 }
 
+const Guide *diffuser_guide(Arena *arena, const DiffuserModel *m) {
+  return guide_known(arena, &(KnownGuide){ .find = first_state, .user = m, .clean = true });
+}
+
 enum { CHUNK = 64, LANE = 16 }; /* plans at once, and through the cache together */
 
 static SamplerLoop *loop_new(Arena *arena, const DiffuserModel *m, const DiffuserSampling *how,
                              int rows, Error *error) {
   const Guide **guides = arena_array(arena, const Guide *, 2);
-  guides[0] = guide_known(arena, &(KnownGuide){ .find = first_state, .user = m, .clean = true });
+  guides[0] = diffuser_guide(arena, m);
   SamplerSpec spec = how->sampler;
   spec.guides = guides;
   const Sampler *sampler = sampler_new(arena, &spec, m->denoiser, error);
