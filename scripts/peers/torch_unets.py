@@ -240,7 +240,8 @@ class ImageLoss(nn.Module):
 
 class PlanData:
     def __init__(self):
-        self.rows, self.window = torch.from_numpy(problem.plan_rows()), torch.arange(problem.HORIZON)
+        self.rows = torch.from_numpy(problem.plan_rows())
+        self.window = torch.arange(problem.HORIZON)
 
     def sample(self):
         first = torch.randint(0, problem.ROWS - problem.HORIZON, (problem.PLAN_BATCH, 1))
