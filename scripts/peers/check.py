@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+import check_unets
 import jax_jitted
 import torch_compiled
 import torch_published
@@ -145,6 +146,7 @@ def main():
         check("diffusion-ql", "DiffusionQl", jax_ql, jax_ql_update, ql_noise),
         check("diffusion-bc", "DiffusionBc", jax_bc, jax_jitted.bc_update, bc_noise),
         check("sac", "Sac", jax_sac, jax_jitted.sac_update, sac_noise),
+        check_unets.check_all(),
     ]
     sys.exit(0 if all(good) else 1)
 

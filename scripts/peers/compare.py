@@ -33,11 +33,16 @@ POLICY = {
     "compiled": ["torch_compiled.py"],
     "jax": ["jax_jitted.py"],
 }
+UNETS = {peer: ["unets_torch.py", peer] for peer in ("published", "scripted", "compiled")}
 # name for `diffrl bench` -> the peers' programs; the name is their last argument
 WORKLOADS = {
     "diffusion-ql-step": POLICY,
     "diffusion-bc-step": POLICY,
     "sac-step": POLICY,
+    "unet1d-step": UNETS,
+    "plan-64x20": UNETS,
+    "unet2d-step": UNETS,
+    "unet2d-eval": UNETS,
     "action-1": POLICY,
     "action-50": POLICY,
     "latency": POLICY,
