@@ -93,22 +93,37 @@ static void prefetch_row(const Dataset *data, int64_t row) {
   if (data->terminals) __builtin_prefetch(data->terminals + row);
 }
 
+typedef struct {
+  const Drawer *drawer;
+  uint64_t step;
+  Batch *batch;
+} Draw;
+
+static void draw_some(void *context, int piece, int worker) {
+  const Draw *draw = context;
+  const Drawer *d = draw->drawer;
+  Batch *batch = draw->batch;
+  const int64_t *pool = d->pool ? d->pool : d->data->transition;
+  uint64_t count = (uint64_t)(d->pool ? d->pool_count : d->data->transitions);
+  int first = batch->from + piece * AHEAD,
+      n = batch->to - first < AHEAD ? batch->to - first : AHEAD;
+  int64_t row[AHEAD];
+  (void)worker;
+  for (int r = 0; r < n; r++) {
+    row[r] = pool[rng_below(d->rng, draw->step, (uint32_t)(first + r), 0, count)];
+    prefetch_row(d->data, row[r]);
+  }
+  for (int r = 0; r < n; r++) (batch->window ? put_window : put_row)(d, row[r], batch, first + r);
+}
+
 void data_draw(const Drawer *d, uint64_t step, Batch *batch) {
   const Dataset *data = d->data;
-  const int64_t *pool = d->pool ? d->pool : data->transition;
   int64_t count = d->pool ? d->pool_count : data->transitions;
   CHECK(count > 0 && batch->obs_dim == data->obs_dim && batch->act_dim == data->act_dim,
         "draw: %lld rows of (%d, %d) into a batch of (%d, %d)", (long long)count, data->obs_dim,
         data->act_dim, batch->obs_dim, batch->act_dim);
-  for (int first = batch->from; first < batch->to; first += AHEAD) {
-    int n = batch->to - first < AHEAD ? batch->to - first : AHEAD;
-    int64_t row[AHEAD];
-    for (int r = 0; r < n; r++) {
-      row[r] = pool[rng_below(d->rng, step, (uint32_t)(first + r), 0, (uint64_t)count)];
-      prefetch_row(data, row[r]);
-    }
-    for (int r = 0; r < n; r++) (batch->window ? put_window : put_row)(d, row[r], batch, first + r);
-  }
+  Draw draw = { d, step, batch };
+  pool_run(d->threads, draw_some, &draw, (batch->to - batch->from + AHEAD - 1) / AHEAD);
 }
 
 int64_t *data_window_starts(Arena *arena, const Drawer *d, int horizon, bool pad, int64_t *count) {

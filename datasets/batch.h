@@ -10,6 +10,7 @@
 #define DATASETS_BATCH_H
 #include "core/arena.h"
 #include "core/normalizer.h"
+#include "core/parallel.h"
 #include "core/real.h"
 #include "core/rng.h"
 #include "datasets/dataset.h"
@@ -43,6 +44,7 @@ typedef struct {
   const Normalizer *obs_norm;        /* NULL: observations as they are */
   const Normalizer *act_norm;        /* of actions; NULL: by act_mid and act_half */
   const float *act_mid, *act_half;   /* [act_dim] act = (a - mid) / half; NULL: as they are */
+  Pool *threads;                     /* that draw; NULL: the calling thread */
 } Drawer;
 
 /* Fill rows [from, to) of the batch for this training step, with replacement.  Never allocates. */

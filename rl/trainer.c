@@ -162,9 +162,11 @@ static void action_bounds(Trainer *t, float *low, float *high, float *mid, float
 
 static void prepare_drawers(Trainer *t, float *mid, float *half) {
   Drawer *d = &t->drawer;
-  *d = (Drawer){
-    .data = t->data, .rng = rng_stream(t->seed, "batch"), .act_mid = mid, .act_half = half
-  };
+  *d = (Drawer){ .data = t->data,
+                 .rng = rng_stream(t->seed, "batch"),
+                 .act_mid = mid,
+                 .act_half = half,
+                 .threads = t->pool };
   reward_transform(t, &d->reward_scale, &d->reward_shift);
   if (!t->env_def) {
     DataSplit split =

@@ -108,7 +108,7 @@ static void test_windows_stay_in_their_episode(void **state) {
 
 static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
   Fixture *f = *state;
-  Drawer d = drawer(f), other = drawer(f);
+  Drawer d = drawer(f), other = drawer(f), together = drawer(f);
   Batch *b = batch_new(f->arena, BATCH, OBS, ACT), *small = batch_new(f->arena, 5, OBS, ACT);
   data_draw(&d, 41, b);
   data_draw(&d, 42, b);
@@ -116,6 +116,11 @@ static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
   assert_memory_equal(small->obs, b->obs, sizeof(real) * 5 * (size_t)b->obs_ld);
   int same_step = 0, same_seed = 0;
   Batch *c = batch_new(f->arena, BATCH, OBS, ACT);
+  together.threads = pool_new(3);
+  data_draw(&together, 42, c);
+  assert_memory_equal(c->obs, b->obs, sizeof(real) * BATCH * (size_t)b->obs_ld);
+  assert_memory_equal(c->reward, b->reward, sizeof(real) * BATCH * (size_t)row_stride(1));
+  pool_free(together.threads);
   data_draw(&d, 43, c);
   for (int r = 0; r < BATCH; r++) same_step += c->obs[r * c->obs_ld] == b->obs[r * b->obs_ld];
   other.rng = rng_stream(2, "batch");
