@@ -95,10 +95,9 @@ typedef struct {
 static bool open_data(Step *s, Error *error) {
   if (s->algo->data == ALGO_OFFLINE) {
     s->data = synthetic(s->setup.arena);
-    s->drawer = (Drawer){ .data = &s->data,
-                          .rng = rng_stream(0, "batch"),
-                          .reward_scale = 1,
-                          .threads = s->setup.pool };
+    s->drawer = (Drawer){
+      .data = &s->data, .rng = rng_stream(0, "batch"), .reward_scale = 1, .threads = s->setup.pool
+    };
     s->setup.drawer = &s->drawer;
     return true;
   }
