@@ -24,7 +24,8 @@ static int setup(void **state) {
   strcpy(f->folder, "/tmp/test_make_data.XXXXXX");
   if (!mkdtemp(f->folder)) return -1;
   setenv("XDG_CACHE_HOME", f->folder, 1);
-  for (int i = 0; i < 2; i++) snprintf(f->file[i], sizeof f->file[i], "%s/%d.hdf5", f->folder, i);
+  snprintf(f->file[0], sizeof f->file[0], "%s/0.hdf5", f->folder);
+  snprintf(f->file[1], sizeof f->file[1], "%s/1.hdf5", f->folder);
   *state = f;
   return 0;
 }
