@@ -177,10 +177,6 @@ Plane conv_plane(const ConvSpec *spec, int channels) {
   return (Plane){ out[0], out[1], channels };
 }
 
-/* In training a filter is transformed at every step, and its gradient too.  On a line of fewer
- * positions, deep in a U-Net where filters are large, that takes longer than it saves. */
-enum { LEAST_LINE = 8 };
-
 static Window window_of(const ConvSpec *spec) {
   const Plane in = spec->in, out = conv_plane(spec, 1);
   const Plane big = spec->transposed ? out : in, small = spec->transposed ? in : out;
@@ -189,6 +185,19 @@ static Window window_of(const ConvSpec *spec) {
                    .kernel = { spec->kh, spec->kw },
                    .pad = { pad_of(spec, spec->kh), pad_of(spec, spec->kw) },
                    .stride = spec->stride };
+}
+
+/* In training a filter is transformed at every step, and its gradient too.  On a line of fewer
+ * positions, deep in a U-Net where filters are large, that takes longer than it saves. */
+enum { LEAST_LINE = 8 };
+
+static Form form_of(const Graph *g, const Params *params, const ConvSpec *spec, const Window *w,
+                    bool sixteens) {
+  const bool line = w->big[0] == 1 && w->small[0] == 1 && w->kernel[0] == 1;
+  const bool pays = !line || w->small[1] >= LEAST_LINE || !graph_trains(g, params);
+  if (spec->transposed) return line ? FORM_LINE_TRANSPOSED : FORM_TRANSPOSED_UP;
+  if (sixteens && pays && conv_tiles_fit(w) && graph_conv(g) == CONV_FILTERED) return FORM_TILES;
+  return line ? FORM_LINE : FORM_DOWN;
 }
 
 Tensor *t_conv(Graph *g, const Params *params, int filter, int bias, Inputs in,
@@ -208,14 +217,7 @@ Tensor *t_conv(Graph *g, const Params *params, int filter, int bias, Inputs in,
             slot->rows == window_taps(&window) * channels,
         "%s/%s: %d rows for %d taps of %d channels", params->block, slot->name, slot->rows,
         window_taps(&window), channels);
-  bool tiles =
-      sixteens && !spec->transposed && conv_tiles_fit(&window) && graph_conv(g) == CONV_FILTERED;
-  bool line = window.big[0] == 1 && window.small[0] == 1 && window.kernel[0] == 1;
-  Form form = line               ? spec->transposed ? FORM_LINE_TRANSPOSED : FORM_LINE
-              : spec->transposed ? FORM_TRANSPOSED_UP
-                                 : FORM_DOWN;
-  if (tiles && !(line && graph_trains(g, params) && window.small[1] < LEAST_LINE))
-    form = FORM_TILES;
+  const Form form = form_of(g, params, spec, &window, sixteens);
   return convolve(&in, conv_filter(g, params, filter, 0, channels, form, &window),
                   bias < 0 ? NULL : t_param(g, params, bias), &window);
 }

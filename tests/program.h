@@ -139,6 +139,18 @@ UNUSED_HERE static void program_expect(const Outcome *o, int code, const char *s
              o->out, o->err);
 }
 
+/* a command line that must work, and one that must be refused with this code and these words */
+UNUSED_HERE static void program_succeed(const char *line) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, 0, "");
+}
+UNUSED_HERE static void program_refuse(int code, const char *line, const char *says) {
+  Outcome o;
+  program_run(&o, "%s", line);
+  program_expect(&o, code, says);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 UNUSED_HERE static void nap(double seconds) {
@@ -175,6 +187,15 @@ UNUSED_HERE static void assert_same_file(const char *a, const char *b) {
   char *x = file_read(a, &n), *y = file_read(b, &m);
   if (n != m || memcmp(x, y, n)) fail_msg("%s and %s differ", a, b);
   free(x), free(y);
+}
+
+/* The same bytes in both folders, for each of these names with spaces between them. */
+UNUSED_HERE static void assert_same_files(const char *a, const char *b, const char *names) {
+  char name[64], x[256], y[256];
+  for (int length; sscanf(names, "%63s%n", name, &length) == 1; names += length) {
+    snprintf(x, sizeof x, "%s/%s", a, name), snprintf(y, sizeof y, "%s/%s", b, name);
+    assert_same_file(x, y);
+  }
 }
 
 /* Episodes of uniform actions in an environment; its observations times `scale`. */

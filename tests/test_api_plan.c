@@ -1,30 +1,10 @@
 /* test_api_plan.c -- what diffrl.h says about plans: two halves that are one call of act, actions
  * in the order of the plan, and what is done where there is none. */
-#include "policy/diffrl.h"
-#include "tests/saved_policy.h"
+#include "tests/library.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define OK(call)                                                                                   \
-  do {                                                                                             \
-    if ((call) != DIFFRL_OK) fail_msg("%s: %s", #call, error.text);                                \
-  } while (0)
-
-static diffrl_error error;
-
 enum { CALLS = 20 };
-
-static diffrl_policy *load(const char *path, const char *act) {
-  diffrl_policy *policy = NULL;
-  OK(diffrl_policy_load(&policy, path, act, &error));
-  return policy;
-}
-
-static diffrl_actor *actor_of(const diffrl_policy *policy, const diffrl_actor_options *options) {
-  diffrl_actor *actor = NULL;
-  OK(diffrl_actor_new(&actor, policy, options, NULL, 0, &error));
-  return actor;
-}
 
 /* ---- the same actions ------------------------------------------------------------------------ */
 

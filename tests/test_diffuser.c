@@ -19,25 +19,8 @@ static int setup(void **state) {
   return 0;
 }
 
-static void run(const char *line) {
-  Outcome o;
-  program_run(&o, "%s", line);
-  program_expect(&o, 0, "");
-}
-
-static void refused(int code, const char *line, const char *says) {
-  Outcome o;
-  program_run(&o, "%s", line);
-  program_expect(&o, code, says);
-}
-
 static void assert_same_run(const char *a, const char *b) {
-  static const char *const files[] = { "last.safetensors", "eval.jsonl", "plans.png" };
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    char x[256], y[256];
-    snprintf(x, sizeof x, "%s/%s", a, files[i]), snprintf(y, sizeof y, "%s/%s", b, files[i]);
-    assert_same_file(x, y);
-  }
+  assert_same_files(a, b, "last.safetensors eval.jsonl plans.png");
 }
 
 /* ---- the loss -------------------------------------------------------------------------------- */
@@ -215,17 +198,17 @@ static void plans_begin_in_their_state(void **state) {
 
 static void forty_steps_are_20_resume_20(void **state) {
   (void)state;
-  run(DIFFUSER " --steps 40 --threads 1 --out whole");
-  run(DIFFUSER " --steps 20 --threads 2 --out half");
-  run("train --resume half --steps 40 --threads 3");
+  program_succeed(DIFFUSER " --steps 40 --threads 1 --out whole");
+  program_succeed(DIFFUSER " --steps 20 --threads 2 --out half");
+  program_succeed("train --resume half --steps 40 --threads 3");
   assert_same_run("whole", "half");
-  run(DIFFUSER " --steps 20 --init whole --out later");
+  program_succeed(DIFFUSER " --steps 20 --init whole --out later");
 }
 
 static void without_an_environment_there_is_a_held_out_loss(void **state) {
   (void)state;
   size_t n;
-  run(DIFFUSER " --steps 20 --env none --out blind");
+  program_succeed(DIFFUSER " --steps 20 --env none --out blind");
   char *text = file_read("blind/eval.jsonl", &n);
   assert_non_null(strstr(text, "\"held_out_loss\":"));
   free(text);
@@ -248,8 +231,8 @@ static void the_report_shows_plans(void **state) {
 static void plans_as_files(void **state) {
   (void)state;
   size_t n, m;
-  run("sample whole --count 5 --seed 4 --threads 1 --out a.csv");
-  run("sample whole --count 3 --seed 4 --threads 3 --out b.csv");
+  program_succeed("sample whole --count 5 --seed 4 --threads 1 --out a.csv");
+  program_succeed("sample whole --count 3 --seed 4 --threads 3 --out b.csv");
   char *a = file_read("a.csv", &n), *b = file_read("b.csv", &m);
   int lines = 0;
   for (size_t i = 0; i < n; i++) lines += a[i] == '\n';
@@ -257,14 +240,14 @@ static void plans_as_files(void **state) {
   assert_memory_equal(a, "plan,step,a0,a1,a2,s0,", 22);
   assert_true(m < n && !memcmp(a, b, m)); /* the first three of five */
   free(a), free(b);
-  run("sample whole --count 2 --sampler ddim --steps 2 --out p.npy");
+  program_succeed("sample whole --count 2 --sampler ddim --steps 2 --out p.npy");
   char *npy = file_read("p.npy", &n);
   assert_int_equal(n, 128 + 2 * 8 * 14 * 8);
   assert_non_null(strstr(npy + 10, "'shape': (2, 8, 14)"));
   free(npy);
-  run("sample whole --out p.png");
-  refused(2, "sample blind --out p.png", "trained without one");
-  refused(2, "sample whole --label 1 --out p.png", "told labels");
+  program_succeed("sample whole --out p.png");
+  program_refuse(2, "sample blind --out p.png", "trained without one");
+  program_refuse(2, "sample whole --label 1 --out p.png", "told labels");
 }
 
 /* ---- acting by plans ------------------------------------------------------------------------- */
@@ -325,10 +308,10 @@ static void a_run_of_plans_acts(void **state) {
   (void)state;
   enum { LINES = 7 };
   Outcome o = { 0 };
-  run("eval whole --episodes 3 --act act_steps=8");
-  run("export whole --act act_steps=3 --out alone");
-  refused(2, "export whole --format c --out alone", "a policy that plans");
-  refused(2, "eval whole --act act_steps=9", "plans 8 actions at once");
+  program_succeed("eval whole --episodes 3 --act act_steps=8");
+  program_succeed("export whole --act act_steps=3 --out alone");
+  program_refuse(2, "export whole --format c --out alone", "a policy that plans");
+  program_refuse(2, "eval whole --act act_steps=9", "plans 8 actions at once");
   FILE *in = tmpfile(), *out = tmpfile();
   diffrl_policy *policy = NULL;
   diffrl_actor *actor = NULL;
@@ -360,19 +343,22 @@ static void a_run_of_plans_acts(void **state) {
 
 static void bad_input_is_told(void **state) {
   (void)state;
-  refused(2, "train diffuser --data hopper.hdf5 --set horizon=12",
-          "a horizon of 12 cannot be halved 3 times");
-  refused(2, "train diffuser --data hopper.hdf5 --set groups=5",
-          "32 channels cannot be normalised in 5 groups");
-  refused(2, "train diffuser --data hopper.hdf5 --set mults=1,x", "mults=1,x: expected 1 to 6");
-  refused(2, "train diffuser --data hopper.hdf5 --set mults=1,2,", "mults=1,2,: expected");
-  refused(2, "train diffuser --data hopper.hdf5 --set schedule=cosin", "did you mean cosine");
-  refused(3, "train diffuser --data hopper.hdf5 --set horizon=256", "choose a smaller horizon");
-  refused(2, "train diffuser --data hopper.hdf5 --set horizon=1000", "at most 4096 numbers");
-  refused(2, "train diffuser --data hopper.hdf5 --set horizon=8 --init whole --out other",
-          "its hidden is another one");
+  program_refuse(2, "train diffuser --data hopper.hdf5 --set horizon=12",
+                 "a horizon of 12 cannot be halved 3 times");
+  program_refuse(2, "train diffuser --data hopper.hdf5 --set groups=5",
+                 "32 channels cannot be normalised in 5 groups");
+  program_refuse(2, "train diffuser --data hopper.hdf5 --set mults=1,x",
+                 "mults=1,x: expected 1 to 6");
+  program_refuse(2, "train diffuser --data hopper.hdf5 --set mults=1,2,", "mults=1,2,: expected");
+  program_refuse(2, "train diffuser --data hopper.hdf5 --set schedule=cosin",
+                 "did you mean cosine");
+  program_refuse(3, "train diffuser --data hopper.hdf5 --set horizon=256",
+                 "choose a smaller horizon");
+  program_refuse(2, "train diffuser --data hopper.hdf5 --set horizon=1000", "at most 4096 numbers");
+  program_refuse(2, "train diffuser --data hopper.hdf5 --set horizon=8 --init whole --out other",
+                 "its hidden is another one");
   file_make_data("point.hdf5", "point-v0", 3, 1, "{\"env\": \"point-v0\"}");
-  refused(2, "train diffuser --data point.hdf5 --env point-v0", "or use --env none");
+  program_refuse(2, "train diffuser --data point.hdf5 --env point-v0", "or use --env none");
 }
 
 int main(void) {

@@ -38,32 +38,15 @@ static int enter(void **state) {
   return 0;
 }
 
-static void run(const char *line) {
-  Outcome o;
-  program_run(&o, "%s", line);
-  program_expect(&o, 0, "");
-}
-static void refused(int code, const char *line, const char *says) {
-  Outcome o;
-  program_run(&o, "%s", line);
-  program_expect(&o, code, says);
-}
-
 static void assert_same_run(const char *a, const char *b) {
-  static const char *const files[] = { "last.safetensors", "best.safetensors", "eval.jsonl",
-                                       "images.png" };
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    char x[256], y[256];
-    snprintf(x, sizeof x, "%s/%s", a, files[i]), snprintf(y, sizeof y, "%s/%s", b, files[i]);
-    assert_same_file(x, y);
-  }
+  assert_same_files(a, b, "last.safetensors best.safetensors eval.jsonl images.png");
 }
 
 static void test_16_steps_are_8_resume_8(void **state) {
   (void)state;
-  run(IMAGE "--steps 16 --threads 1 --out whole");
-  run(IMAGE "--steps 8 --out half");
-  run("train --resume half --steps 16 --threads 3"); /* nor do threads change a bit */
+  program_succeed(IMAGE "--steps 16 --threads 1 --out whole");
+  program_succeed(IMAGE "--steps 8 --out half");
+  program_succeed("train --resume half --steps 16 --threads 3"); /* nor do threads change a bit */
   assert_same_run("whole", "half");
 }
 
@@ -82,8 +65,8 @@ static void test_pictures_are_of_their_label(void **state) {
   (void)state;
   if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
   size_t n;
-  run(IMAGE "--steps 240 --set ema=0.9 --set rate=3e-3 --out learned");
-  run("sample learned --count 8 --seed 3 --out turn.npy");
+  program_succeed(IMAGE "--steps 240 --set ema=0.9 --set rate=3e-3 --out learned");
+  program_succeed("sample learned --count 8 --seed 3 --out turn.npy");
   char *npy = file_read("turn.npy", &n);
   assert_int_equal(n, 128 + 8 * SIDE * SIDE * sizeof(double));
   for (int i = 0; i < 8; i++) {
@@ -91,7 +74,7 @@ static void test_pictures_are_of_their_label(void **state) {
     assert_true((i % 2 ? -1 : 1) * leaning(npy, i) > 0.8); /* of data: at least 1.25 */
   }
   free(npy);
-  run("sample learned --count 8 --seed 3 --label 1 --guidance 2 --out right.npy");
+  program_succeed("sample learned --count 8 --seed 3 --label 1 --guidance 2 --out right.npy");
   npy = file_read("right.npy", &n);
   for (int i = 0; i < 8; i++) assert_true(leaning(npy, i) < -0.8);
   free(npy);
@@ -100,16 +83,16 @@ static void test_pictures_are_of_their_label(void **state) {
 static void test_pictures_depend_on_the_seed_and_their_number(void **state) {
   (void)state;
   size_t n, m;
-  run(IMAGE "--steps 4 --out small");
-  run("sample small --count 5 --seed 4 --threads 1 --out a.npy");
-  run("sample small --count 5 --seed 4 --threads 3 --out b.npy");
+  program_succeed(IMAGE "--steps 4 --out small");
+  program_succeed("sample small --count 5 --seed 4 --threads 1 --out a.npy");
+  program_succeed("sample small --count 5 --seed 4 --threads 3 --out b.npy");
   assert_same_file("a.npy", "b.npy");
-  run("sample small/last.safetensors --count 3 --seed 4 --out c.npy");
+  program_succeed("sample small/last.safetensors --count 3 --seed 4 --out c.npy");
   char *a = file_read("a.npy", &n), *c = file_read("c.npy", &m);
   assert_true(m < n && !memcmp(a + 128, c + 128, m - 128)); /* the first 3 of 5 */
   assert_non_null(strstr(a + 10, "'shape': (5, 8, 8)"));
   free(a), free(c);
-  run("sample small --count 6 --sampler euler --steps 2 --out grid.png");
+  program_succeed("sample small --count 6 --sampler euler --steps 2 --out grid.png");
   char *png = file_read("grid.png", &n); /* two columns, three rows; sizes are big-endian */
   assert_memory_equal(png + 16, "\0\0\0\x22\0\0\0\x34", 8);
   free(png);
@@ -175,32 +158,34 @@ static void test_eval_scores_pictures(void **state) {
 
 static void test_old_weights_begin_a_run(void **state) {
   (void)state;
-  run(IMAGE "--steps 4 --init whole --out again");
-  refused(3,
-          "train image --data halves --set size=8 --set hidden=8 --set mults=1,1 --set blocks=1 "
-          "--steps 4 --init whole --out other",
-          "whole/last.safetensors");
+  program_succeed(IMAGE "--steps 4 --init whole --out again");
+  program_refuse(
+      3,
+      "train image --data halves --set size=8 --set hidden=8 --set mults=1,1 --set blocks=1 "
+      "--steps 4 --init whole --out other",
+      "whole/last.safetensors");
 }
 
 /* ---- what cannot be -------------------------------------------------------------------------- */
 
 static void test_bad_input_is_told(void **state) {
   (void)state;
-  refused(2, "train image", "give --data fashion-mnist");
-  refused(3, "train image --data nowhere", "a folder with IDX files");
-  refused(2, IMAGE "--env hopper-v2", "leave --env");
-  refused(2, "train image --data halves --set size=4", "pictures of 8 x 8 do not fit in size=4");
-  refused(2, "train image --data halves --set size=10", "cannot be halved 2 times");
-  refused(2, "train image --data halves --set groups=5", "cannot be normalised in 5 groups");
-  refused(2, "train image --data halves --set heads=3", "cannot be shared by 3 heads");
-  refused(2, "train image --data halves --set mults=1,x", "mults=1,x: expected");
-  refused(2, "train image --data halves --set schedule=cosin", "did you mean cosine");
-  refused(2, "sample whole --label 2 --out a.png", "expected 0 to 1");
-  refused(2, "sample whole --guidance much --out a.png", "expected a number");
-  refused(2, "sample whole --out a.csv", "FILE.png or FILE.npy");
-  refused(2, "eval whole --episodes 3", "leave --episodes: whole draws pictures");
-  refused(3, "eval whole --data nowhere", "a folder with IDX files");
-  refused(2, "eval whole --pictures 1", "--pictures: 1 is out of range");
+  program_refuse(2, "train image", "give --data fashion-mnist");
+  program_refuse(3, "train image --data nowhere", "a folder with IDX files");
+  program_refuse(2, IMAGE "--env hopper-v2", "leave --env");
+  program_refuse(2, "train image --data halves --set size=4",
+                 "pictures of 8 x 8 do not fit in size=4");
+  program_refuse(2, "train image --data halves --set size=10", "cannot be halved 2 times");
+  program_refuse(2, "train image --data halves --set groups=5", "cannot be normalised in 5 groups");
+  program_refuse(2, "train image --data halves --set heads=3", "cannot be shared by 3 heads");
+  program_refuse(2, "train image --data halves --set mults=1,x", "mults=1,x: expected");
+  program_refuse(2, "train image --data halves --set schedule=cosin", "did you mean cosine");
+  program_refuse(2, "sample whole --label 2 --out a.png", "expected 0 to 1");
+  program_refuse(2, "sample whole --guidance much --out a.png", "expected a number");
+  program_refuse(2, "sample whole --out a.csv", "FILE.png or FILE.npy");
+  program_refuse(2, "eval whole --episodes 3", "leave --episodes: whole draws pictures");
+  program_refuse(3, "eval whole --data nowhere", "a folder with IDX files");
+  program_refuse(2, "eval whole --pictures 1", "--pictures: 1 is out of range");
 }
 
 int main(void) {

@@ -2,25 +2,13 @@
 #include "datasets/images.h"
 #include "core/rng.h"
 #include "tests/idx.h"
+#include "tests/folder.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { TRAIN = 5, TEST = 3, HEIGHT = 4, WIDTH = 6 };
-
-static char folder[] = "/tmp/diffrl-images-XXXXXX";
-
-static int enter(void **state) {
-  (void)state;
-  return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-static int leave(void **state) {
-  (void)state;
-  char command[64];
-  snprintf(command, sizeof command, "cd / && rm -rf '%s'", folder);
-  return system(command);
-}
 
 static uint8_t pixel(int picture, int j) { return (uint8_t)(37 * picture + 11 * j); }
 

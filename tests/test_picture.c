@@ -2,6 +2,7 @@
  * What is measured is the file that was saved. */
 #include "rl/picture.h"
 #include "datasets/png.h"
+#include "tests/folder.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -13,20 +14,6 @@
 #include <unistd.h>
 
 #define PI 3.14159265358979323846
-
-static char folder[] = "/tmp/diffrl-picture-XXXXXX";
-
-static int enter(void **state) {
-  (void)state;
-  return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave(void **state) {
-  (void)state;
-  char command[64];
-  snprintf(command, sizeof command, "cd / && rm -rf '%s'", folder);
-  return system(command);
-}
 
 static int setup(void **state) {
   *state = arena_new();

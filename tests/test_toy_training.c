@@ -11,25 +11,8 @@
   "--set save_every=20 --set sample_steps=4 --set pictures=false "                                 \
   "--set schedule_rate=constant"
 
-static void run(const char *line) {
-  Outcome o;
-  program_run(&o, "%s", line);
-  program_expect(&o, 0, "");
-}
-
-static void refused(int code, const char *line, const char *says) {
-  Outcome o;
-  program_run(&o, "%s", line);
-  program_expect(&o, code, says);
-}
-
 static void assert_same_run(const char *a, const char *b) {
-  static const char *const files[] = { "last.safetensors", "best.safetensors", "eval.jsonl" };
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    char x[256], y[256];
-    snprintf(x, sizeof x, "%s/%s", a, files[i]), snprintf(y, sizeof y, "%s/%s", b, files[i]);
-    assert_same_file(x, y);
-  }
+  assert_same_files(a, b, "last.safetensors best.safetensors eval.jsonl");
 }
 
 /* ---- the same bits --------------------------------------------------------------------------- */
@@ -40,9 +23,11 @@ static void test_80_steps_are_40_resume_40(void **state) {
                                       "--set embedding=fourier" };
   for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
     char line[1024];
-    snprintf(line, sizeof line, TOY " --steps 80 --out whole%zu %s", i, more[i]), run(line);
-    snprintf(line, sizeof line, TOY " --steps 40 --out half%zu %s", i, more[i]), run(line);
-    snprintf(line, sizeof line, "train --resume half%zu --steps 80", i), run(line);
+    snprintf(line, sizeof line, TOY " --steps 80 --out whole%zu %s", i, more[i]),
+        program_succeed(line);
+    snprintf(line, sizeof line, TOY " --steps 40 --out half%zu %s", i, more[i]),
+        program_succeed(line);
+    snprintf(line, sizeof line, "train --resume half%zu --steps 80", i), program_succeed(line);
     char whole[32], half[32];
     snprintf(whole, sizeof whole, "whole%zu", i), snprintf(half, sizeof half, "half%zu", i);
     assert_same_run(whole, half);
@@ -52,18 +37,18 @@ static void test_80_steps_are_40_resume_40(void **state) {
 static void test_a_student_resumes_without_its_teacher(void **state) {
   (void)state;
 #define STUDENT TOY " --set distill=consistency --set sampler=consistency --set teacher_steps=8"
-  run(TOY " --steps 40 --out teacher");
-  run(STUDENT " --init teacher --steps 80 --out student");
-  run(STUDENT " --init teacher --steps 40 --out pupil");
+  program_succeed(TOY " --steps 40 --out teacher");
+  program_succeed(STUDENT " --init teacher --steps 80 --out student");
+  program_succeed(STUDENT " --init teacher --steps 40 --out pupil");
   assert_int_equal(rename("teacher", "gone"), 0);
-  run("train --resume pupil --steps 80");
+  program_succeed("train --resume pupil --steps 80");
   assert_same_run("student", "pupil");
 }
 
 static void test_threads_change_no_bit(void **state) {
   (void)state;
-  run(TOY " --steps 40 --threads 1 --out one");
-  run(TOY " --steps 40 --threads 3 --out three");
+  program_succeed(TOY " --steps 40 --threads 1 --out one");
+  program_succeed(TOY " --steps 40 --threads 3 --out three");
   assert_same_run("one", "three");
 }
 
@@ -93,9 +78,9 @@ static void test_samples_come_near_the_data(void **state) {
   "train toy --data gmm --set batch=128 --set schedule_rate=cosine --set eval_every=0 "            \
   "--set net=mlp --set hidden=64 --set octaves=1 --set ema=0.99 --set eval_points=1024 --set "     \
   "pictures=false"
-  run(LEARN " --steps 1 --out nothing");
-  run(LEARN " --steps 3000 --out model");
-  run(LEARN " --steps 250 --preset student --init model --out pair");
+  program_succeed(LEARN " --steps 1 --out nothing");
+  program_succeed(LEARN " --steps 3000 --out model");
+  program_succeed(LEARN " --steps 250 --preset student --init model --out pair");
   double nothing = last_ratio("nothing/eval.jsonl"), model = last_ratio("model/eval.jsonl"),
          pair = last_ratio("pair/eval.jsonl");
   print_message("distance to data / between data: at first %.2f, trained %.2f, student %.2f\n",
@@ -110,39 +95,39 @@ static void test_samples_come_near_the_data(void **state) {
 static void test_points_depend_on_the_seed_and_their_number(void **state) {
   (void)state;
   size_t n, m;
-  run(TOY " --steps 20 --out small");
-  run("sample small --count 300 --seed 4 --threads 1 --out a.csv");
-  run("sample small --count 300 --seed 4 --threads 3 --out b.csv");
+  program_succeed(TOY " --steps 20 --out small");
+  program_succeed("sample small --count 300 --seed 4 --threads 1 --out a.csv");
+  program_succeed("sample small --count 300 --seed 4 --threads 3 --out b.csv");
   assert_same_file("a.csv", "b.csv");
-  run("sample small --count 300 --seed 5 --out c.csv");
-  run("sample small --count 200 --seed 4 --out d.csv");
+  program_succeed("sample small --count 300 --seed 5 --out c.csv");
+  program_succeed("sample small --count 200 --seed 4 --out d.csv");
   char *a = file_read("a.csv", &n), *c = file_read("c.csv", &m);
   assert_true(n != m || memcmp(a, c, n) != 0);
   free(c);
   char *d = file_read("d.csv", &m);
   assert_true(m < n && !memcmp(a, d, m)); /* the first 200 of 300 */
   free(a), free(d);
-  run("sample small/last.safetensors --count 300 --seed 4 --out e.csv");
+  program_succeed("sample small/last.safetensors --count 300 --seed 4 --out e.csv");
   assert_same_file("a.csv", "e.csv");
 }
 
 static void test_the_file_says_what_it_is(void **state) {
   (void)state;
   size_t n;
-  run("sample small --count 10 --sampler ddim --steps 3 --out p.npy");
+  program_succeed("sample small --count 10 --sampler ddim --steps 3 --out p.npy");
   char *npy = file_read("p.npy", &n);
   assert_int_equal(n, 128 + 10 * 2 * 8);
   assert_memory_equal(npy, "\x93NUMPY\x01\x00\x76\x00", 10);
   assert_non_null(strstr(npy + 10, "'shape': (10, 2)"));
   free(npy);
-  run("sample small --count 10 --out p.csv");
+  program_succeed("sample small --count 10 --out p.csv");
   char *csv = file_read("p.csv", &n);
   int lines = 0;
   for (size_t i = 0; i < n; i++) lines += csv[i] == '\n';
   assert_int_equal(lines, 11);
   assert_memory_equal(csv, "x,y\n", 4);
   free(csv);
-  run("sample small --count 10 --out p.png");
+  program_succeed("sample small --count 10 --out p.png");
   char *png = file_read("p.png", &n);
   assert_memory_equal(png, "\x89PNG\r\n", 6);
   free(png);
@@ -151,7 +136,8 @@ static void test_the_file_says_what_it_is(void **state) {
 static void test_pictures_come_with_the_report(void **state) {
   (void)state;
   if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
-  run("train toy --data gmm --set net=mlp --set hidden=8 --set batch=32 --set eval_points=64 --set "
+  program_succeed(
+      "train toy --data gmm --set net=mlp --set hidden=8 --set batch=32 --set eval_points=64 --set "
       "eval_draws=1 "
       "--steps 2 --out shown");
   size_t n;
@@ -168,26 +154,27 @@ static void test_pictures_come_with_the_report(void **state) {
 
 static void test_bad_input_is_told(void **state) {
   (void)state;
-  refused(2, "train toy", "give --data swissroll");
-  refused(2, "train toy --data mons", "did you mean moons");
-  refused(2, "train toy --data gmm --env hopper-v2", "leave --env");
-  refused(2, "train toy --data gmm --set net=resnet", "residual");
-  refused(2, "train toy --data gmm --set schedule=cosin", "did you mean cosine");
-  refused(2, "train toy --data gmm --set sampler=hein", "heun");
-  refused(2, "train toy --data gmm --set weighting=simpel", "did you mean simple");
-  refused(2, "train toy --data gmm --set schedule=vp --set sampler=heun", "continuous");
-  refused(2, "train toy --data gmm --set distill=consistency", "give --init RUN");
-  refused(2, "train toy --data gmm --set distill=consistency --init small", "its hidden is 16");
-  refused(2, "train toy --data moons --set hidden=16 --init small", "use --data gmm");
-  refused(2, "sample small", "--out");
-  refused(2, "sample small --out a.jpg", "expected FILE.png, FILE.csv or FILE.npy");
-  refused(2, "sample small --sampler nosuch --out a.csv", "unknown sampler");
-  refused(2, "sample small --count 0 --out a.csv", "count");
-  refused(3, "sample nowhere --out a.csv", "no such run");
+  program_refuse(2, "train toy", "give --data swissroll");
+  program_refuse(2, "train toy --data mons", "did you mean moons");
+  program_refuse(2, "train toy --data gmm --env hopper-v2", "leave --env");
+  program_refuse(2, "train toy --data gmm --set net=resnet", "residual");
+  program_refuse(2, "train toy --data gmm --set schedule=cosin", "did you mean cosine");
+  program_refuse(2, "train toy --data gmm --set sampler=hein", "heun");
+  program_refuse(2, "train toy --data gmm --set weighting=simpel", "did you mean simple");
+  program_refuse(2, "train toy --data gmm --set schedule=vp --set sampler=heun", "continuous");
+  program_refuse(2, "train toy --data gmm --set distill=consistency", "give --init RUN");
+  program_refuse(2, "train toy --data gmm --set distill=consistency --init small",
+                 "its hidden is 16");
+  program_refuse(2, "train toy --data moons --set hidden=16 --init small", "use --data gmm");
+  program_refuse(2, "sample small", "--out");
+  program_refuse(2, "sample small --out a.jpg", "expected FILE.png, FILE.csv or FILE.npy");
+  program_refuse(2, "sample small --sampler nosuch --out a.csv", "unknown sampler");
+  program_refuse(2, "sample small --count 0 --out a.csv", "count");
+  program_refuse(3, "sample nowhere --out a.csv", "no such run");
   file_write("junk.safetensors", "junk", 4);
-  refused(3, "sample junk.safetensors --out a.csv", "junk.safetensors");
-  refused(1, "sample small --out nowhere/a.csv", "cannot write");
-  refused(3, "eval small", "not a policy");
+  program_refuse(3, "sample junk.safetensors --out a.csv", "junk.safetensors");
+  program_refuse(1, "sample small --out nowhere/a.csv", "cannot write");
+  program_refuse(3, "eval small", "not a policy");
 }
 
 int main(void) {
