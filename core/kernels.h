@@ -26,6 +26,7 @@ typedef struct {
   real *c;
   ptrdiff_t ldc;
   const real *after; /* nullable: packed panels that the next product begins with, to be fetched */
+  bool a_near, c_near; /* they stay in the second level of cache, where fetching is in the way */
 } Gemm;
 
 /* y = f(x) for n reals; slope (nullable) receives f'(x).  In place is fine. */

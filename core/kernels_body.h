@@ -17,31 +17,52 @@
 #define ROW_FROM(i)       ((i) == 9 ? 3 : (i) == 6 || (i) == 10 ? 2 : (i) % 2 && (i) > 1 ? 1 : 0)
 #define ENTRY(row, bytes) (*(const real *)((row) + (bytes)))
 
-/* acc [M, NV vectors] += A B, from A's row and B's columns of the tile.  Meanwhile fetch what comes
- * later: from `ahead` on, `stride` reals for each k, at the pace of the third cache level; and what
- * the tile below reads of A, rows or (in a weight's gradient) columns. */
+/* acc [M, NV vectors] += a column of A times a row of B */
+INLINE void add_outer(V acc[TILE][2], const char *const a[4], ptrdiff_t ai, const real *b,
+                      const int M, const int NV) {
+  V b0 = vload(b), b1 = NV > 1 ? vload(b + VW) : b0;
+#pragma GCC unroll 12
+  for (int i = 0; i < M; i++) {
+    V s = vset(ENTRY(a[ROW_FROM(i)], (i - 3 * ROW_FROM(i)) * ai));
+    acc[i][0] = vfma(s, b0, acc[i][0]);
+    if (NV > 1) acc[i][1] = vfma(s, b1, acc[i][1]);
+  }
+}
+
+/* What a tile fetches of A and B for those that follow, `pace` reals for each k. */
+typedef struct {
+  const real *b, *a;
+  ptrdiff_t b_pace, a_pace;
+  bool b_each; /* a line of B for each k rather than for every second */
+} Ahead;
+
+/* acc [M, NV vectors] += A B, from A's row and B's columns of the tile.  Two k a turn, because one
+ * line serves two, and fetching more than the lines is not free. */
 INLINE void accumulate(const Gemm *p, const real *from, const real *b, V acc[TILE][2], const int M,
-                       const int NV, const real *ahead, ptrdiff_t stride) {
+                       const int NV, Ahead ahead) {
   const ptrdiff_t size = sizeof(real), ak = p->ak * size, bk = p->bk;
   ptrdiff_t ai = p->ai * size;
   const char *a[4];
   for (int q = 0; q < 4; q++) a[q] = (const char *)from + 3 * q * ai;
-  const bool rows = p->ak == 1;
-  const real *below = from + (rows ? M * p->ai : 2 * TILE);
-  const ptrdiff_t pace = rows ? (M * p->ai + p->k - 1) / (p->k + !p->k) : p->ak;
-  for (int k = p->k; k > 0; k--, b += bk) {
-    V b0 = vload(b), b1 = NV > 1 ? vload(b + VW) : b0;
-    __builtin_prefetch(ahead, 0, 2), ahead += stride;
-    __builtin_prefetch(below, 0, 3), below += pace;
-#pragma GCC unroll 12
-    for (int i = 0; i < M; i++) {
-      V s = vset(ENTRY(a[ROW_FROM(i)], (i - 3 * ROW_FROM(i)) * ai));
-      acc[i][0] = vfma(s, b0, acc[i][0]);
-      if (NV > 1) acc[i][1] = vfma(s, b1, acc[i][1]);
+#define NEXT_K                                                                                     \
+  add_outer(acc, a, ai, b, M, NV), b += bk;                                                        \
+  for (int q = 0; q < 4; q++) a[q] += ak;                                                          \
+  __asm__("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3]), "+r"(ai)) /* keep them so */
+  for (int k = p->k; k > 1; k -= 2) {
+    __builtin_prefetch(ahead.b, 0, 2);
+    if (ahead.b_each) __builtin_prefetch(ahead.b + ahead.b_pace, 0, 2);
+    ahead.b += 2 * ahead.b_pace;
+    NEXT_K;
+    if (!p->a_near) {
+      __builtin_prefetch(ahead.a, 0, 3), __builtin_prefetch(ahead.a + ahead.a_pace, 0, 3);
+      ahead.a += 2 * ahead.a_pace;
     }
-    for (int q = 0; q < 4; q++) a[q] += ak;
-    __asm__("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3]), "+r"(ai)); /* keep them so */
+    NEXT_K;
   }
+  if (p->k % 2) {
+    NEXT_K;
+  }
+#undef NEXT_K
 }
 
 /* M rows by NV vectors; j0 is a multiple of the tile's width */
@@ -54,17 +75,19 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
   for (int i = 0; i < M; i++)
     for (int v = 0; v < NV; v++) {
       acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
-      __builtin_prefetch(c + (i + M) * p->ldc + v * VW, 1, 2); /* the tile below */
+      if (!p->c_near) __builtin_prefetch(c + (i + M) * p->ldc + v * VW, 1, 2); /* the tile below */
     }
   /* the next strip of B: packed, a share of its panel for each tile; else a column of lines */
-  const int pace = p->m >= 4 * TILE ? 8 : p->m <= 2 * TILE ? 16 : 32 * TILE / p->m;
-  bool last = j0 + 32 >= p->n, packed = p->bk == 32;
-  ptrdiff_t next = last     ? 0
-                   : packed ? p->bpanel + i0 * p->k * pace / TILE
-                            : 32 + i0 / TILE % 2 * 16;
-  const real *ahead = p->b + b0 + next;
-  if (last && p->after) ahead = p->after + (packed ? i0 * p->k * pace / TILE : i0 / TILE % 2 * 16);
-  accumulate(p, p->a + a0, p->b + b0, acc, M, NV, ahead, packed ? pace : p->bk);
+  const int share = p->m >= 4 * TILE ? 8 : p->m <= 2 * TILE ? 16 : 32 * TILE / p->m;
+  const bool last = j0 + 32 >= p->n, packed = p->bk == 32, rows = p->ak == 1;
+  const ptrdiff_t at = packed ? i0 * p->k * share / TILE : i0 / TILE % 2 * 16;
+  const real *b = p->b + b0, *a = p->a + a0;
+  const real *next = !last ? b + (packed ? p->bpanel : 32) + at : p->after ? p->after + at : b;
+  /* of A: the rows of the tile below or (a weight's gradient) its columns */
+  Ahead ahead = { .b = next, .b_pace = packed ? share : p->bk, .b_each = !packed || share > 8 };
+  ahead.a = a + (rows ? M * p->ai : 2 * TILE);
+  ahead.a_pace = rows ? (M * p->ai + p->k - 1) / (p->k + !p->k) : p->ak;
+  accumulate(p, a, b, acc, M, NV, ahead);
 #pragma GCC unroll 12
   for (int i = 0; i < M; i++)
     for (int v = 0; v < NV; v++) vstore(c + i * p->ldc + v * VW, acc[i][v]);
