@@ -8,6 +8,7 @@
 #define CORE_KERNELS_H
 #include "core/error.h"
 #include "core/real.h"
+#include "core/rng.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -106,6 +107,10 @@ typedef struct {
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
   double (*squares)(const real *x, int n); /* their sum, in eight interleaved partial sums */
   void (*lerp)(real *to, const real *from, real t, int n); /* to += t (from - to) */
+  /* out [rows, width]: row r is rng_normals of (step, row[r]) */
+  void (*normals)(Rng rng, uint64_t step, const uint32_t *row, int rows, int width, float *out);
+  /* out [count]: rng_uniform of draws first, first + 1, .. */
+  void (*uniforms)(Rng rng, uint64_t step, uint32_t row, int first, double *out, int count);
   /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
    * number that depends on all of them; fma_flops is the arithmetic of a round. */
   real (*fma_probe)(int rounds);

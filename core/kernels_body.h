@@ -292,6 +292,8 @@ static void lerp(real *to, const real *from, real t, int n) {
   for (int i = 0; i < n; i++) to[i] += t * (from[i] - to[i]);
 }
 
+#include "core/kernels_random.h"
+
 #define MAP_ENTRY(name, zero) map_##name##_kernel,
 #define KERNEL_TABLE(title, packed, product)                                                       \
   {                                                                                                \
@@ -299,5 +301,6 @@ static void lerp(real *to, const real *from, real t, int n) {
     .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
     .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose = transpose,         \
     .mul = mul, .add = add, .adam = adam, .squares = squares, .lerp = lerp,                        \
+    .normals = normals, .uniforms = uniforms,                                                      \
     .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                                            \
   }

@@ -14,13 +14,22 @@ static uint32_t counter(const Lane *lane, const Tensor *y, int b, int k) {
 }
 
 static void normal_run(const Lane *lane, const Tensor *y) {
+  enum { ROWS = 64, NUMBERS = 4096 };
+  const int rows = lane_rows(lane, y) * y->k, fit = NUMBERS / y->n;
+  const int most = fit < ROWS ? fit : ROWS;
   real *out = lane_at(lane, y);
-  for (int b = 0; b < lane_rows(lane, y); b++)
-    for (int k = 0; k < y->k; k++, out += y->ld) {
-      float row[4096];
-      rng_normals(y->attr.rng, lane_step(lane), counter(lane, y, b, k), row, y->n);
-      for (int j = 0; j < padded(y->n); j++) out[j] = j < y->n ? (real)row[j] : 0;
+  for (int from = 0; from < rows; from += most) {
+    uint32_t id[ROWS];
+    float drawn[NUMBERS], *at = drawn;
+    const int count = rows - from < most ? rows - from : most;
+    for (int i = 0; i < count; i++)
+      id[i] = counter(lane, y, (from + i) / y->k, (from + i) % y->k);
+    graph_kernels(lane->g)->normals(y->attr.rng, lane_step(lane), id, count, y->n, drawn);
+    for (int i = 0; i < count; i++, at += y->n, out += y->ld) {
+      for (int j = 0; j < y->n; j++) out[j] = (real)at[j];
+      clear_padding(out, y->n);
     }
+  }
 }
 const Op op_normal = { .name = "normal", .run = normal_run, .random = true };
 

@@ -194,7 +194,8 @@ static void loop_combine(SamplerLoop *l, const Stage *s, size_t size, int asked)
 static void loop_noise(const SamplerLoop *l, Rng stream, uint64_t step, const uint32_t *row_ids,
                        int r, float *z) {
   uint32_t row = row_ids ? row_ids[r / l->k] : (uint32_t)(r / l->k);
-  rng_normals(stream, step, row * (uint32_t)l->k + (uint32_t)(r % l->k), z, l->dim);
+  row = row * (uint32_t)l->k + (uint32_t)(r % l->k);
+  graph_kernels(l->g)->normals(stream, step, &row, 1, l->dim, z);
 }
 
 static void loop_ask(SamplerLoop *l, const Stage *s, int rows, uint64_t step,

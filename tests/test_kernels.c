@@ -61,6 +61,7 @@ static void draw_product(Product *p, uint64_t trial) {
   g->ak = transposed ? g->m + below(trial, 5, GAP) : 1;
   g->bk = packed ? 32 : g->n, g->bpanel = packed ? 32 * g->k : 32;
   g->ldc = g->n + 16;
+  g->a_near = below(trial, 7, 2), g->c_near = below(trial, 8, 2); /* change no bit */
   int init = below(trial, 6, 4); /* none, one row for all, a row each, accumulate */
   g->init = init == 0 ? NULL : init == 3 ? p->c : p->init;
   g->init_row = init == 1 ? 0 : init == 2 ? MAX_N : g->ldc;
@@ -305,6 +306,34 @@ static void a_transposed_matrix_has_rows_for_columns(void **state) {
       }
 }
 
+/* sixteen counters at a time and one by one (Random123): the same numbers, and nothing beside them */
+static void numbers_are_those_of_rng_h(void **state) {
+  (void)state;
+  enum { ROWS = 37, WIDTH = 70 };
+  const Kernels *table[3];
+  const int tables = own_tables(table);
+  const uint64_t step = 0x123456789abcdefu;
+  Rng rng = rng_stream(11, "numbers");
+  uint32_t row[ROWS];
+  for (int r = 0; r < ROWS; r++) row[r] = UINT32_MAX - 97 * (uint32_t)r;
+  for (int t = 0; t < tables; t++)
+    for (int width = 1; width <= WIDTH; width++) {
+      float normal[ROWS * WIDTH + 1], expected[WIDTH];
+      double uniform[WIDTH + 1];
+      const int rows = 1 + width % ROWS;
+      normal[rows * width] = -7, uniform[width] = -7;
+      table[t]->normals(rng, step, row, rows, width, normal);
+      table[t]->uniforms(rng, step, row[1], 1000, uniform, width);
+      for (int r = 0; r < rows; r++) {
+        rng_normals(rng, step, row[r], expected, width);
+        assert_memory_equal(normal + r * width, expected, (size_t)width * sizeof *expected);
+      }
+      for (int j = 0; j < width; j++)
+        assert_true(uniform[j] == rng_uniform(rng, step, row[1], 1000 + (uint32_t)j));
+      assert_true(normal[rows * width] == -7 && uniform[width] == -7);
+    }
+}
+
 static void an_unknown_table_is_refused(void **state) {
   (void)state;
   if (sizeof(real) == 8) skip(); /* MODE=double has the plain kernels alone */
@@ -324,6 +353,7 @@ int main(void) {
     cmocka_unit_test(functions_have_the_same_bits_in_every_table),
     cmocka_unit_test(sums_products_and_adam_have_the_same_bits),
     cmocka_unit_test(a_transposed_matrix_has_rows_for_columns),
+    cmocka_unit_test(numbers_are_those_of_rng_h),
     cmocka_unit_test(an_unknown_table_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
