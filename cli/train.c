@@ -100,6 +100,20 @@ static bool make_request(const Train *c, TrainRequest *r, Error *error) {
 
 /* ---- what is going on ------------------------------------------------------------------------ */
 
+/* Groups of rows are what ranks and threads share out. */
+static void announce_groups(const Trainer *t) {
+  const int64_t batch = t->shared->batch, ranks = ranks_count(t->request->ranks);
+  const int64_t groups = (batch + t->shared->group - 1) / t->shared->group;
+  const int64_t workers = ranks * pool_threads(t->pool);
+  if (groups >= workers) return;
+  log_progress(true,
+               "note: a batch is %lld groups of rows, so %lld of the %lld %s mostly wait; a "
+               "smaller group (--set group=%lld) gives all some, and other bits",
+               (long long)groups, (long long)(workers - groups), (long long)workers,
+               ranks > 1 ? "ranks' threads" : "threads",
+               (long long)(batch > workers ? batch / workers : 1));
+}
+
 static void announce(const Trainer *t) {
   const char *source = "";
   const Ranks *r = t->request->ranks;
@@ -111,12 +125,7 @@ static void announce(const Trainer *t) {
                t->algo->name, trainer_data(t) ? trainer_data(t) : "its own experience",
                t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
                (unsigned long long)t->seed, ranks, pool_threads(t->pool), t->kernels->name);
-  int64_t groups = (t->shared->batch + t->shared->group - 1) / t->shared->group;
-  if (groups < ranks_count(r))
-    log_progress(true,
-                 "note: a batch is %lld groups of rows, so %lld of the ranks have none; a "
-                 "smaller group (--set group=N) gives all some, and other bits",
-                 (long long)groups, (long long)(r->count - groups));
+  announce_groups(t);
   if (t->data && !t->env_def)
     log_progress(true, "note: no environment, so the range of the file's actions bounds the policy "
                        "and scores are the loss on held-out episodes");
