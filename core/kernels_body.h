@@ -59,9 +59,7 @@ INLINE void accumulate(const Gemm *p, const real *from, const real *b, V acc[TIL
     }
     NEXT_K;
   }
-  if (p->k % 2) {
-    NEXT_K;
-  }
+  if (p->k % 2) { NEXT_K; }
 #undef NEXT_K
 }
 
@@ -300,7 +298,6 @@ static void lerp(real *to, const real *from, real t, int n) {
     .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
     .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
     .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose = transpose,         \
-    .mul = mul, .add = add, .adam = adam, .squares = squares, .lerp = lerp,                        \
-    .normals = normals, .uniforms = uniforms,                                                      \
-    .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                                            \
+    .mul = mul, .add = add, .adam = adam, .squares = squares, .lerp = lerp, .normals = normals,    \
+    .uniforms = uniforms, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                      \
   }

@@ -77,6 +77,10 @@ static inline int draw_words(Rng rng, uint64_t step, const uint32_t *row, int ro
 
 static void normals(Rng rng, uint64_t step, const uint32_t *row, int rows, int width, float *out) {
   const int draws = (width + 3) / 4;
+  if (rows * draws < COUNTERS / 4) { /* most of the sixteen would be for nothing */
+    for (int r = 0; r < rows; r++) rng_normals(rng, step, row[r], out + r * width, width);
+    return;
+  }
   for (Place at = { 0, 0 }; at.row < rows;) {
     Counters c;
     float normal[COUNTERS][4];

@@ -22,8 +22,7 @@ static void normal_run(const Lane *lane, const Tensor *y) {
     uint32_t id[ROWS];
     float drawn[NUMBERS], *at = drawn;
     const int count = rows - from < most ? rows - from : most;
-    for (int i = 0; i < count; i++)
-      id[i] = counter(lane, y, (from + i) / y->k, (from + i) % y->k);
+    for (int i = 0; i < count; i++) id[i] = counter(lane, y, (from + i) / y->k, (from + i) % y->k);
     graph_kernels(lane->g)->normals(y->attr.rng, lane_step(lane), id, count, y->n, drawn);
     for (int i = 0; i < count; i++, at += y->n, out += y->ld) {
       for (int j = 0; j < y->n; j++) out[j] = (real)at[j];
