@@ -79,6 +79,7 @@ typedef struct {
   Acting acting;
   int calls, misses;
   double *us, *late_us; /* [calls] of a call; from its due time to its start */
+  double *machine_us;   /* [calls] of arithmetic in registers that should take as long */
   unsigned char *other; /* [OTHER_WORK] what the rest of a control loop touches */
 } Latency;
 
@@ -93,6 +94,18 @@ static bool run_hot(Latency *l) {
   for (int i = 0; i < l->calls; i++)
     if (!timed_call(l, i)) return false;
   return true;
+}
+
+/* What the machine does by itself: as much time in registers, which no cache or memory disturbs. */
+static void run_machine(Latency *l, const Kernels *kernels, double us, double peak) {
+  const int rounds = (int)(1e3 * us * peak / kernels->fma_flops);
+  volatile real kept; /* so that nothing is left out */
+  for (int i = 0; i < l->calls; i++) {
+    double began = bench_now();
+    kept = kernels->fma_probe(rounds);
+    l->machine_us[i] = 1e6 * (bench_now() - began);
+  }
+  (void)kept;
 }
 
 static void sleep_until(double due) {
@@ -136,6 +149,11 @@ static void report(const Bench *b, Latency *l, double floor_ms, double peak) {
   bench_fact(&line, "p999_us", quantile(l->us, l->calls, 0.999));
   bench_fact(&line, "max_us", l->us[l->calls - 1]);
   bench_fact(&line, "calls", l->calls);
+  if (l->machine_us) {
+    run_machine(l, b->kernels, p50, peak);
+    bench_fact(&line, "machine_p50_us", bench_median(l->machine_us, l->calls));
+    bench_fact(&line, "machine_p999_us", quantile(l->machine_us, l->calls, 0.999));
+  }
   if (l->late_us) {
     bench_median(l->late_us, l->calls);
     bench_fact(&line, "rate", b->options->rate);
@@ -156,6 +174,8 @@ static bool run_latency(const Bench *b, Error *error) {
     l->late_us = arena_array(b->arena, double, l->calls);
     memset(l->late_us, 1, sizeof *l->us * (size_t)l->calls);
     l->other = arena_alloc(b->arena, OTHER_WORK);
+  } else {
+    l->machine_us = arena_array(b->arena, double, l->calls);
   }
   BenchWork work = one_action(b, &l->acting);
   double floor_ms = bench_floor(b, &work), peak = bench_fma(NULL, b->kernels, 50);
@@ -189,7 +209,7 @@ const BenchDef bench_action_50 = {
 };
 const BenchDef bench_latency = {
   .name = "latency",
-  .about = "single calls of action-1: p50, p99, p99.9, max; --rate paces them",
+  .about = "single calls of action-1, and the machine by itself: p50 to p99.9; --rate paces them",
   .gflop = one_gflop,
   .run = run_latency,
 };

@@ -306,7 +306,7 @@ static void a_transposed_matrix_has_rows_for_columns(void **state) {
       }
 }
 
-/* sixteen counters at a time and one by one (Random123): the same numbers, and nothing beside them */
+/* sixteen counters at a time and one by one (Random123): the same numbers, nothing beside them */
 static void numbers_are_those_of_rng_h(void **state) {
   (void)state;
   enum { ROWS = 37, WIDTH = 70 };
