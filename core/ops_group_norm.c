@@ -15,14 +15,19 @@ enum { NO_EXTRA, ADD_BEFORE, ADD_AFTER }; /* attr.i[EXTRA]: what in[3] is */
  * without `before`. */
 enum { MEAN, R, A, B, KEPT_ROWS };
 
-/* the mean over each group of what `by_channel` sums over positions, for each of its channels */
+/* the mean over each group of what `by_channel` sums over positions; groups go side by side, so
+ * that no sum waits for another */
 static void group_means(const Tile *tile, int groups, const real *by_channel, double *mean) {
-  int width = tile->channels / groups;
-  for (int from = 0; from < tile->channels; from += width) {
-    double sum = 0;
-    for (int c = from; c < from + width; c++) sum += (double)by_channel[c];
-    for (int c = from; c < from + width; c++) mean[c] = sum * groups / tile->n;
-  }
+  const int width = tile->channels / groups;
+  for (int g = 0; g < groups; g++) mean[g] = 0;
+  for (int j = 0; j < width; j++)
+    for (int g = 0; g < groups; g++) mean[g] += (double)by_channel[g * width + j];
+  for (int g = 0; g < groups; g++) mean[g] = mean[g] * groups / tile->n;
+}
+
+/* one number for all channels of a group */
+static void fill(real *channel, int width, real value) {
+  for (int c = 0; c < width; c++) channel[c] = value;
 }
 
 /* ---- forward --------------------------------------------------------------------------------- */
@@ -31,6 +36,7 @@ static void group_means(const Tile *tile, int groups, const real *by_channel, do
 static void measure(const Tile *tile, const Tensor *y, const real *x, const real *before,
                     real *kept) {
   const int channels = tile->channels, positions = tile->n / channels;
+  const int groups = y->attr.i[GROUPS], width = channels / groups;
   real sum[TILE_MAX], centre[TILE_MAX];
   double mean[PLANE_MAX_CHANNELS];
   tile_zero(tile, sum);
@@ -38,17 +44,18 @@ static void measure(const Tile *tile, const Tensor *y, const real *x, const real
     tile->kernels->add(sum, x + at, sum, tile_part(tile, at));
   tile_fold(tile, sum);
   for (int c = 0; before && c < channels; c++) sum[c] += (real)positions * before[c];
-  group_means(tile, y->attr.i[GROUPS], sum, mean);
-  for (int c = 0; c < channels; c++)
-    centre[c] = kept[MEAN * channels + c] = (real)mean[c] - (before ? before[c] : 0);
+  group_means(tile, groups, sum, mean);
+  for (int g = 0; g < groups; g++) fill(centre + g * width, width, (real)mean[g]);
+  for (int c = 0; before && c < channels; c++) centre[c] -= before[c];
+  memcpy(kept + MEAN * channels, centre, (size_t)channels * sizeof *kept);
   tile_repeat(tile, centre);
   tile_zero(tile, sum);
   for (int at = 0; at < tile->n; at += tile->length)
     tile->kernels->plane.square_add(x + at, centre, sum, tile_part(tile, at));
   tile_fold(tile, sum);
-  group_means(tile, y->attr.i[GROUPS], sum, mean);
-  for (int c = 0; c < channels; c++)
-    kept[R * channels + c] = (real)(1 / sqrt(mean[c] + y->attr.c[0]));
+  group_means(tile, groups, sum, mean);
+  for (int g = 0; g < groups; g++)
+    fill(kept + R * channels + g * width, width, (real)(1 / sqrt(mean[g] + y->attr.c[0])));
 }
 
 /* the rows of z a + b = (x - mean) (r a) + b */
@@ -130,9 +137,9 @@ static void sample_back(const Tile *tile, const Tensor *dx, const real *dy, cons
   }
   for (int c = 0; c < channels; c++) da[c] *= a[c], db[c] *= a[c];
   group_means(tile, groups, db, plain), group_means(tile, groups, da, along);
-  for (int c = 0; c < channels; c++) {
-    memory.b[c] = (real)((double)-r[c] * plain[c]);
-    memory.along[c] = (real)(-(double)r[c] * (double)r[c] * along[c]);
+  for (int g = 0, c = 0; g < groups; g++, c += channels / groups) {
+    fill(memory.b + c, channels / groups, (real)((double)-r[c] * plain[g]));
+    fill(memory.along + c, channels / groups, (real)(-(double)r[c] * (double)r[c] * along[g]));
   }
   tile_repeat(tile, memory.b), tile_repeat(tile, memory.along);
   for (int at = 0; at < tile->n; at += tile->length)
