@@ -107,10 +107,10 @@ static void announce_groups(const Trainer *t) {
   const int64_t workers = ranks * pool_threads(t->pool);
   if (groups >= workers) return;
   log_progress(true,
-               "note: a batch is %lld groups of rows, so %lld of the %lld %s mostly wait; a "
+               "note: a batch is %lld group%s of rows, so %lld of the %lld %s mostly wait; a "
                "smaller group (--set group=%lld) gives all some, and other bits",
-               (long long)groups, (long long)(workers - groups), (long long)workers,
-               ranks > 1 ? "ranks' threads" : "threads",
+               (long long)groups, groups == 1 ? "" : "s", (long long)(workers - groups),
+               (long long)workers, ranks > 1 ? "ranks' threads" : "threads",
                (long long)(batch > workers ? batch / workers : 1));
 }
 

@@ -107,9 +107,9 @@ typedef struct {
   void (*adam)(const AdamStep *step, const real *g, real *m, real *v, real *w, int n);
   double (*squares)(const real *x, int n); /* their sum, in eight interleaved partial sums */
   void (*lerp)(real *to, const real *from, real t, int n); /* to += t (from - to) */
-  /* out [rows, width]: row r is rng_normals of (step, row[r]) */
+  /* out [rows, width], neither 0: row r is rng_normals of (step, row[r]) */
   void (*normals)(Rng rng, uint64_t step, const uint32_t *row, int rows, int width, float *out);
-  /* out [count]: rng_uniform of draws first, first + 1, .. */
+  /* out [count], count > 0: rng_uniform of draws first, first + 1, .. */
   void (*uniforms)(Rng rng, uint64_t step, uint32_t row, int first, double *out, int count);
   /* `rounds` of fused multiply-adds in registers: what the machine can do at best.  Returns a
    * number that depends on all of them; fma_flops is the arithmetic of a round. */

@@ -1,29 +1,14 @@
 /* test_png.c -- what was saved is what is loaded, and no file crashes the reader. */
 #include "datasets/png.h"
 #include "core/rng.h"
+#include "tests/folder.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-static char folder[] = "/tmp/diffrl-png-XXXXXX";
-
-static int enter(void **state) {
-  (void)state;
-  return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave(void **state) {
-  (void)state;
-  char command[64];
-  snprintf(command, sizeof command, "cd / && rm -rf '%s'", folder);
-  return system(command);
-}
 
 static int setup(void **state) {
   *state = arena_new();

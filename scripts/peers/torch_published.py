@@ -24,9 +24,9 @@ def mlp(widths, activation=nn.Mish):
 
 
 class TimeEmbedding(nn.Module):
-    def __init__(self):
+    def __init__(self, frequency=problem.FREQUENCY):
         super().__init__()
-        self.register_buffer("frequency", torch.tensor(problem.FREQUENCY, dtype=torch.float32))
+        self.register_buffer("frequency", torch.tensor(frequency, dtype=torch.float32))
 
     def forward(self, t):
         angle = t[:, None] * self.frequency

@@ -8,24 +8,15 @@ from torch import nn
 
 import problem_unets as problem
 from problem_unets import BLOCKS, CHANNELS, GROUPS, HEADS, WIDTH
+from torch_published import TimeEmbedding
 
 # ---- parts ---------------------------------------------------------------------------------------
 
 
-class TimeFeatures(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("frequency", torch.tensor(problem.FREQUENCY, dtype=torch.float32))
-
-    def forward(self, t):
-        angle = t[:, None] * self.frequency
-        return torch.cat((angle.sin(), angle.cos()), 1)
-
-
 def time_network(activation, outputs):
     hidden = 4 * CHANNELS
-    return nn.Sequential(TimeFeatures(), nn.Linear(CHANNELS, hidden), activation(),
-                         nn.Linear(hidden, outputs))
+    return nn.Sequential(TimeEmbedding(problem.FREQUENCY), nn.Linear(CHANNELS, hidden),
+                         activation(), nn.Linear(hidden, outputs))
 
 
 def conv(inputs, outputs, k, stride=1):
