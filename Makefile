@@ -111,6 +111,7 @@ run-tests: all $(TESTS)
 	  else echo "$$out"; echo "$${t##*/}: failed"; exit 1; fi; done
 	@MAKE="$(MAKE)" MODE=$(MODE) CC="$(CC)" SAN="$(SAN)" tests/installed.sh
 	@MODE=$(MODE) CC="$(CC)" tests/exported.sh
+	@MODE=$(MODE) CC="$(CC)" tests/bits.sh
 # the exports of policies by every compiler that the README names
 test-cross: setup
 	@scripts/setup.sh cross
