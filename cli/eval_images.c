@@ -1,8 +1,9 @@
 /* eval_images.c -- the scores of a model of pictures. */
-#include "cli/eval.h"
+#include "cli/command_eval.h"
 #include "core/log.h"
-#include "rl/image_scores.h"
-#include "rl/run.h"
+#include "rl/measure/image_scores.h"
+#include "rl/stop.h"
+#include "rl/draw/picture_grid.h"
 #include <string.h>
 #include <sys/stat.h>
 
@@ -82,9 +83,9 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
     error_prefix(error, "%s", saved->path);
     return (int)error->kind;
   }
-  run_catch_signals();
+  stop_on_signals();
   if (!open_set(&s, arena, error)) return (int)error->kind;
-  if (!score(&s, arena, error)) return run_signal() ? 128 + run_signal() : (int)error->kind;
+  if (!score(&s, arena, error)) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
   JsonText json = { 0 };
   write_json(&s, &json);
   command_print(asked->json ? json.text : write_line(&s, arena));

@@ -1,7 +1,9 @@
 /* sample_images.c -- pictures. */
-#include "cli/sample.h"
+#include "cli/command_sample.h"
 #include "core/log.h"
-#include "rl/image.h"
+#include "policy/models/pictures.h"
+#include "datasets/images.h"
+#include "rl/draw/picture_grid.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* sample_plans.c -- plans from start states of the environment that the model was trained for. */
-#include "cli/sample.h"
+#include "cli/command_sample.h"
 #include "core/log.h"
-#include "rl/diffuser_plans.h"
-#include "rl/task.h"
+#include "rl/draw/plans_picture.h"
+#include "rl/rollout/task.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,12 +1,13 @@
 /* sample_points.c -- points in the plane. */
-#include "cli/sample.h"
+#include "cli/command_sample.h"
 #include "core/log.h"
-#include "rl/task.h"
-#include "rl/toy_pictures.h"
+#include "rl/rollout/task.h"
+#include "rl/draw/points_picture.h"
 #include <stdlib.h>
 
 typedef struct {
   const ToyModel *model;
+  const ToyDef *data;
   const ToySampling *how;
   const double *points;
   int count;
@@ -35,7 +36,7 @@ static bool write_png(const Points *p, const char *path, Error *error) {
   const SamplerSpec *s = &p->how->sampler;
   snprintf(title, sizeof title, "samples: %s, %d steps", s->method,
            s->steps ? s->steps : p->model->schedule->steps);
-  return toy_picture_points(p->model, p->how->seed, p->points, p->count, title, path, error);
+  return toy_picture_points(p->data, p->how->seed, p->points, p->count, title, path, error);
 }
 
 static bool write_points(const Points *p, const char *path, Error *error) {
@@ -47,7 +48,8 @@ static bool write_points(const Points *p, const char *path, Error *error) {
 bool sample_points(const SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
   ToyModel *model = toy_model_load(job->arena, job->checkpoint, error);
-  if (!model) return false;
+  const ToyDef *data = model ? toy_find(model->data, error) : NULL;
+  if (!data) return false;
   if (asked->label || asked->guidance)
     return error_set(error, FAIL_USAGE, "sample: --%s is for models that were told labels",
                      asked->label ? "label" : "guidance");
@@ -58,10 +60,10 @@ bool sample_points(const SampleJob *job, Error *error) {
   sample_choose(asked, &how.sampler);
   int count = asked->count ? (int)asked->count : 4096;
   double *points = arena_array(job->arena, double, TOY_DIM *count);
-  Points p = { model, &how, points, count };
+  Points p = { model, data, &how, points, count };
   if (!toy_sample(model, &how, count, points, error) || !write_points(&p, asked->out, error))
     return false;
-  log_progress(true, "%d points of %s by %s: %s", count, model->data->name, how.sampler.method,
+  log_progress(true, "%d points of %s by %s: %s", count, model->data, how.sampler.method,
                asked->out);
   return true;
 }

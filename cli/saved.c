@@ -1,6 +1,6 @@
 /* saved.c -- finding the checkpoint, reading it, changing how it acts, timing it. */
 #include "cli/saved.h"
-#include "rl/history.h"
+#include "rl/report/history.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -9,7 +9,7 @@
 #ifndef DATASETS_BATCH_H
 #define DATASETS_BATCH_H
 #include "core/arena.h"
-#include "core/normalizer.h"
+#include "core/maths/normalizer.h"
 #include "core/parallel.h"
 #include "core/real.h"
 #include "core/rng.h"

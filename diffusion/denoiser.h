@@ -16,7 +16,7 @@
  * Two equations, two unknowns: every conversion is the solution of this system. */
 #ifndef DIFFUSION_DENOISER_H
 #define DIFFUSION_DENOISER_H
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include "diffusion/schedule.h"
 
 typedef enum {

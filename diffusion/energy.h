@@ -9,7 +9,7 @@
  * telling which of K noisy samples had how much energy, the second by regression. */
 #ifndef DIFFUSION_ENERGY_H
 #define DIFFUSION_ENERGY_H
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include "diffusion/schedule.h"
 
 typedef struct Energy Energy;

@@ -1,6 +1,6 @@
 /* pairing.c -- noise paired with data, piece by piece. */
 #include "diffusion/pairing.h"
-#include "core/assignment.h"
+#include "core/maths/assignment.h"
 #include "core/check.h"
 
 struct Pairing {

@@ -2,7 +2,7 @@
 #include "diffusion/schedule.h"
 #include "core/check.h"
 #include "core/config.h"
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include <math.h>
 #include <string.h>
 

@@ -12,7 +12,7 @@
  * third, with the p of noised data.  Losses of many noise levels are loss.h's. */
 #ifndef DIFFUSION_SCORE_MATCHING_H
 #define DIFFUSION_SCORE_MATCHING_H
-#include "core/ops.h"
+#include "core/ops/ops.h"
 
 /* SUM scalars: means over rows (and k) of sums over dimensions. */
 Tensor *explicit_score_matching(Tensor *score, Tensor *x);

@@ -1,7 +1,7 @@
 /* policy.c -- building networks from a shape, and recording how they act. */
 #include "policy/policy.h"
 #include "core/check.h"
-#include "policy/denoiser_mlp.h"
+#include "policy/nets/denoiser_mlp.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -9,10 +9,10 @@
 #ifndef POLICY_POLICY_H
 #define POLICY_POLICY_H
 #include "core/config.h"
-#include "core/normalizer.h"
+#include "core/maths/normalizer.h"
 #include "diffusion/sampler.h"
-#include "policy/diffuser.h"
-#include "policy/mlp.h"
+#include "policy/models/plans.h"
+#include "policy/nets/mlp.h"
 
 enum { POLICY_MAX_ACT = 64 };
 

@@ -7,10 +7,10 @@
 #define RL_ALGO_H
 #include "core/config.h"
 #include "core/log.h"
-#include "core/optim.h"
+#include "core/tape/optim.h"
 #include "datasets/batch.h"
 #include "datasets/images.h"
-#include "datasets/toy.h"
+#include "datasets/toy_sets.h"
 #include "envs/env.h"
 #include "policy/policy.h"
 
@@ -35,8 +35,8 @@ typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
 } TrainConfig;
 
-/* what it learns from: a file of transitions, an environment, a set of datasets/toy.h, or one of
- * datasets/images.h */
+/* what it learns from: a file of transitions, an environment, a set of toy_sets.h, or one of
+ * images.h */
 typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY, ALGO_IMAGES } AlgoData;
 
 /* what `create` gets; everything outlives the agent */

@@ -45,6 +45,17 @@ allow() { # folder folders
     }' "$work/includes"
 }
 
+# Within a floor: a file of this room (not of rooms inside it) may include files of these rooms.
+room() { # room rooms
+  awk -v room="$1" -v may="$1 $2" '
+    function folder(path) { sub(/:.*/, "", path); sub(/\/[^\/]*$/, "", path); return path }
+    BEGIN { n = split(may, word, " "); for (i = 1; i <= n; i++) ok[word[i]] = 1
+            floor = room; sub(/\/.*/, "", floor) }
+    $2 == "own" && folder($1) == room && index($3, floor "/") == 1 && !(folder($3) in ok) {
+      print $1 ": includes \"" $3 "\", expected from this floor only " may
+    }' "$work/includes"
+}
+
 # Only this file may include system headers that begin so.  A folder is a door for all its files.
 door() { # prefix file
   printf '%s\n' "$1" >>"$work/known"
@@ -76,8 +87,27 @@ check_includes() {
   allow cli "$FLOORS"
   allow tests "$FLOORS cli"
 
+  room core ''
+  room core/kernels core
+  room core/maths core
+  room core/tape 'core core/kernels core/ops' # gradients are recorded as ops
+  room core/ops 'core core/kernels core/tape'
+  room policy/nets ''
+  room policy/models policy/nets
+  room policy 'policy/nets policy/models'
+  room policy/export policy
+  room policy/api policy
+  room rl ''
+  room rl/rollout rl
+  room rl/measure 'rl rl/rollout'
+  room rl/draw 'rl/measure rl/rollout'
+  room rl/train 'rl rl/rollout rl/measure'
+  room rl/algos 'rl rl/rollout rl/measure rl/draw'
+  room rl/bench 'rl rl/rollout'
+  room rl/report rl/draw
+
   : >"$work/known"
-  door cblas core/kernels_blas.c
+  door cblas core/kernels/kernels_blas.c
   door mpi core/ranks_mpi.c
   door Random123/ core/rng.c
   door cJSON core/json.c
@@ -101,10 +131,14 @@ check_includes() {
 
 # --- names and lengths ----------------------------------------------------------------------------
 
+# shellcheck disable=SC2086
 check_names() {
   for folder in $FOLDERS scripts; do [ ! -d "$folder" ] || find "$folder"; done |
     grep -iE '(^|[/_-])(utils?|common|helpers?|misc)([._-][^/]*)?$' |
     sed 's/$/: says nothing about what is in it, expected a noun/' || true
+  printf '%s\n' $SOURCES | awk -F/ '
+    { if ($NF in seen) print $0 ": has the name of " seen[$NF] ", expected one of its own"
+      seen[$NF] = $0 }'
   grep -iE '^([^ ]*_)?(utils?|common|helpers?|misc)(_[^ ]*)? ' "$work/functions" | awk '{
     print $2 ":" $3 ": function " $1 " says nothing about what it does, expected its noun and verb"
   }' || true
@@ -183,8 +217,8 @@ check_linked() { # program libraries-it-must-not-need
 # libc alone.
 check_library() {
   objects=
-  for source in core/*.c diffusion/*.c policy/*.c; do
-    case $source in core/kernels_blas.c | core/ranks_mpi.c) continue ;; esac
+  for source in core/*.c core/*/*.c diffusion/*.c policy/*.c policy/*/*.c; do
+    case $source in core/kernels/kernels_blas.c | core/ranks_mpi.c) continue ;; esac
     [ -e "$source" ] || continue
     object=$B/${source%.c}.o
     if [ ! -e "$object" ]; then note "$object is not built, libdiffrl is not checked"; return; fi

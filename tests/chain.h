@@ -4,7 +4,7 @@
  * through the scaling, the time and the tape that a trained network would see. */
 #ifndef TESTS_CHAIN_H
 #define TESTS_CHAIN_H
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include "diffusion/sampler.h"
 #include <stdarg.h>
 #include <setjmp.h>

@@ -3,7 +3,7 @@
  * belongs to mean(w y). */
 #ifndef TESTS_CONV_BENCH_H
 #define TESTS_CONV_BENCH_H
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include <stdarg.h>
 #include <stdbool.h>
 #include <setjmp.h>

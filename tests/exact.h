@@ -7,7 +7,7 @@
  *   x_0 = sum_k r_k (m_k + a c_k^2 (x - a m_k) / v_k)                                            */
 #ifndef TESTS_EXACT_H
 #define TESTS_EXACT_H
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include "diffusion/denoiser.h"
 #include <math.h>
 

@@ -44,11 +44,8 @@ tiny_tree() { # one well-made source and nothing built
 copied_tree() { # the project's sources
   cd "$root"
   mkdir "$work/copy"
-  for folder in core datasets envs diffusion policy rl cli tests scripts; do
-    mkdir "$work/copy/$folder"
-    [ ! -d $folder ] || find $folder -maxdepth 1 -name '*.[chs]*' ! -name '*.safetensors' \
-      -exec cp {} "$work/copy/$folder" \;
-  done
+  find core datasets envs diffusion policy rl cli tests scripts -name '*.[chs]*' \
+    ! -name '*.safetensors' -exec cp --parents {} "$work/copy" \;
   cp Makefile .clang-format "$work/copy"
   cd "$work/copy"
 }
@@ -93,6 +90,10 @@ echo '#include "planted.h"' >cli/planted.c
 echo '#include "core/../rl/planted.h"' >policy/planted_dots.c
 printf '#include <%s>\n' cblas.h cJSON.h hdf5.h mujoco/mujoco.h Random123/philox.h cmocka.h \
   lapacke.h >policy/planted.c
+echo '#include "core/tape/planted.h"' >core/planted_room.c
+echo '#include "rl/algos/planted.h"' >rl/report/planted.c
+echo '#include "policy/api/planted.h"' >policy/models/planted_room.c
+echo '' >rl/bench/svg.c
 echo '' >rl/utils.c
 echo '' >envs/planted_helpers.h
 echo 'int planted_helper(void) { return 0; }' >core/planted_name.c
@@ -111,13 +112,17 @@ expect '^diffusion/planted.c:1: includes "policy/planted.h", expected only diffu
 expect '^rl/planted.c:1: includes "cli/planted.h"'
 expect '^cli/planted.c:1: includes? .*names no folder'
 expect '^policy/planted_dots.c:1: includes "core/../rl/planted.h"'
-expect '^policy/planted.c:1: includes <cblas.h>, expected only in core/kernels_blas.c'
+expect '^policy/planted.c:1: includes <cblas.h>, expected only in core/kernels/kernels_blas.c'
 expect '^policy/planted.c:2: includes <cJSON.h>, expected only in core/json.c'
 expect '^policy/planted.c:3: includes <hdf5.h>, expected only in datasets/hdf5.c'
 expect '^policy/planted.c:4: includes <mujoco/mujoco.h>, expected only in envs/mujoco.c'
 expect '^policy/planted.c:5: includes <Random123/philox.h>, expected only in core/rng.c'
 expect '^policy/planted.c:6: includes <cmocka.h>, expected only in tests/'
 expect '^policy/planted.c:7: includes <lapacke.h>, expected a door'
+expect '^core/planted_room.c:1: includes "core/tape/planted.h", expected from this floor only core'
+expect '^rl/report/planted.c:1: includes "rl/algos/planted.h", expected .* rl/report rl/draw'
+expect '^policy/models/planted_room.c:1: includes "policy/api/planted.h"'
+expect 'rl/(bench|draw)/svg.c: has the name of rl/(bench|draw)/svg.c, expected one of its own'
 expect '^rl/utils.c: says nothing about what is in it'
 expect '^envs/planted_helpers.h: says nothing about what is in it'
 expect '^core/planted_name.c:1: function planted_helper says nothing'

@@ -2,10 +2,10 @@
  * samples are from it. */
 #ifndef TESTS_MIXTURE_H
 #define TESTS_MIXTURE_H
-#include "core/optim.h"
+#include "core/tape/optim.h"
 #include "core/rng.h"
 #include "diffusion/sampler.h"
-#include "policy/denoiser_mlp.h"
+#include "policy/nets/denoiser_mlp.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -7,8 +7,8 @@
  * same bits (lane scratch is shared without harm), and all padding must be zero. */
 #ifndef TESTS_OPS_BENCH_H
 #define TESTS_OPS_BENCH_H
-#include "core/ops.h"
-#include "core/tape.h"
+#include "core/ops/ops.h"
+#include "core/tape/tape.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>

@@ -1,7 +1,7 @@
 /* saved_policy.h -- small policies with random weights as files, for tests of who loads them. */
 #ifndef TESTS_SAVED_POLICY_H
 #define TESTS_SAVED_POLICY_H
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include "policy/policy.h"
 #include <stdarg.h>
 #include <setjmp.h>

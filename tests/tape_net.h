@@ -1,9 +1,9 @@
 /* tape_net.h -- a tape with parameters, threads and rows of data, for tests of the tape. */
 #ifndef TESTS_TAPE_NET_H
 #define TESTS_TAPE_NET_H
-#include "core/ops.h"
-#include "core/tape.h"
-#include "policy/mlp.h"
+#include "core/ops/ops.h"
+#include "core/tape/tape.h"
+#include "policy/nets/mlp.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>

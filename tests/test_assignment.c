@@ -1,5 +1,5 @@
 /* test_assignment.c -- no permutation is cheaper than the one found. */
-#include "core/assignment.h"
+#include "core/maths/assignment.h"
 #include "core/rng.h"
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* test_bench.c -- what the benchmarks count, and what they print.  No test here asks for speed. */
 #include "core/json.h"
-#include "rl/bench_def.h"
+#include "rl/bench/bench_def.h"
 #include "tests/program.h"
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /* test_chain.c -- the executor: the table's recursion, one question replayed, gradients through
  * whole chains, log-probabilities of steps. */
-#include "policy/denoiser_mlp.h"
+#include "policy/nets/denoiser_mlp.h"
 #include "tests/chain.h"
 
 enum { ROWS = 8, DIM = 3, LD = 16 };

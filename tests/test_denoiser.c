@@ -1,6 +1,6 @@
 /* test_denoiser.c -- what a network's output says about x_0, and the MLP that Diffusion-QL asks. */
 #include "diffusion/denoiser.h"
-#include "policy/denoiser_mlp.h"
+#include "policy/nets/denoiser_mlp.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>

@@ -3,8 +3,8 @@
 #include "diffusion/loss.h"
 #include "policy/diffrl.h"
 #include "policy/policy.h"
-#include "rl/dynamics.h"
-#include "rl/evaluate.h"
+#include "rl/rollout/dynamics.h"
+#include "rl/rollout/evaluate.h"
 #include "tests/program.h"
 
 #define DIFFUSER                                                                                   \

@@ -1,5 +1,5 @@
 /* test_distance.c -- what the sliced Wasserstein distance is for sets where it is known. */
-#include "core/distance.h"
+#include "core/maths/distance.h"
 #include "core/rng.h"
 #include <stdarg.h>
 #include <stddef.h>

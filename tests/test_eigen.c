@@ -1,6 +1,6 @@
 /* test_eigen.c -- eigenvalues and eigenvectors: what defines them, and matrices that have known
  * ones. */
-#include "core/eigen.h"
+#include "core/maths/eigen.h"
 #include "core/rng.h"
 #include <stdarg.h>
 #include <stddef.h>

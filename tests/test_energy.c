@@ -1,6 +1,6 @@
 /* test_energy.c -- sampling p(x) e^r(x): a guide with the exact energy does it exactly, the mean
  * reward of the noisy data does not, and contrastive learning finds the right one of the two. */
-#include "core/optim.h"
+#include "core/tape/optim.h"
 #include "diffusion/field.h"
 #include "tests/tilted.h"
 

@@ -4,7 +4,7 @@
  *   test_export DIR   writes two exports to DIR, for tests/exported.sh */
 #include "core/check.h"
 #include "diffusion/method.h"
-#include "policy/export.h"
+#include "policy/export/export.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>

@@ -1,6 +1,6 @@
 /* test_field.c -- a network as a function: rows with times of their own, and divergences. */
 #include "diffusion/field.h"
-#include "policy/denoiser_mlp.h"
+#include "policy/nets/denoiser_mlp.h"
 #include "tests/chain.h"
 #include "tests/exact.h"
 #include <stdio.h>

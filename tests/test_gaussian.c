@@ -1,5 +1,5 @@
 /* test_gaussian.c -- fits and Frechet distances where they are known. */
-#include "core/gaussian.h"
+#include "core/maths/gaussian.h"
 #include "core/rng.h"
 #include <stdarg.h>
 #include <stddef.h>

@@ -3,9 +3,9 @@
  *
  * The tapes are the algorithm's own; their random ops are replaced by inputs.  What the golden
  * tensors are is told in scripts/golden/diffusion_ql.py. */
-#include "core/optim.h"
+#include "core/tape/optim.h"
 #include "diffusion/loss.h"
-#include "rl/diffusion_ql.h"
+#include "rl/algos/diffusion_ql.h"
 #include "tests/golden.h"
 #include <stdarg.h>
 #include <setjmp.h>

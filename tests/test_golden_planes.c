@@ -2,7 +2,7 @@
  * gradients of sum(w y); then the same bits on every kernel path and for any lane.
  *
  * What the golden tensors are is told in scripts/golden/planes.py. */
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include "tests/golden.h"
 #include <stdarg.h>
 #include <setjmp.h>

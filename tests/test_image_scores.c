@@ -1,9 +1,9 @@
 /* test_image_scores.c -- training pictures as points, against loops in double over all of them; and
  * scores where they are known. */
-#include "core/eigen.h"
+#include "core/maths/eigen.h"
 #include "core/rng.h"
-#include "rl/image_scores.h"
-#include "rl/image_space.h"
+#include "rl/measure/image_scores.h"
+#include "rl/measure/image_space.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

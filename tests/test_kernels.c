@@ -1,5 +1,5 @@
 /* test_kernels.c -- one arithmetic, three instruction sets: equal bits, and errors against libm. */
-#include "core/kernels.h"
+#include "core/kernels/kernels.h"
 #include "core/parallel.h"
 #include "core/rng.h"
 #include <stdarg.h>

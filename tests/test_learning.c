@@ -2,7 +2,7 @@
  *
  * The data choose each mode a quarter of the time.  Cloning must keep all four; Diffusion-QL must
  * move its samples, and its choice among candidates, to the one that pays best. */
-#include "rl/train.h"
+#include "rl/train/train.h"
 #include "tests/program.h"
 
 enum { ROWS = 4000, SAMPLES = 2000 };

@@ -1,7 +1,7 @@
 /* test_likelihood.c -- log-densities against the exact ones, and what probes estimate. */
 #include "diffusion/bound.h"
 #include "diffusion/likelihood.h"
-#include "policy/denoiser_mlp.h"
+#include "policy/nets/denoiser_mlp.h"
 #include "tests/chain.h"
 #include "tests/exact.h"
 

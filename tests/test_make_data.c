@@ -3,7 +3,7 @@
 #include "core/json.h"
 #include "datasets/dataset.h"
 #include "envs/env.h"
-#include "rl/make_data.h"
+#include "rl/rollout/make_data.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

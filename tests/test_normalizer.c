@@ -1,5 +1,5 @@
 /* test_normalizer.c -- fitted rows have mean 0 and deviation 1; inverting gives them back. */
-#include "core/normalizer.h"
+#include "core/maths/normalizer.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

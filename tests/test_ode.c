@@ -1,6 +1,6 @@
 /* test_ode.c -- embedded pairs: orders, the mixture's probability flow, samples on their own. */
 #include "diffusion/ode.h"
-#include "policy/denoiser_mlp.h"
+#include "policy/nets/denoiser_mlp.h"
 #include "tests/chain.h"
 #include "tests/exact.h"
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* test_optim.c -- Adam against its formula and PyTorch's numbers; rates, averages and resuming. */
-#include "core/optim.h"
+#include "core/tape/optim.h"
 #include "tests/golden.h"
 #include <stdarg.h>
 #include <setjmp.h>

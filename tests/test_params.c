@@ -1,5 +1,5 @@
 /* test_params.c -- slots in one block: zero padding, growing versions, dense files. */
-#include "core/params.h"
+#include "core/tape/params.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>

@@ -1,6 +1,6 @@
 /* test_preset.c -- every preset is one its algorithm accepts, and names find the right row. */
 #include "rl/algo.h"
-#include "rl/preset.h"
+#include "rl/train/preset.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
 /* test_report.c -- from the folders of made-up runs to the page: the right numbers, well-formed
  * HTML, nothing fetched, and no harm from broken lines. */
-#include "rl/report.h"
+#include "rl/report/report.h"
 #include "core/check.h"
-#include "rl/history.h"
-#include "rl/scores.h"
+#include "rl/report/history.h"
+#include "rl/report/scores.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>

@@ -1,5 +1,5 @@
 /* test_schedule.c -- schedules against 50-digit numbers, and the identities they must obey. */
-#include "core/ops.h"
+#include "core/ops/ops.h"
 #include "diffusion/schedule.h"
 #include "tests/golden.h"
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* test_temporal.c -- the temporal U-Net and its value network against PyTorch.
  *
  * What the golden tensors are is told in scripts/golden/temporal.py. */
-#include "policy/denoiser_temporal.h"
+#include "policy/nets/denoiser_temporal.h"
 #include "tests/golden_net.h"
 
 static const TemporalSpec plain = {

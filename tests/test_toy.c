@@ -1,6 +1,6 @@
 /* test_toy.c -- every set of the list is centred, scaled and where its shape says; gmm has the
  * density it claims. */
-#include "datasets/toy.h"
+#include "datasets/toy_sets.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

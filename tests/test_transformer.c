@@ -2,7 +2,7 @@
  * of it.
  *
  * What the golden tensors are is told in scripts/golden/transformer.py. */
-#include "policy/denoiser_transformer.h"
+#include "policy/nets/denoiser_transformer.h"
 #include "tests/golden_net.h"
 
 static const struct {

@@ -1,7 +1,7 @@
 /* test_unet.c -- the U-Net for pictures against PyTorch, and what its first weights make of it.
  *
  * What the golden tensors are is told in scripts/golden/unet.py. */
-#include "policy/denoiser_unet.h"
+#include "policy/nets/denoiser_unet.h"
 #include "tests/golden_net.h"
 
 static const struct {

@@ -1,7 +1,7 @@
 """The diffusion transformer in PyTorch: tests/golden/transformer.safetensors.
 
 DiT (arXiv 2212.09748) with adaLN-zero, written after the released code, with the differences that
-policy/denoiser_transformer.c names.  All weights are random, also those that start at zero.  Inputs
+denoiser_transformer.c names.  All weights are random, also those that start at zero.  Inputs
 and weights are float32 numbers, results float64.
 
     python3 -m venv venv

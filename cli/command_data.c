@@ -1,0 +1,202 @@
+/* data.c -- diffrl data make, diffrl data inspect. */
+#include "cli/command.h"
+#include "core/config.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "datasets/dataset.h"
+#include "rl/report/history.h"
+#include "rl/rollout/make_data.h"
+#include "rl/train/run.h"
+#include "rl/stop.h"
+#include "rl/rollout/task.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- make ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  Given given;
+  const char *out;
+  int64_t transitions, seed, threads;
+} Make;
+
+static const Option make_options[] = {
+  OPTION_TEXT_ROW(Make, out, "out", "FILE", "default: where `--data NAME` looks for it"),
+  OPTION_NUMBER_ROW(Make, transitions, "transitions", "N", 0, 2, 0, "default: that of the set"),
+  OPTION_NUMBER_ROW(Make, seed, "seed", "S", 0, 0, 0, "of episodes and actions (default 0)"),
+  OPTION_NUMBER_ROW(Make, threads, "threads", "N", 0, 1, 1024,
+                    "changes no bit (default: the CPUs this process may use)"),
+};
+
+/* where --data NAME looks, with its folder */
+static const char *default_out(Arena *arena, const char *name, Error *error) {
+  const char *path = task_made_path(arena, name);
+  char *folder = arena_text(arena, "%s", path);
+  *strrchr(folder, '/') = '\0';
+  return run_make_folders(folder, error) ? path : NULL;
+}
+
+static bool known_set(const char *name, Error *error) {
+  const char *names[WORDS_MAX], *near;
+  size_t count;
+  const DataSpec *sets = make_data_list(&count);
+  for (size_t i = 0; i < count && i < WORDS_MAX; i++)
+    if (!strcmp(names[i] = sets[i].name, name)) return true;
+  near = config_nearest(name, names, count);
+  return error_set(error, FAIL_USAGE, "no generated data set \"%s\"; %s%s", name,
+                   near ? "did you mean " : "see `diffrl list datasets`", near ? near : "");
+}
+
+static int make_in(Arena *arena, const Make *c, Error *error) {
+  const char *name = task_set_name(arena, c->given.arguments.word[0]);
+  if (!known_set(name, error)) return (int)error->kind;
+  MakeDataRequest request = { .name = name,
+                              .out = c->out ? c->out : default_out(arena, name, error),
+                              .transitions = c->transitions,
+                              .seed = (uint64_t)c->seed,
+                              .threads = (int)c->threads };
+  if (!request.out) return (int)error->kind;
+  stop_on_signals();
+  if (!make_data(&request, error)) return stop_asked() ? 128 + stop_signal() : (int)error->kind;
+  command_print(request.out);
+  return 0;
+}
+
+static int run_make(const void *request, Error *error) {
+  Arena *arena = arena_new();
+  int code = make_in(arena, request, error);
+  arena_free(arena);
+  return code;
+}
+
+const Command command_data_make = {
+  .name = "data make",
+  .usage = "NAME [--out FILE] [--transitions N] [--seed S]",
+  .about = "generate a data set in D4RL's format",
+  .examples = "  diffrl data make hopper-medium\n"
+              "  diffrl data make hopper-medium --out small.hdf5 --transitions 20000 --seed 1\n",
+  .options = make_options,
+  .option_count = OPTION_COUNT(make_options),
+  .least = 1,
+  .most = 1,
+  .size = sizeof(Make),
+  .run = run_make,
+};
+
+/* ---- inspect --------------------------------------------------------------------------------- */
+
+typedef struct {
+  Given given;
+  const char *env;
+  bool json;
+} Inspect;
+
+static const Option inspect_options[] = {
+  OPTION_TEXT_ROW(Inspect, env, "env", "ENV",
+                  "for normalised returns and the episode limit (default: what the file says)"),
+  OPTION_FLAG_ROW(Inspect, json, "json", "as a JSON object"),
+};
+
+/* What was found, as one object; people get a line for each member. */
+static void write_summary(const Dataset *d, const EnvDef *env, JsonText *out) {
+  DatasetSummary s;
+  dataset_summary(d, &s);
+  bool scored = env && s.has_rewards && env->score_expert > env->score_random;
+  json_put_text(out, "file", d->source);
+  json_put_text(out, "hash", d->hash);
+  json_put_text(out, "env", env ? env->name : NULL);
+  json_put_integer(out, "rows", s.rows);
+  json_put_integer(out, "transitions", s.transitions);
+  json_put_integer(out, "dropped", s.dropped);
+  json_put_integer(out, "episodes", s.episodes);
+  json_put_integer(out, "terminals", s.terminals);
+  json_put_integer(out, "timeouts", s.timeouts);
+  json_put_integer(out, "obs_dim", d->obs_dim);
+  json_put_integer(out, "act_dim", d->act_dim);
+  json_put_bool(out, "has_rewards", s.has_rewards);
+  json_put_bool(out, "has_terminals", s.has_terminals);
+  json_put_bool(out, "has_timeouts", s.has_timeouts);
+  json_put_bool(out, "has_next_observations", s.has_next);
+  json_put_number(out, "return_mean", s.return_mean);
+  json_put_number(out, "return_std", s.return_std);
+  json_put_number(out, "return_min", s.return_min);
+  json_put_number(out, "return_max", s.return_max);
+  json_put_number(out, "normalized_mean", scored ? env_normalized(env, s.return_mean) : NAN);
+  json_put_number(out, "length_mean", s.length_mean);
+  json_put_integer(out, "length_min", s.length_min);
+  json_put_integer(out, "length_max", s.length_max);
+  json_put_number(out, "reward_mean", s.reward_mean);
+  json_put_number(out, "reward_std", s.reward_std);
+  json_put_number(out, "reward_min", s.reward_min);
+  json_put_number(out, "reward_max", s.reward_max);
+  json_put_number(out, "action_low", s.action_low);
+  json_put_number(out, "action_high", s.action_high);
+  json_put_raw(out, "metadata", d->metadata);
+}
+
+static void print_members(const JsonText *text) {
+  Error impossible;
+  Arena *arena = arena_new();
+  Json *json = json_parse(text->text, text->length, &impossible);
+  for (const Json *member = json_first(json); member; member = json_next(member)) {
+    bool nothing = json_is_null(member) || (json_is_object(member) && !json_count(member));
+    printf("%-22s %s\n", json_key(member), nothing ? "-" : history_text(arena, member));
+  }
+  json_free(json);
+  arena_free(arena);
+}
+
+/* the environment that the file's metadata names, if it is one of ours */
+static const EnvDef *env_in_file(const Dataset *d) {
+  Error ignored;
+  Json *meta = json_parse(d->metadata, strlen(d->metadata), &ignored);
+  const char *name = meta ? json_text(json_get(meta, "env")) : NULL;
+  const EnvDef *env = name ? env_find(name) : NULL;
+  json_free(meta);
+  return env;
+}
+
+static bool inspect(Arena *arena, const Inspect *c, Error *error) {
+  const char *given = c->given.arguments.word[0], *named = c->env ? c->env : task_env_of(given);
+  const EnvDef *env = named ? task_env(named, error) : NULL;
+  if (named && !env) return false;
+  const char *path = task_data_path(arena, given, error);
+  Dataset *data = path ? dataset_open(path, env ? env->horizon : 0, error) : NULL;
+  if (!data) return false;
+  if (!c->env && env_in_file(data)) env = env_in_file(data);
+  bool whole = dataset_verify(data, error);
+  if (whole) {
+    JsonText out = { 0 };
+    json_open(&out, NULL, '{');
+    write_summary(data, env, &out);
+    json_close(&out, '}');
+    if (c->json)
+      command_print(out.text);
+    else
+      print_members(&out);
+    json_text_free(&out);
+  }
+  dataset_close(data);
+  return whole;
+}
+
+static int run_inspect(const void *request, Error *error) {
+  Arena *arena = arena_new();
+  bool done = inspect(arena, request, error);
+  arena_free(arena);
+  return done ? 0 : (int)error->kind;
+}
+
+const Command command_data_inspect = {
+  .name = "data inspect",
+  .usage = "FILE|NAME [--env ENV] [--json]",
+  .about = "show what is in a data file, and check all of it",
+  .examples = "  diffrl data inspect hopper-medium\n"
+              "  diffrl data inspect ~/.d4rl/datasets/hopper_medium-v2.hdf5 --json\n",
+  .options = inspect_options,
+  .option_count = OPTION_COUNT(inspect_options),
+  .least = 1,
+  .most = 1,
+  .size = sizeof(Inspect),
+  .run = run_inspect,
+};

@@ -1,0 +1,215 @@
+/* doctor.c -- diffrl doctor: is everything here that the other commands need, and does it work? */
+#include "cli/command.h"
+#include "core/arena.h"
+#include "core/json.h"
+#include "core/kernels/kernels.h"
+#include "core/parallel.h"
+#include "core/ranks.h"
+#include "datasets/dataset.h"
+#include "datasets/hdf5_process.h"
+#include "envs/env.h"
+#include "rl/version.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+typedef struct {
+  Given given;
+  bool json;
+} Doctor;
+
+static const Option options[] = {
+  OPTION_FLAG_ROW(Doctor, json, "json", "one JSON object a line"),
+};
+
+/* What a check found; `fix` is set if something is broken. */
+typedef struct {
+  char found[512], fix[1280];
+} Finding;
+
+typedef void Check(Finding *f);
+
+static void check_program(Finding *f) {
+  snprintf(f->found, sizeof f->found, "diffrl %s, numbers of %zu bytes, %s", DIFFRL_VERSION,
+           sizeof(real), ranks_mpi_open ? "with MPI" : "without MPI");
+}
+
+/* ---- the processor --------------------------------------------------------------------------- */
+
+static void check_cpus(Finding *f) {
+  char line[256], *name = NULL;
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  while (file && !name && fgets(line, sizeof line, file))
+    if (!strncmp(line, "model name", 10) && strchr(line, ':')) name = strchr(line, ':') + 2;
+  if (name) name[strcspn(name, "\n")] = '\0';
+  if (file) fclose(file);
+  snprintf(f->found, sizeof f->found, "%d usable, %s", pool_cpus(), name ? name : "unknown model");
+}
+
+static void check_kernels(Finding *f) {
+  Error error;
+  const Kernels *own = kernels_find("own", &error);
+  snprintf(f->found, sizeof f->found, "%s", own ? own->name : "none");
+  if (!own) snprintf(f->fix, sizeof f->fix, "%s", error.text);
+}
+
+static void check_openblas(Finding *f) {
+  Error error;
+  bool right = kernels_find("openblas", &error) != NULL;
+  snprintf(f->found, sizeof f->found, right ? "its products agree with plain C" : "unusable");
+  if (!right) snprintf(f->fix, sizeof f->fix, "%s", error.text);
+}
+
+/* ---- the simulator and the reader of files --------------------------------------------------- */
+
+static void check_simulator(Finding *f) {
+  size_t count, loaded = 0;
+  Error error;
+  const EnvDef *const *all = env_list(&count);
+  for (size_t i = 0; i < count; i++) {
+    EnvModel *model = env_load(all[i], &error);
+    if (model)
+      loaded++;
+    else if (!*f->fix)
+      snprintf(f->fix, sizeof f->fix, "%s does not load: %s", all[i]->name, error.text);
+    env_unload(model);
+  }
+  snprintf(f->found, sizeof f->found, "%s, %zu of %zu environments load", env_simulator(), loaded,
+           count);
+}
+
+/* a few rows out, and in again: both are the work of diffrl-hdf5 */
+static bool round_trip(const char *file, const char *cache, Error *error) {
+  const float obs[2] = { 0, 1 }, act[1] = { 0.5f };
+  DatasetStep step = { obs, act, obs, 1, false, false, NAN, NULL, NULL };
+  const char *import[] = { "import", file, cache, "0", NULL };
+  DatasetWriter *writer = dataset_writer_open(file, 2, 1, 0, 0, error);
+  for (int i = 0; i < 4 && writer; i++) {
+    step.timeout = i == 3;
+    if (dataset_writer_add(writer, &step, error)) continue;
+    dataset_writer_abandon(writer);
+    return false;
+  }
+  return writer && dataset_writer_close(writer, "{}", error) &&
+         hdf5_process_run(import, -1, 30, error);
+}
+
+static void check_hdf5(Finding *f) {
+  Error error;
+  const char *temporary = getenv("TMPDIR");
+  char folder[256], file[288], cache[288];
+  snprintf(folder, sizeof folder, "%.200s/diffrl-doctor-XXXXXX", temporary ? temporary : "/tmp");
+  if (!mkdtemp(folder)) {
+    snprintf(f->fix, sizeof f->fix, "%s: no temporary folder: %s", folder, strerror(errno));
+    return;
+  }
+  snprintf(file, sizeof file, "%s/a.hdf5", folder);
+  snprintf(cache, sizeof cache, "%s/a.cache", folder);
+  bool done = round_trip(file, cache, &error);
+  unlink(file), unlink(cache), rmdir(folder);
+  snprintf(f->found, sizeof f->found,
+           done ? "diffrl-hdf5 wrote a file and read it back" : "files cannot be read");
+  if (!done) snprintf(f->fix, sizeof f->fix, "%s", error.text);
+}
+
+/* ---- disks ----------------------------------------------------------------------------------- */
+
+/* Can a file be made in the nearest folder above (and including) this path that exists? */
+static bool writable(char *path, size_t size) {
+  while (access(path, F_OK) && strrchr(path, '/') > path) *strrchr(path, '/') = '\0';
+  size_t length = strlen(path);
+  snprintf(path + length, size - length, "/diffrl-doctor-XXXXXX");
+  int file = mkstemp(path);
+  if (file >= 0) unlink(path), close(file);
+  path[length] = '\0';
+  return file >= 0;
+}
+
+static void check_folder(Finding *f, const char *variable, const char *below, const char *what) {
+  const char *base = getenv(variable), *home = getenv("HOME");
+  char path[512];
+  if (base && *base == '/')
+    snprintf(path, sizeof path, "%.440s/diffrl", base);
+  else
+    snprintf(path, sizeof path, "%.440s/%s/diffrl", home ? home : "", below);
+  snprintf(f->found, sizeof f->found, "%.500s", path);
+  if (!writable(path, sizeof path))
+    snprintf(f->fix, sizeof f->fix, "%s cannot be written (%s): make it writable, or set %s", path,
+             what, variable);
+}
+
+static void check_cache(Finding *f) {
+  check_folder(f, "XDG_CACHE_HOME", ".cache", "without it every start converts the data again");
+}
+
+static void check_made(Finding *f) {
+  check_folder(f, "XDG_DATA_HOME", ".local/share", "`data make` writes there");
+}
+
+static void check_space(Finding *f) {
+  struct statvfs disk;
+  if (statvfs(".", &disk)) {
+    snprintf(f->fix, sizeof f->fix, "this folder cannot be asked: %s", strerror(errno));
+    return;
+  }
+  double gib = (double)disk.f_bavail * (double)disk.f_frsize / (1024.0 * 1024.0 * 1024.0);
+  snprintf(f->found, sizeof f->found, "%.1f GiB free in this folder", gib);
+  if (gib < 0.5) snprintf(f->fix, sizeof f->fix, "free some space: runs and data need about 1 GiB");
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static const struct {
+  const char *name;
+  Check *check;
+} checks[] = {
+  { "program", check_program },    { "cpus", check_cpus },           { "kernels", check_kernels },
+  { "openblas", check_openblas },  { "simulator", check_simulator }, { "hdf5", check_hdf5 },
+  { "cache folder", check_cache }, { "data folder", check_made },    { "disk", check_space },
+};
+enum { CHECKS = sizeof checks / sizeof *checks };
+
+static void print(const char *name, const Finding *f, bool json) {
+  if (!json) {
+    printf("%-5s %-14s %s\n", *f->fix ? "BAD" : "ok", name, f->found);
+    if (*f->fix) printf("      %-14s %s\n", "to do:", f->fix);
+    return;
+  }
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  json_put_text(&out, "check", name);
+  json_put_bool(&out, "ok", !*f->fix);
+  json_put_text(&out, "found", f->found);
+  json_put_text(&out, "fix", *f->fix ? f->fix : NULL);
+  json_close(&out, '}');
+  command_print(out.text);
+  json_text_free(&out);
+}
+
+static int run(const void *request, Error *error) {
+  const Doctor *c = request;
+  int broken = 0;
+  for (int i = 0; i < CHECKS; i++) {
+    Finding finding = { 0 };
+    checks[i].check(&finding);
+    print(checks[i].name, &finding, c->json);
+    broken += *finding.fix != '\0';
+  }
+  if (broken)
+    error_set(error, FAIL_RUNNING, "doctor: %d of %d checks failed; see above", broken, CHECKS);
+  return (int)error->kind;
+}
+
+const Command command_doctor = {
+  .name = "doctor",
+  .usage = "[--json]",
+  .about = "check what diffrl needs from this machine",
+  .examples = "  diffrl doctor\n",
+  .options = options,
+  .option_count = OPTION_COUNT(options),
+  .size = sizeof(Doctor),
+  .run = run,
+};

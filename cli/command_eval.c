@@ -1,0 +1,209 @@
+/* eval.c -- diffrl eval: the return of a saved policy, how it acted, how long an action takes; or
+ * the scores of a model of pictures. */
+#include "cli/command_eval.h"
+#include "core/log.h"
+#include "rl/rollout/evaluate.h"
+#include "rl/measure/image_scores.h"
+#include "rl/stop.h"
+#include "rl/rollout/task.h"
+#include <math.h>
+#include <string.h>
+
+static const Option options[] = {
+  OPTION_TEXT_ROW(Eval, env, "env", "ENV", "default: the one the policy was trained for"),
+  OPTION_NUMBER_ROW(Eval, episodes, "episodes", "N", 100, 1, 100000, "default 100"),
+  OPTION_NUMBER_ROW(Eval, seed, "seed", "S", 0, 0, 0, "which episodes, or pictures (default 0)"),
+  OPTION_TEXT_ROW(Eval, which, "which", "last|best|FILE", "checkpoint of the run (default last)"),
+  OPTION_WORDS_ROW(Eval, act, "act", "key=value", "change how the policy acts; may be repeated"),
+  OPTION_NUMBER_ROW(Eval, threads, "threads", "N", 0, 1, 1024,
+                    "changes no bit (default: the CPUs this process may use)"),
+  OPTION_TEXT_ROW(Eval, reference, "reference", "d4rl",
+                  "D4RL's normalised scores in environments that are not its own"),
+  OPTION_NUMBER_ROW(Eval, pictures, "pictures", "N", IMAGE_SCORES_COUNT, 2, 30000,
+                    "how many a model of pictures draws (default 2048)"),
+  OPTION_TEXT_ROW(Eval, data, "data", "FOLDER",
+                  "pictures: where its data lie (default: as in training)"),
+  OPTION_TEXT_ROW(Eval, out, "out", "FILE.png", "pictures: a grid of those that are drawn first"),
+  OPTION_FLAG_ROW(Eval, json, "json", "the result as a JSON object, with every return"),
+};
+
+bool eval_refuse(const Eval *asked, const char *const *foreign, const char *because, Error *error) {
+  for (; *foreign; foreign++)
+    if (command_given(&asked->given, *foreign))
+      return error_set(error, FAIL_USAGE, "eval: leave --%s: %s %s", *foreign,
+                       asked->given.arguments.word[0], because);
+  return true;
+}
+
+static const EnvDef *choose_env(const Eval *c, const Saved *saved, Error *error) {
+  const char *name = c->env ? c->env : saved->env;
+  const PolicySpec *spec = &saved->policy->spec;
+  if (!name) {
+    error_set(error, FAIL_USAGE,
+              "%s was trained without an environment; give --env ENV (see "
+              "`diffrl list envs`)",
+              saved->path);
+    return NULL;
+  }
+  const EnvDef *env = task_env(name, error);
+  if (!env || (env->obs_dim == spec->obs_dim && env->act_dim == spec->act_dim)) return env;
+  error_set(error, FAIL_INPUT,
+            "%s takes %d observations and gives %d actions a step, but %s has %d and %d; expected "
+            "a policy trained for it%s%s",
+            saved->path, (int)spec->obs_dim, (int)spec->act_dim, env->name, env->obs_dim,
+            env->act_dim, saved->env ? ", or --env " : "", saved->env ? saved->env : "");
+  return NULL;
+}
+
+/* ---- the result ------------------------------------------------------------------------------ */
+
+typedef struct {
+  const Saved *saved;
+  const EnvDef *env;
+  EvalResult result;
+  double latency;         /* us */
+  double simulator_share; /* of the time of all threads */
+  uint64_t seed;
+  bool reference;
+} Outcome;
+
+static void print_json(const Outcome *o) {
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  eval_write(&o->result, o->env, o->saved->policy, o->saved->which, o->saved->step, o->reference,
+             true, &out);
+  json_put_integer(&out, "seed", (int64_t)o->seed);
+  json_put_text(&out, "algo", o->saved->algo);
+  json_put_number(&out, "action_us", round(10 * o->latency) / 10);
+  json_put_number(&out, "simulator_share", round(1e4 * o->simulator_share) / 1e4);
+  json_close(&out, '}');
+  command_print(out.text);
+  json_text_free(&out);
+}
+
+static void print_line(const Outcome *o, Arena *arena) {
+  const EvalResult *r = &o->result;
+  const char *score = "";
+  if (o->reference && o->env->score_expert > o->env->score_random) {
+    double range = o->env->score_expert - o->env->score_random;
+    score = arena_text(arena, ", normalized %.1f +- %.1f (d4rl)",
+                       env_normalized(o->env, r->return_mean), 100 * r->return_std / range);
+  }
+  const char *failed = r->failures ? arena_text(arena, ", %d simulator failures", r->failures) : "";
+  command_print(
+      arena_text(arena,
+                 "%s: return %.2f +- %.2f%s over %d episodes of length %.1f%s; acting with %s; "
+                 "%.1f us %s",
+                 o->env->name, r->return_mean, r->return_std, score, r->episodes, r->length_mean,
+                 failed, saved_act_text(arena, o->saved->policy), o->latency,
+                 policy_horizon(o->saved->policy) > 1 ? "a plan" : "an action"));
+}
+
+/* ---- evaluating ------------------------------------------------------------------------------ */
+
+/* of the time since `began`, what the threads spent in the simulator */
+static double simulator_share(const Profile *profile, int threads, int64_t began) {
+  ProfileEntry entry[PROFILE_NAMES];
+  double all = (double)(profile_clock(profile) - began) * threads;
+  for (int i = profile_entries(profile, entry) - 1; i >= 0; i--)
+    if (!strcmp(entry[i].name, "env_step")) return (double)entry[i].ns / all;
+  return 0;
+}
+
+static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error) {
+  const Kernels *kernels = kernels_find("own", error);
+  EnvModel *model = kernels ? env_load(o->env, error) : NULL;
+  if (!model) return false;
+  Pool *pool = pool_new(c->threads ? (int)c->threads : pool_cpus());
+  log_progress(true, "%s at step %lld (%s) in %s, report seed %llu, threads %d, kernels %s",
+               o->saved->path, (long long)o->saved->step,
+               o->saved->algo ? o->saved->algo : "unknown algorithm", o->env->name,
+               (unsigned long long)o->seed, pool_threads(pool), kernels->name);
+  if (o->saved->env && strcmp(o->saved->env, o->env->name))
+    log_progress(true, "note: this policy was trained for %s", o->saved->env);
+  EvalSpec spec = { .episodes = (int)c->episodes,
+                    .seeds = SEEDS_REPORT,
+                    .seed = o->seed,
+                    .pool = pool,
+                    .kernels = kernels,
+                    .profile = profile_new(arena, pool_threads(pool)),
+                    .stop = stop_asked };
+  o->latency = saved_latency(o->saved->policy, kernels, error);
+  int64_t began = profile_clock(spec.profile);
+  bool done = o->latency >= 0 && evaluate(arena, model, o->saved->policy, &spec, &o->result, error);
+  o->simulator_share = simulator_share(spec.profile, pool_threads(pool), began);
+  pool_free(pool);
+  env_unload(model);
+  return done;
+}
+
+static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) {
+  static const char *const foreign[] = { "pictures", "data", "out", NULL };
+  if (!saved_policy(saved, arena, &c->act, error) ||
+      !eval_refuse(c, foreign, "is a policy and draws no pictures", error))
+    return (int)error->kind;
+  Outcome o = { .saved = saved, .env = choose_env(c, saved, error), .seed = (uint64_t)c->seed };
+  if (!o.env) return (int)error->kind;
+  o.reference = o.env->d4rl_reference || c->reference;
+  stop_on_signals();
+  if (!evaluate_saved(c, arena, &o, error)) return (int)error->kind;
+  if (o.result.stopped) {
+    error_set(error, FAIL_RUNNING, "stopped by signal %d (%s) before the last episode; no result",
+              stop_signal(), strsignal(stop_signal()));
+    return 128 + stop_signal();
+  }
+  if (c->json)
+    print_json(&o);
+  else
+    print_line(&o, arena);
+  return 0;
+}
+
+static int run_in(Arena *arena, const Eval *c, Error *error) {
+  Saved saved;
+  if (!saved_read(&saved, arena, c->given.arguments.word[0], c->which, error))
+    return (int)error->kind;
+  bool pictures = image_model_saved(saved.checkpoint);
+  return (pictures ? eval_images : eval_policy)(c, &saved, arena, error);
+}
+
+static int run(const void *request, Error *error) {
+  const Eval *c = request;
+  if (c->reference && strcmp(c->reference, "d4rl")) {
+    error_set(error, FAIL_USAGE, "--reference %s: expected d4rl", c->reference);
+    return FAIL_USAGE;
+  }
+  Arena *arena = arena_new();
+  unsigned denormals = denormals_off();
+  int code = run_in(arena, c, error);
+  denormals_restore(denormals);
+  arena_free(arena);
+  return code;
+}
+
+static bool help(const Words *arguments, FILE *out, Error *error) {
+  (void)arguments, (void)error;
+  ActRecord record;
+  Config config;
+  config_init(&config, act_fields, act_field_count, &record);
+  fprintf(out, "\nThe act record (--act key=value): key, default, meaning\n");
+  config_help(&config, out);
+  return true;
+}
+
+const Command command_eval = {
+  .name = "eval",
+  .usage = "RUN|FILE [--env ENV] [--episodes N] [--seed S] [--which last|best|FILE] [options]",
+  .about = "measure the return of a saved policy, or score pictures",
+  .examples = "  diffrl eval runs/diffusion-ql-hopper-medium-s0\n"
+              "  diffrl eval runs/diffusion-ql-hopper-medium-s0 --which best --json\n"
+              "  diffrl eval walk.safetensors --act candidates=1 --act choice=sample\n"
+              "  diffrl eval runs/image-fashion-mnist-s0\n",
+  .options = options,
+  .option_count = OPTION_COUNT(options),
+  .least = 1,
+  .most = 1,
+  .size = sizeof(Eval),
+  .run = run,
+  .help = help,
+};

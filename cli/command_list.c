@@ -1,0 +1,159 @@
+/* list.c -- diffrl list: every name that other commands take, from the tables they come from. */
+#include "cli/command.h"
+#include "core/config.h"
+#include "core/kernels/kernels.h"
+#include "diffusion/grid.h"
+#include "diffusion/method.h"
+#include "diffusion/schedule.h"
+#include "rl/algo.h"
+#include "rl/bench/bench.h"
+#include "rl/rollout/make_data.h"
+#include "rl/train/preset.h"
+#include <string.h>
+
+typedef struct {
+  Given given;
+  bool json;
+} List;
+
+static const Option options[] = {
+  OPTION_FLAG_ROW(List, json, "json", "one JSON object a line"),
+};
+
+/* One line: what kind of thing, its name, a word more, and what it is; NULL: nothing to say. */
+static void put(bool json, const char *kind, const char *name, const char *more,
+                const char *about) {
+  if (!json) {
+    printf("%-30s %-30s %s\n", name, more ? more : "", about ? about : "");
+    return;
+  }
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  json_put_text(&out, "kind", kind);
+  json_put_text(&out, "name", name);
+  json_put_text(&out, "detail", more);
+  json_put_text(&out, "about", about);
+  json_close(&out, '}');
+  command_print(out.text);
+  json_text_free(&out);
+}
+
+static void list_algos(bool json) {
+  static const char *const from[] = { "from a file", "online", "from points", "from pictures" };
+  size_t count;
+  const AlgoDef *const *all = algo_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "algos", all[i]->name, from[all[i]->data], all[i]->about);
+}
+
+static void list_envs(bool json) {
+  size_t count;
+  const EnvDef *const *all = env_list(&count);
+  for (size_t i = 0; i < count; i++) {
+    char dims[64];
+    snprintf(dims, sizeof dims, "obs %d, act %d, horizon %d", all[i]->obs_dim, all[i]->act_dim,
+             all[i]->horizon);
+    put(json, "envs", all[i]->name, dims, all[i]->about);
+  }
+}
+
+static void list_datasets(bool json) {
+  size_t count;
+  const DataSpec *all = make_data_list(&count);
+  for (size_t i = 0; i < count; i++) {
+    char size[96];
+    snprintf(size, sizeof size, "%s, %lld rows", all[i].env, (long long)all[i].transitions);
+    put(json, "datasets", all[i].name, size, all[i].about);
+  }
+  const ImagesDef *images = images_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "datasets", images[i].name, "pictures", images[i].about);
+}
+
+static void list_samplers(bool json) {
+  size_t count;
+  const Method *all = method_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "samplers", all[i].name, all[i].noise > 0 ? "SDE" : "ODE", all[i].about);
+}
+
+static void list_schedules(bool json) {
+  size_t count;
+  const ScheduleDef *const *all = schedule_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "schedules", all[i]->name, all[i]->discrete ? "discrete" : "continuous",
+        all[i]->about);
+}
+
+static void list_spacings(bool json) {
+  size_t count;
+  const char *const *all = grid_list(&count);
+  for (size_t i = 0; i < count; i++) put(json, "spacings", all[i], NULL, grid_about(i));
+}
+
+static void list_presets(bool json) {
+  size_t count;
+  const Preset *all = preset_list(&count);
+  for (size_t i = 0; i < count; i++) {
+    char of[128];
+    snprintf(of, sizeof of, "%s  %s", all[i].algo, all[i].settings);
+    put(json, "presets", all[i].name, of, all[i].source);
+  }
+}
+
+static void list_kernels(bool json) {
+  static const char *const names[] = { "own", "avx512", "avx2", "plain", "openblas" };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    Error why = { 0 };
+    const Kernels *kernels = kernels_find(names[i], &why);
+    put(json, "kernels", names[i], kernels ? kernels->name : "not on this machine",
+        kernels ? NULL : why.text);
+  }
+}
+
+static void list_benchmarks(bool json) {
+  size_t count;
+  const BenchDef *const *all = bench_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "benchmarks", bench_name(all[i]), NULL, bench_about(all[i]));
+}
+
+static const struct {
+  const char *name;
+  void (*list)(bool json);
+} kinds[] = {
+  { "algos", list_algos },       { "envs", list_envs },           { "datasets", list_datasets },
+  { "samplers", list_samplers }, { "schedules", list_schedules }, { "spacings", list_spacings },
+  { "presets", list_presets },   { "kernels", list_kernels },     { "benchmarks", list_benchmarks },
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static int run(const void *request, Error *error) {
+  const List *c = request;
+  const char *names[KINDS], *near, *wanted = c->given.arguments.word[0];
+  for (int i = 0; i < KINDS; i++) {
+    names[i] = kinds[i].name;
+    if (wanted && strcmp(wanted, names[i])) continue;
+    if (!wanted && !c->json) printf("%s%s\n", i ? "\n" : "", names[i]);
+    kinds[i].list(c->json);
+    if (wanted) return 0;
+  }
+  if (!wanted) return 0;
+  near = config_nearest(wanted, names, KINDS);
+  error_set(error, FAIL_USAGE, "list: no list of \"%s\"; %s%s", wanted,
+            near ? "did you mean " : "see `diffrl list --help`", near ? near : "");
+  return FAIL_USAGE;
+}
+
+const Command command_list = {
+  .name = "list",
+  .usage = "[algos|envs|datasets|samplers|schedules|spacings|presets|kernels|benchmarks] [--json]",
+  .about = "the names that other commands take",
+  .examples = "  diffrl list algos\n"
+              "  diffrl list presets --json\n",
+  .options = options,
+  .option_count = OPTION_COUNT(options),
+  .most = 1,
+  .size = sizeof(List),
+  .run = run,
+};

@@ -1,0 +1,36 @@
+/* report.c -- diffrl report: one page about runs, side by side. */
+#include "rl/report/report.h"
+#include "cli/command.h"
+
+typedef struct {
+  Given given;
+  const char *out;
+} Report;
+
+static const Option options[] = {
+  OPTION_TEXT_ROW(Report, out, "out", "FILE.html", "the page; an older one is replaced"),
+};
+
+static int run(const void *request, Error *error) {
+  const Report *c = request;
+  const Words *runs = &c->given.arguments;
+  if (!c->out)
+    error_set(error, FAIL_USAGE, "report: where to? expected --out FILE.html");
+  else if (report_write(runs->word, (size_t)runs->count, c->out, error))
+    command_print(c->out);
+  return (int)error->kind;
+}
+
+const Command command_report = {
+  .name = "report",
+  .usage = "RUN... --out FILE.html",
+  .about = "one HTML page about a run, or several side by side",
+  .examples = "  diffrl report runs/diffusion-ql-hopper-medium-s0 --out report.html\n"
+              "  diffrl report runs/diffusion-ql-hopper-medium-s* --out seeds.html\n",
+  .options = options,
+  .option_count = OPTION_COUNT(options),
+  .least = 1,
+  .most = WORDS_MAX,
+  .size = sizeof(Report),
+  .run = run,
+};

@@ -1,0 +1,118 @@
+/* sample.c -- diffrl sample: points, pictures or plans of a model that does not act. */
+#include "cli/command_sample.h"
+#include "cli/saved.h"
+#include "policy/models/pictures.h"
+#include "rl/rollout/task.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const Option options[] = {
+  OPTION_NUMBER_ROW(Sample, count, "count", "N", 0, 1, 10000000,
+                    "how many (default: 4096 points, 80 pictures, 8 plans)"),
+  OPTION_TEXT_ROW(Sample, out, "out", "FILE",
+                  "FILE.png: data beside points, a grid of pictures, plans; FILE.csv (points and "
+                  "plans), FILE.npy"),
+  OPTION_TEXT_ROW(Sample, label, "label", "C",
+                  "pictures: a label's number or name (default: all in turn)"),
+  OPTION_TEXT_ROW(Sample, guidance, "guidance", "W",
+                  "pictures: towards the label, 1: as trained (default: the run's)"),
+  OPTION_TEXT_ROW(Sample, sampler, "sampler", "NAME",
+                  "one of `diffrl list samplers` (default: the run's)"),
+  OPTION_NUMBER_ROW(Sample, steps, "steps", "K", 0, 1, 100000, "its steps (default: the run's)"),
+  OPTION_TEXT_ROW(Sample, spacing, "spacing", "NAME",
+                  "linspace, leading, trailing, quadratic, lambda or karras (default: the run's)"),
+  OPTION_NUMBER_ROW(Sample, seed, "seed", "S", 0, 0, 0, "of the noise (default 0)"),
+  OPTION_TEXT_ROW(Sample, which, "which", "last|best|FILE", "checkpoint of the run (default last)"),
+  OPTION_NUMBER_ROW(Sample, threads, "threads", "N", 0, 1, 1024,
+                    "changes no bit (default: the CPUs this process may use)"),
+};
+
+/* ---- what both kinds share ------------------------------------------------------------------- */
+
+void sample_choose(const Sample *asked, SamplerSpec *sampler) {
+  if (asked->sampler) sampler->method = asked->sampler, sampler->eta = 0;
+  if (asked->steps) sampler->steps = (int)asked->steps;
+  if (asked->spacing) sampler->spacing = asked->spacing;
+}
+
+bool sample_ends(const char *path, const char *end) {
+  const char *dot = strrchr(path, '.');
+  return dot && !strcmp(dot, end);
+}
+
+/* NumPy's format 1.0: a header that ends at a multiple of 64, then little-endian float64 */
+bool sample_write_npy(const char *path, const double *values, const int shape[], int rank,
+                      Error *error) {
+  enum { HEADER = 128 };
+  char text[64] = "";
+  size_t body = sizeof(double);
+  for (int i = 0; i < rank; i++) {
+    snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d", i ? ", " : "", shape[i]);
+    body *= (size_t)shape[i];
+  }
+  char *bytes = malloc(HEADER + body);
+  CHECK(bytes, "out of memory");
+  memset(bytes, ' ', HEADER);
+  memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10); /* 0x76 = 128 - 10 */
+  int length = snprintf(bytes + 10, HEADER - 10,
+                        "{'descr': '<f8', 'fortran_order': False, 'shape': (%s), }", text);
+  bytes[10 + length] = ' ', bytes[HEADER - 1] = '\n';
+  memcpy(bytes + HEADER, values, body);
+  bool done = task_write_file(path, bytes, HEADER + body, error);
+  free(bytes);
+  return done;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static bool check_out(const char *path, Error *error) {
+  if (path && (sample_ends(path, ".png") || sample_ends(path, ".csv") || sample_ends(path, ".npy")))
+    return true;
+  return error_set(error, FAIL_USAGE, "sample: --out %s: expected FILE.png, FILE.csv or FILE.npy",
+                   path ? path : "is missing");
+}
+
+static bool sample(SampleJob *job, Error *error) {
+  const Sample *asked = job->asked;
+  Saved saved;
+  if (!check_out(asked->out, error) ||
+      !saved_read(&saved, job->arena, asked->given.arguments.word[0], asked->which, error))
+    return false;
+  job->checkpoint = saved.checkpoint;
+  bool plans = checkpoint_text(saved.checkpoint, "diffuser");
+  bool done = (plans                                 ? sample_plans
+               : image_model_saved(saved.checkpoint) ? sample_images
+                                                     : sample_points)(job, error);
+  if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", saved.path);
+  return done;
+}
+
+static int run(const void *request, Error *error) {
+  const Sample *asked = request;
+  SampleJob job = { .asked = asked, .kernels = kernels_find("own", error) };
+  job.arena = arena_new();
+  job.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus());
+  unsigned denormals = denormals_off();
+  bool done = job.kernels && sample(&job, error);
+  denormals_restore(denormals);
+  pool_free(job.pool);
+  arena_free(job.arena);
+  return done ? 0 : (int)error->kind;
+}
+
+const Command command_sample = {
+  .name = "sample",
+  .usage = "RUN|FILE --out FILE.png|.csv|.npy [--count N] [--sampler NAME] [--steps K] [options]",
+  .about = "draw from a model of `diffrl train toy`, `image` or `diffuser`",
+  .examples = "  diffrl sample runs/toy-moons-s0 --out moons.png\n"
+              "  diffrl sample runs/toy-moons-s0 --sampler dpmpp_2m --steps 10 --out few.png\n"
+              "  diffrl sample runs/toy-moons-s0 --count 100000 --seed 1 --out points.npy\n"
+              "  diffrl sample runs/image-fashion-mnist-s0 --label sneaker --out sneakers.png\n"
+              "  diffrl sample runs/diffuser-hopper-medium-s0 --count 64 --out plans.npy\n",
+  .options = options,
+  .option_count = OPTION_COUNT(options),
+  .least = 1,
+  .most = 1,
+  .size = sizeof(Sample),
+  .run = run,
+};

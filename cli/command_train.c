@@ -1,0 +1,339 @@
+/* train.c -- diffrl train: what is asked for, what is going on, what came of it. */
+#include "cli/command.h"
+#include "cli/saved.h"
+#include "rl/train/preset.h"
+#include "rl/report/report.h"
+#include "rl/report/scores.h"
+#include "rl/train/train.h"
+#include "rl/stop.h"
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+typedef struct {
+  Given given;
+  Words set;
+  const char *data, *env, *out, *preset, *config, *resume, *init, *reference;
+  int64_t steps, seed, threads;
+  bool allow_env_mismatch, dry_run, json;
+} Train;
+
+static const Option options[] = {
+  OPTION_TEXT_ROW(Train, data, "data", "DATA", "an HDF5 file, or a name of `diffrl list datasets`"),
+  OPTION_TEXT_ROW(Train, env, "env", "ENV",
+                  "what to evaluate in (default: what DATA names; none: held-out loss)"),
+  OPTION_NUMBER_ROW(Train, steps, "steps", "N", 0, 1, 0, "gradient steps in all"),
+  OPTION_NUMBER_ROW(Train, seed, "seed", "S", 0, 0, 0, "of weights, batches and noise (default 0)"),
+  OPTION_NUMBER_ROW(Train, threads, "threads", "N", 0, 1, 1024,
+                    "changes no bit (default: the CPUs this process may use)"),
+  OPTION_TEXT_ROW(Train, out, "out", "RUN", "the run's folder (default runs/ALGO-DATA-sSEED)"),
+  OPTION_TEXT_ROW(Train, preset, "preset", "NAME",
+                  "settings of `diffrl list presets` (default: the row of ALGO and DATA)"),
+  OPTION_TEXT_ROW(Train, config, "config", "FILE", "settings as JSON; a run's config.json works"),
+  OPTION_WORDS_ROW(Train, set, "set", "key=value", "one setting; may be repeated"),
+  OPTION_TEXT_ROW(Train, init, "init", "RUN", "start from the weights of this run or file"),
+  OPTION_TEXT_ROW(Train, resume, "resume", "RUN", "go on with this run"),
+  OPTION_TEXT_ROW(Train, reference, "reference", "d4rl",
+                  "D4RL's normalised scores in environments that are not its own"),
+  OPTION_FLAG_ROW(Train, allow_env_mismatch, "allow-env-mismatch",
+                  "accept a file that was made in another environment"),
+  OPTION_FLAG_ROW(Train, dry_run, "dry-run", "show settings, data and memory; write nothing"),
+  OPTION_FLAG_ROW(Train, json, "json", "the result as a JSON object"),
+};
+
+/* ---- the request ----------------------------------------------------------------------------- */
+
+/* A resumed run keeps its settings but for those that change no result. */
+static bool check_resume(const Train *c, Error *error) {
+  static const char *const fixed[] = {
+    "env", "seed", "out", "preset", "config", "init", "reference"
+  };
+  static const char *const free_keys[] = { "steps=",     "eval_every=", "eval_episodes=",
+                                           "log_every=", "save_every=", "keep_every=" };
+  enum { FIXED = sizeof fixed / sizeof *fixed, FREE = sizeof free_keys / sizeof *free_keys };
+  if (c->given.arguments.count)
+    return error_set(error, FAIL_USAGE,
+                     "--resume takes the algorithm from the run; leave \"%s\" away",
+                     c->given.arguments.word[0]);
+  for (int i = 0; i < FIXED; i++)
+    if (command_given(&c->given, fixed[i]))
+      return error_set(error, FAIL_USAGE,
+                       "--resume takes --%s from the run; leave it away, or start a new run",
+                       fixed[i]);
+  for (int i = 0, k; i < c->set.count; i++) {
+    for (k = 0; k < FREE && strncmp(c->set.word[i], free_keys[k], strlen(free_keys[k])); k++) {}
+    if (k == FREE)
+      return error_set(error, FAIL_USAGE,
+                       "--set %s: a resumed run keeps its settings; only steps, eval_every, "
+                       "eval_episodes, log_every, save_every and keep_every may change",
+                       c->set.word[i]);
+  }
+  return true;
+}
+
+static bool make_request(const Train *c, TrainRequest *r, Error *error) {
+  *r = (TrainRequest){ .algo = c->given.arguments.word[0],
+                       .data = c->data,
+                       .env = c->env,
+                       .out = c->out,
+                       .preset = c->preset,
+                       .config_file = c->config,
+                       .resume = c->resume,
+                       .init = c->init,
+                       .sets = c->set.count,
+                       .steps = c->steps,
+                       .seed = (uint64_t)c->seed,
+                       .threads = (int)c->threads,
+                       .allow_env_mismatch = c->allow_env_mismatch,
+                       .dry_run = c->dry_run,
+                       .json = c->json,
+                       .d4rl_reference = c->reference != NULL };
+  _Static_assert((int)WORDS_MAX <= (int)TRAIN_MAX_SETS, "every --set has a place");
+  memcpy(r->set, c->set.word, sizeof *r->set * (size_t)r->sets);
+  if (c->reference && strcmp(c->reference, "d4rl"))
+    return error_set(error, FAIL_USAGE, "--reference %s: expected d4rl", c->reference);
+  if (r->resume) return check_resume(c, error);
+  if (r->algo) return true;
+  return error_set(error, FAIL_USAGE,
+                   "train: which algorithm? expected diffrl train ALGO, with an "
+                   "ALGO of `diffrl list algos`, or --resume RUN");
+}
+
+/* ---- what is going on ------------------------------------------------------------------------ */
+
+/* Groups of rows are what ranks and threads share out. */
+static void announce_groups(const Trainer *t) {
+  const int64_t batch = t->shared->batch, ranks = ranks_count(t->request->ranks);
+  const int64_t groups = (batch + t->shared->group - 1) / t->shared->group;
+  const int64_t workers = ranks * pool_threads(t->pool);
+  if (groups >= workers) return;
+  log_progress(true,
+               "note: a batch is %lld group%s of rows, so %lld of the %lld %s mostly wait; a "
+               "smaller group (--set group=%lld) gives all some, and other bits",
+               (long long)groups, groups == 1 ? "" : "s", (long long)(workers - groups),
+               (long long)workers, ranks > 1 ? "ranks' threads" : "threads",
+               (long long)(batch > workers ? batch / workers : 1));
+}
+
+static void announce(const Trainer *t) {
+  const char *source = "";
+  const Ranks *r = t->request->ranks;
+  Error ignored;
+  const Preset *preset = t->preset ? preset_find(t->algo->name, t->preset, &ignored) : NULL;
+  if (preset) source = arena_text(t->arena, " (%s)", preset->source);
+  const char *ranks = r ? arena_text(t->arena, "ranks %d, ", r->count) : "";
+  log_progress(true, "%s on %s, env %s, preset %s%s, seed %llu, %sthreads %d, kernels %s",
+               t->algo->name, trainer_data(t) ? trainer_data(t) : "its own experience",
+               t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
+               (unsigned long long)t->seed, ranks, pool_threads(t->pool), t->kernels->name);
+  announce_groups(t);
+  if (t->data && !t->env_def)
+    log_progress(true, "note: no environment, so the range of the file's actions bounds the policy "
+                       "and scores are the loss on held-out episodes");
+  if (t->images)
+    log_progress(true, "data: %d pictures to train, %d to test, %d x %d, %d labels",
+                 t->images->train.count, t->images->test.count, t->images->train.height,
+                 t->images->train.width, t->images->classes);
+  if (!t->data) return;
+  const DatasetSummary *s = &t->summary;
+  log_progress(true,
+               "data: %lld transitions, %lld episodes, %lld terminals, %lld time-outs, "
+               "%lld rows dropped, return %.1f +- %.1f",
+               (long long)s->transitions, (long long)s->episodes, (long long)s->terminals,
+               (long long)s->timeouts, (long long)s->dropped, s->return_mean, s->return_std);
+}
+
+/* every setting, its value and who set it */
+static void show_settings(const Trainer *t, JsonText *json) {
+  JsonText text = { 0 };
+  Error impossible;
+  json_open(&text, NULL, '{');
+  config_write(&t->settings, &text);
+  json_close(&text, '}');
+  Json *values = json_parse(text.text, text.length, &impossible);
+  const Json *value = json_first(values);
+  for (size_t i = 0; i < t->settings.count; i++, value = json_next(value)) {
+    const char *origin = t->settings.origin[i] ? t->settings.origin[i] : "default";
+    const char *plain = history_text(t->arena, value), *key = t->settings.fields[i].key;
+    if (!json) {
+      printf("  %-20s %-12s %s\n", key, plain, origin);
+      continue;
+    }
+    json_open(json, key, '{');
+    json_put_text(json, "value", plain);
+    json_put_text(json, "origin", origin);
+    json_close(json, '}');
+  }
+  json_free(values);
+  json_text_free(&text);
+}
+
+static void show_plan(const Trainer *t) {
+  const double mib = 1024.0 * 1024.0;
+  double data = t->data ? (double)t->data->map_bytes : 0, own = (double)arena_bytes(t->arena);
+  if (!t->request->json) {
+    printf("settings\n");
+    show_settings(t, NULL);
+    printf("memory: about %.0f MiB, and %.0f MiB of data shared with the page cache\n", own / mib,
+           data / mib);
+    printf("time: unknown before the first steps; `diffrl bench` measures steps a second\n");
+    printf("dry run: nothing was written\n");
+    return;
+  }
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  json_put_bool(&out, "dry_run", true);
+  json_put_text(&out, "algo", t->algo->name);
+  json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
+  json_put_text(&out, "data", trainer_data(t));
+  json_put_text(&out, "preset", t->preset);
+  json_put_integer(&out, "transitions", t->data ? t->summary.transitions : 0);
+  json_put_integer(&out, "memory_bytes", (int64_t)own);
+  json_put_integer(&out, "data_bytes", (int64_t)data);
+  json_put_number(&out, "seconds", NAN);
+  json_open(&out, "settings", '{');
+  show_settings(t, &out);
+  json_close(&out, '}');
+  json_close(&out, '}');
+  command_print(out.text);
+  json_text_free(&out);
+}
+
+/* ---- what came of it ------------------------------------------------------------------------- */
+
+/* the scores in RUN/eval.jsonl, those of earlier sittings of a resumed run included */
+static bool read_scores(const Trainer *t, Scores *scores) {
+  Error ignored;
+  History history;
+  if (!history_read(&history, t->arena, t->run.folder, &ignored)) return false;
+  *scores = scores_of(&history);
+  history_close(&history);
+  return scores->count > 0;
+}
+
+static void put_scores(const Trainer *t, const Scores *s, JsonText *out) {
+  Error ignored;
+  json_put_number(out, "last", scores_value(s, &s->last));
+  json_put_number(out, "best", scores_value(s, &s->best));
+  json_put_text(out, "score",
+                s->planned      ? "plan_error"
+                : s->distance   ? "distance"
+                : s->held_out   ? "held_out_loss"
+                : s->normalized ? "normalized_mean"
+                                : "return_mean");
+  if (!t->agent->policy) return;
+  double latency = saved_latency(t->agent->policy, t->kernels, &ignored);
+  saved_write_act(t->agent->policy, out);
+  json_put_number(out, "action_us", round(10 * latency) / 10);
+}
+
+static void print_result(const Trainer *t, const TrainOutcome *done, bool json) {
+  Scores scores;
+  Error impossible;
+  const Ranks *ranks = t->request->ranks;
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  json_put_text(&out, "run", t->run.folder);
+  json_put_text(&out, "algo", t->algo->name);
+  json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
+  json_put_integer(&out, "steps", done->steps);
+  json_put_number(&out, "seconds", round(1e3 * done->seconds) / 1e3);
+  json_put_number(&out, "steps_per_s", round(10 * done->steps_per_s) / 10);
+  if (ranks) {
+    json_put_integer(&out, "ranks", ranks->count);
+    json_put_integer(&out, "sent_bytes_per_step", done->sent);
+  }
+  if (read_scores(t, &scores)) put_scores(t, &scores, &out);
+  json_close(&out, '}');
+  Json *parsed = json_parse(out.text, out.length, &impossible);
+  command_print(json ? out.text : history_text(t->arena, parsed));
+  json_free(parsed);
+  json_text_free(&out);
+}
+
+/* The page is a convenience: failing to write it does not undo the training. */
+static void write_report(const Trainer *t) {
+  Error error;
+  if (t->algo->show && !t->algo->show(t->agent, t->run.folder, &error))
+    log_progress(true, "no pictures: %s", error.text);
+  if (report_write(&t->run.folder, 1, t->run.report, &error))
+    log_progress(true, "report: %s", t->run.report);
+  else
+    log_progress(true, "no report: %s", error.text);
+}
+
+static int train(Trainer *t, Error *error) {
+  TrainOutcome done;
+  stop_on_signals();
+  if (!train_run(t, &done, error)) return (int)error->kind;
+  int code = done.signal ? 128 + done.signal : 0;
+  if (!trainer_records(t)) return code;
+  if (done.signal)
+    log_progress(true,
+                 "stopped by signal %d (%s) at step %lld, checkpoint written; go on with "
+                 "`diffrl train --resume %s`",
+                 done.signal, strsignal(done.signal), (long long)done.steps, t->run.folder);
+  write_report(t);
+  print_result(t, &done, t->request->json);
+  return code;
+}
+
+static int run_alike(const TrainRequest *r, Error *error) {
+  Trainer t;
+  if (!trainer_open(&t, r, error)) return (int)error->kind;
+  if (trainer_records(&t)) announce(&t);
+  if (trainer_records(&t) && r->dry_run) show_plan(&t);
+  int code = r->dry_run ? 0 : train(&t, error);
+  trainer_close(&t);
+  return code;
+}
+
+static int run(const void *request, Error *error) {
+  TrainRequest r;
+  if (!make_request(request, &r, error) || !ranks_open(&r.ranks, stop_asked, error))
+    return (int)error->kind;
+  int code = run_alike(&r, error);
+  if (r.ranks) command_complain(error); /* before a rank leaves, for a launcher ends the others */
+  ranks_close(r.ranks);
+  return code;
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
+
+static bool help(const Words *arguments, FILE *out, Error *error) {
+  if (!arguments->count) {
+    size_t count;
+    const AlgoDef *const *algos = algo_list(&count);
+    fprintf(out, "\nAlgorithms (diffrl train ALGO --help lists the settings)\n");
+    for (size_t i = 0; i < count; i++)
+      fprintf(out, "  %-24s %s\n", algos[i]->name, algos[i]->about);
+    return true;
+  }
+  const AlgoDef *algo = algo_find(arguments->word[0], error);
+  if (!algo) return false;
+  Arena *arena = arena_new();
+  Config config;
+  config_init(&config, algo->fields, algo->field_count, arena_alloc(arena, algo->config_size));
+  fprintf(out, "\n%s: %s\n%s\n\nSettings (--set key=value): key, default, meaning\n", algo->name,
+          algo->about, algo->paper);
+  config_help(&config, out);
+  arena_free(arena);
+  return true;
+}
+
+const Command command_train = {
+  .name = "train",
+  .usage = "ALGO --data DATA [--env ENV] [options]   or   --resume RUN [--steps N]",
+  .about = "train a policy and write it, its settings and its scores to a folder",
+  .examples = "  diffrl data make hopper-medium\n"
+              "  diffrl train diffusion-ql --data hopper-medium --steps 100000\n"
+              "  diffrl train diffusion-ql --data hopper-medium --set eta=0.5 --dry-run\n"
+              "  diffrl train --resume runs/diffusion-ql-hopper-medium-s0 --steps 200000\n"
+              "  diffrl train sac --env hopper-v2\n",
+  .options = options,
+  .option_count = OPTION_COUNT(options),
+  .most = 1,
+  .size = sizeof(Train),
+  .run = run,
+  .help = help,
+};

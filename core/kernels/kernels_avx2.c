@@ -1,0 +1,15 @@
+/* kernels_avx2.c -- tiles of 6 rows by 16 columns: 12 accumulators of the 16 registers. */
+#ifndef DIFFRL_DOUBLE
+#include <immintrin.h>
+#define V             __m256
+#define VW            8
+#define TILE          6
+#define vload(p)      _mm256_loadu_ps(p)
+#define vstore(p, x)  _mm256_storeu_ps(p, x)
+#define vset(x)       _mm256_set1_ps(x)
+#define vfma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#include "core/kernels/kernels_body.h"
+const Kernels kernels_avx2 = KERNEL_TABLE("avx2", 1, gemm);
+#else
+typedef int kernels_avx2_is_float_only;
+#endif

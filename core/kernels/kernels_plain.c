@@ -1,0 +1,3 @@
+/* kernels_plain.c -- C alone: the reference for the others, and the kernels of MODE=double. */
+#include "core/kernels/kernels_body.h"
+const Kernels kernels_plain = KERNEL_TABLE("plain", 1, gemm);

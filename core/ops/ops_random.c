@@ -1,0 +1,115 @@
+/* ops_random.c -- ops whose numbers are a function of (seed, name; step, row, draw). */
+#include "core/ops/ops.h"
+#include <math.h>
+
+static Tensor *draw(Graph *g, const Op *op, const char *name, int k, int n, int limit) {
+  return record(g, op, (Shape){ k, 1, n },
+                &(Recipe){ .attr = { .stream = name, .rng = graph_stream(g, name), .i = { limit } },
+                           .rows = true });
+}
+
+/* the row counter of value k of batch row b */
+static uint32_t counter(const Lane *lane, const Tensor *y, int b, int k) {
+  return lane_row_id(lane, b) * (uint32_t)y->k + (uint32_t)k;
+}
+
+static void normal_run(const Lane *lane, const Tensor *y) {
+  enum { ROWS = 64, NUMBERS = 4096 };
+  const int rows = lane_rows(lane, y) * y->k, fit = NUMBERS / y->n;
+  const int most = fit < ROWS ? fit : ROWS;
+  real *out = lane_at(lane, y);
+  for (int from = 0; from < rows; from += most) {
+    uint32_t id[ROWS];
+    float drawn[NUMBERS], *at = drawn;
+    const int count = rows - from < most ? rows - from : most;
+    for (int i = 0; i < count; i++) id[i] = counter(lane, y, (from + i) / y->k, (from + i) % y->k);
+    graph_kernels(lane->g)->normals(y->attr.rng, lane_step(lane), id, count, y->n, drawn);
+    for (int i = 0; i < count; i++, at += y->n, out += y->ld) {
+      for (int j = 0; j < y->n; j++) out[j] = (real)at[j];
+      clear_padding(out, y->n);
+    }
+  }
+}
+const Op op_normal = { .name = "normal", .run = normal_run, .random = true };
+
+Tensor *t_normal(Graph *g, const char *name, int k, int n) {
+  CHECK(n <= 4096, "t_normal: %d numbers a row, at most 4096", n);
+  return draw(g, &op_normal, name, k, n, 0);
+}
+
+static void uniform_run(const Lane *lane, const Tensor *y) {
+  real *out = lane_at(lane, y);
+  for (int b = 0; b < lane_rows(lane, y); b++)
+    for (int k = 0; k < y->k; k++, out += y->ld)
+      for (int j = 0; j < padded(y->n); j++) {
+        double u = j >= y->n ? 0
+                             : rng_uniform(y->attr.rng, lane_step(lane), counter(lane, y, b, k),
+                                           (uint32_t)j);
+        out[j] = (real)fmin(u, 1 - 0x1p-24); /* the largest float below 1 */
+      }
+}
+const Op op_uniform = { .name = "uniform", .run = uniform_run, .random = true };
+Tensor *t_uniform(Graph *g, const char *name, int k, int n) {
+  return draw(g, &op_uniform, name, k, n, 0);
+}
+
+static void index_run(const Lane *lane, const Tensor *y) {
+  real *out = lane_at(lane, y);
+  for (int b = 0; b < lane_rows(lane, y); b++)
+    for (int k = 0; k < y->k; k++, out += y->ld) {
+      for (int j = 1; j < padded(1); j++) out[j] = 0;
+      out[0] = (real)rng_below(y->attr.rng, lane_step(lane), counter(lane, y, b, k), 0,
+                               (uint64_t)y->attr.i[0]);
+    }
+}
+const Op op_index = { .name = "index", .run = index_run, .random = true };
+Tensor *t_index(Graph *g, const char *name, int k, int count) {
+  CHECK(count > 0 && count <= 1 << 24, "t_index: below %d", count);
+  return draw(g, &op_index, name, k, 1, count);
+}
+
+static void coin_run(const Lane *lane, const Tensor *y) {
+  uint32_t bits[4];
+  rng_bits(y->attr.rng, lane_step(lane), 0, 0, bits);
+  *lane_at(lane, y) = (real)(bits[0] >> 31);
+}
+const Op op_coin = { .name = "coin", .run = coin_run, .random = true };
+Tensor *t_coin(Graph *g, const char *name) {
+  return record(g, &op_coin, (Shape){ 1, 1, 1 },
+                &(Recipe){ .attr = { .stream = name, .rng = graph_stream(g, name) } });
+}
+
+/* ---- choosing among candidates --------------------------------------------------------------- */
+
+/* index drawn from softmax(score / temperature), by inverting the cumulative weights at u */
+static int choose(const real *score, int k, int ld, double temperature, double u) {
+  int best = 0;
+  for (int i = 1; i < k; i++) best = score[i * ld] > score[best * ld] ? i : best;
+  if (temperature <= 0) return best;
+  double total = 0, most = (double)score[best * ld], part = 0;
+  for (int i = 0; i < k; i++) total += exp(((double)score[i * ld] - most) / temperature);
+  for (int i = 0; i < k; i++)
+    if ((part += exp(((double)score[i * ld] - most) / temperature)) > u * total) return i;
+  return best;
+}
+
+static void pick_run(const Lane *lane, const Tensor *y) {
+  const Tensor *x = y->in[0], *score = y->in[1];
+  const real *from = lane_at(lane, x), *s = lane_at(lane, score);
+  real *out = lane_at(lane, y);
+  for (int b = 0; b < lane_rows(lane, y); b++, out += y->ld) {
+    double u = rng_uniform(y->attr.rng, lane_step(lane), lane_row_id(lane, b), 0);
+    int i = choose(s + b * row_size(score), score->k, score->ld, y->attr.c[0], u);
+    for (int j = 0; j < padded(y->n); j++) out[j] = from[b * row_size(x) + i * x->ld + j];
+  }
+}
+const Op op_pick = { .name = "pick", .run = pick_run, .random = true };
+
+Tensor *t_pick(Tensor *x, Tensor *score, const char *name, double temperature) {
+  CHECK(score->k == x->k && score->e == 1 && score->n == 1 && x->e == 1, "t_pick: shapes");
+  return record(
+      x->g, &op_pick, (Shape){ 1, 1, x->n },
+      &(Recipe){
+          .in = { x, score },
+          .attr = { .stream = name, .rng = graph_stream(x->g, name), .c = { temperature } } });
+}

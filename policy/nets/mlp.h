@@ -1,0 +1,27 @@
+/* mlp.h -- multi-layer perceptrons, alone or as an ensemble in one set of slots. */
+#ifndef POLICY_MLP_H
+#define POLICY_MLP_H
+#include "core/ops/ops.h"
+
+enum { MLP_MAX_LAYERS = 8 };
+
+typedef struct {
+  int layers; /* hidden layers + 1 */
+  int weight[MLP_MAX_LAYERS], bias[MLP_MAX_LAYERS];
+  Map activation;
+} Mlp;
+
+typedef struct {
+  const char *name; /* slots "<name>/<layer>/w" and "/b" */
+  int members;      /* of an ensemble; 1: none */
+  int inputs, hidden, hidden_layers, outputs;
+  Map activation; /* after every hidden layer; none after the last */
+} MlpSpec;
+
+/* Declare the slots in p.  Initial weights and biases are PyTorch's: uniform, 1/sqrt(inputs). */
+Mlp mlp_new(Params *p, const MlpSpec *spec);
+
+/* in [k, 1, widths adding up to inputs] -> [k, members, outputs] */
+Tensor *mlp(const Mlp *net, Graph *g, const Params *p, Inputs in);
+
+#endif

@@ -1,0 +1,269 @@
+/* diffuser.c -- training a diffusion model of plans (Janner et al. 2022, section 3).
+ *
+ *   L = mean over rows, steps and entries of  weight (tau - net(a tau + s eps, t))^2
+ *
+ * tau is a window of the data, normalised.  The network is shown s_0 without noise, which adds
+ * nothing to the loss; the first action, the one that a planner does, counts ten times. */
+#include "diffusion/loss.h"
+#include "rl/algo.h"
+#include "rl/draw/plans_picture.h"
+#include "rl/rollout/dynamics.h"
+#include <math.h>
+#include <string.h>
+
+#define DIFFUSER_FIELDS(F)                                                                         \
+  F(BOOL, pad, true, NULL, NULL, "windows may run past a terminal, into zeros (as published)")     \
+  F(FLOAT, first_action, 10.0, 0, 1e6, "weight of the first action's error")                       \
+  F(FLOAT, rate, 2e-4, 1e-8, 1, "learning rate")                                                   \
+  F(FLOAT, clip, 0.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
+  F(FLOAT, ema, 0.995, 0, 1, "decay of the average of weights")                                    \
+  F(INT, ema_every, 10, 1, NULL, "steps between updates of the average")                           \
+  F(INT, ema_start, 2000, 0, NULL, "step from which it is one; before, it is the weights")         \
+  F(TEXT, conv, "filtered", "filtered|direct", NULL, "minimal filtering, or products alone")       \
+  F(INT, eval_plans, 64, 1, 100000, "plans that are measured in the simulator")
+
+typedef struct {
+  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(DIFFUSER_MODEL_FIELDS)
+  CONFIG_MEMBERS(DIFFUSER_FIELDS)
+} DiffuserConfig;
+
+#define CONFIG_STRUCT DiffuserConfig
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSER_MODEL_FIELDS)
+                                          CONFIG_ROWS(DIFFUSER_FIELDS) };
+#undef CONFIG_STRUCT
+
+typedef struct {
+  Agent agent;
+  const AlgoSetup *setup;
+  const DiffuserConfig *cfg;
+  DiffuserModel *model;
+  Normalizer state, action; /* the two parts of the model's */
+  Objective objective;
+  Drawer drawer, whole, held; /* of windows; whole: of those within episodes */
+  Batch *batch, *held_batch;
+  Tensor *held_loss; /* without an environment; else NULL */
+  float *scale;      /* [obs_dim] the unit of errors in the simulator */
+} Diffuser;
+
+/* ---- data ------------------------------------------------------------------------------------ */
+
+/* mean 0 and deviation 1 over all rows of the file */
+static void fit_normalizer(Diffuser *m, const Dataset *data) {
+  const Normalizer *whole = &m->model->normalizer;
+  m->action = (Normalizer){ data->act_dim, whole->mean, whole->std };
+  m->state = (Normalizer){ data->obs_dim, whole->mean + data->act_dim, whole->std + data->act_dim };
+  normalizer_fit(&m->action, data->actions, NULL, data->rows);
+  normalizer_fit(&m->state, data->observations, NULL, data->rows);
+}
+
+/* a drawer of transitions as one of windows */
+static Drawer drawer_of(const Diffuser *m, const Drawer *from, bool pad) {
+  Drawer drawer = *from;
+  drawer.obs_norm = &m->state, drawer.act_norm = &m->action;
+  drawer.pool =
+      data_window_starts(m->setup->arena, from, m->model->horizon, pad, &drawer.pool_count);
+  return drawer;
+}
+
+static bool make_drawers(Diffuser *m, Error *error) {
+  const Drawer *from = m->setup->drawer;
+  m->whole = drawer_of(m, from, false);
+  m->drawer = m->cfg->pad ? drawer_of(m, from, true) : m->whole;
+  m->whole.rng = rng_stream(m->setup->seed, "planned window");
+  return m->whole.pool_count > 0 ||
+         error_set(error, FAIL_INPUT,
+                   "%s: no episode has the %d rows of a plan; choose a smaller horizon",
+                   from->data->source, m->model->horizon);
+}
+
+/* ---- create ---------------------------------------------------------------------------------- */
+
+/* of the squared errors: nothing for s_0, first_action for a_0, 1 for all else */
+static Tensor *factors(const Diffuser *m, Graph *g) {
+  const DiffuserModel *model = m->model;
+  int dim = model->denoiser->dim;
+  double *factor = arena_array(m->setup->arena, double, dim);
+  for (int j = 0; j < dim; j++)
+    factor[j] = j < model->act_dim ? m->cfg->first_action : j < model->width ? 0 : 1;
+  return t_table(g, factor, 1, dim);
+}
+
+static ConvMethod conv_of(const DiffuserConfig *cfg) {
+  return strcmp(cfg->conv.s, "direct") ? CONV_FILTERED : CONV_DIRECT;
+}
+
+/* the loss of the online weights on a batch */
+static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batch,
+                           const char *stream) {
+  const AlgoSetup *setup = m->setup;
+  const DiffuserModel *model = m->model;
+  Error impossible;
+  GraphSpec tape = algo_graph_spec(setup, trained);
+  tape.conv = conv_of(m->cfg);
+  Graph *g = graph_new(setup->arena, &tape);
+  Loss *loss = loss_new(setup->arena, &(LossSpec){ 0 }, model->denoiser, &impossible);
+  CHECK(loss, "%s", impossible.text);
+  LossInputs in = { .x0 = t_input(g, "windows", 1, model->denoiser->dim),
+                    .keep = diffuser_keep(model, g),
+                    .factor = factors(m, g) };
+  Tensor *mean = loss_record(g, loss, model->online, stream, &in).loss;
+  if (trained)
+    graph_minimise(mean);
+  else
+    graph_keep(mean);
+  graph_seal(g);
+  graph_bind(in.x0, batch->window);
+  return mean;
+}
+
+static void build(Diffuser *m) {
+  const AlgoSetup *setup = m->setup;
+  Params *online = m->model->online;
+  m->objective.loss = record_loss(m, online, m->batch, "plan");
+  m->objective.graph = m->objective.loss->g;
+  if (!setup->env) {
+    m->held_batch = batch_windows_new(setup->arena, m->batch->rows, m->model->horizon,
+                                      setup->obs_dim, setup->act_dim);
+    m->held_loss = record_loss(m, NULL, m->held_batch, "held out");
+  }
+  OptimSpec spec = algo_optim(setup->config, m->cfg->rate, m->cfg->clip);
+  m->objective.optim = optim_new(setup->arena, online, &spec);
+  m->objective.pool = setup->pool;
+}
+
+static DiffuserShape shape_of(const AlgoSetup *setup) {
+  const DiffuserConfig *cfg = setup->config;
+  DiffuserShape shape = { .obs_dim = setup->obs_dim, .act_dim = setup->act_dim };
+#define COPY(type, key, initial, low, high, help) shape.key = cfg->key;
+  DIFFUSER_MODEL_FIELDS(COPY)
+#undef COPY
+  return shape;
+}
+
+static Agent *create(const AlgoSetup *setup, Error *error) {
+  Diffuser *m = arena_alloc(setup->arena, sizeof *m);
+  m->setup = setup, m->cfg = setup->config;
+  DiffuserShape shape = shape_of(setup);
+  m->model = diffuser_new(setup->arena, &shape, error);
+  if (!m->model) return NULL;
+  memcpy(m->model->low, setup->act_low, (size_t)setup->act_dim * sizeof *setup->act_low);
+  memcpy(m->model->high, setup->act_high, (size_t)setup->act_dim * sizeof *setup->act_high);
+  if (setup->env && !dynamics_open(setup->env, error))
+    return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
+  params_init(m->model->online, setup->seed);
+  params_copy(m->model->average, m->model->online);
+  fit_normalizer(m, setup->drawer->data);
+  if (!make_drawers(m, error)) return NULL;
+  m->batch = algo_windows(setup, m->model->horizon);
+  m->scale = arena_array(setup->arena, float, setup->obs_dim);
+  dynamics_scale(setup->drawer->data, m->scale);
+  build(m);
+  return &m->agent;
+}
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+/* The average is a copy until it starts, so that early plans are those of the weights. */
+static Ema average_at(const Diffuser *m, int64_t step) {
+  const DiffuserConfig *cfg = m->cfg;
+  return (Ema){ m->model->average, step < cfg->ema_start ? 0 : cfg->ema, 0, cfg->ema_every };
+}
+
+static bool update(Agent *agent, int64_t step, Log *log) {
+  Diffuser *m = (Diffuser *)agent;
+  data_draw(&m->drawer, (uint64_t)step, m->batch);
+  Optim *optim = m->objective.optim;
+  optim->follows = average_at(m, step);
+  if (!objective_step(&m->objective, m->batch->rows, (uint64_t)step)) return false;
+  log_scalar(log, "loss/denoising", graph_scalar(m->objective.loss));
+  log_scalar(log, "grad_norm/denoiser", optim->grad_norm);
+  log_scalar(log, "lr/denoiser", optim_rate(&optim->spec, optim->step - 1));
+  return true;
+}
+
+/* the mean over batches of windows of the episodes kept apart, always the same */
+static double held_out(Agent *agent, const Drawer *drawer) {
+  enum { BATCHES = 32 };
+  Diffuser *m = (Diffuser *)agent;
+  if (!m->held.pool) m->held = drawer_of(m, drawer, m->cfg->pad);
+  double sum = 0;
+  for (uint64_t i = 0; i < BATCHES && m->held.pool_count; i++) {
+    data_draw(&m->held, i, m->held_batch);
+    graph_run(m->held_loss->g, m->held_batch->rows, i, NULL);
+    sum += graph_scalar(m->held_loss);
+  }
+  return m->held.pool_count ? sum / BATCHES : (double)NAN;
+}
+
+/* ---- what it has learned --------------------------------------------------------------------- */
+
+static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Error *error) {
+  const DiffuserSampling how = { .sampler = diffuser_sampler(m->model),
+                                 .seed = m->setup->seed,
+                                 .pool = m->setup->pool,
+                                 .kernels = m->setup->kernels,
+                                 .conv = conv_of(m->cfg) };
+  return diffuser_plans_new(plans, arena, m->model, &how, &m->whole, (int)m->cfg->eval_plans,
+                            error);
+}
+
+static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
+  const Diffuser *m = (const Diffuser *)agent;
+  Arena *arena = arena_new();
+  DiffuserPlans plans;
+  double worst = 0;
+  bool done =
+      make_plans(m, arena, &plans, error) &&
+      diffuser_plans_measure(&plans, m->model, m->setup->env, m->scale, line, &worst, error);
+  *score = -worst;
+  arena_free(arena);
+  return done;
+}
+
+static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
+  return diffuser_begin(((Diffuser *)agent)->model, c, error);
+}
+
+static bool show(const Agent *agent, const char *folder, Error *error) {
+  const Diffuser *m = (const Diffuser *)agent;
+  Arena *arena = arena_new();
+  DiffuserPlans plans;
+  bool done = make_plans(m, arena, &plans, error) &&
+              diffuser_plans_draw(&plans, m->model, m->setup->env,
+                                  arena_text(arena, "%s/plans.png", folder), error);
+  arena_free(arena);
+  return done;
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+static bool save(const Agent *agent, Checkpoint *c, Error *error) {
+  (void)error;
+  diffuser_save(((const Diffuser *)agent)->model, c);
+  optim_save(((const Diffuser *)agent)->objective.optim, c);
+  return true;
+}
+
+static bool load(Agent *agent, const Checkpoint *c, Error *error) {
+  Diffuser *m = (Diffuser *)agent;
+  return diffuser_read(m->model, c, error) && optim_load(m->objective.optim, c, error);
+}
+
+const AlgoDef algo_diffuser = {
+  .name = "diffuser",
+  .paper = "Janner et al. 2022, arXiv 2205.09991 (without guidance)",
+  .about = "a diffusion model of plans: states and actions of many steps at once",
+  .data = ALGO_OFFLINE,
+  .fields = fields,
+  .field_count = sizeof fields / sizeof *fields,
+  .config_size = sizeof(DiffuserConfig),
+  .create = create,
+  .update = update,
+  .held_out = held_out,
+  .measure = measure,
+  .begin = begin,
+  .show = show,
+  .save = save,
+  .load = load,
+};

@@ -1,0 +1,119 @@
+/* diffusion_bc.c -- behaviour cloning with a diffusion model of actions: the denoising loss alone.
+ *
+ * The network, schedule, average and optimiser of Diffusion-QL without its Q term (the "diffusion
+ * BC" of Wang et al. 2023); rewards are not needed.  The online weights act, one sample a state. */
+#include "diffusion/loss.h"
+#include "rl/algo.h"
+#include "rl/algos/held_out.h"
+#include "rl/algos/td.h"
+#include <string.h>
+
+#define DIFFUSION_BC_FIELDS(F)                                                                     \
+  F(INT, hidden, 256, 1, 4096, "units of a hidden layer (three of Mish)")                          \
+  F(TEXT, schedule, "vp", "vp|linear|cosine|vp-sde", NULL, "noise schedule")                       \
+  F(INT, diffusion_steps, 5, 1, 1000, "T: steps of a discrete schedule")                           \
+  F(TEXT, predicts, "eps", "eps|x0", NULL, "what the network's output is")                         \
+  F(TEXT, sampler, "ddpm", "ddpm|ddim|dpmpp_2m", NULL, "how actions are sampled")                  \
+  F(INT, sample_steps, 0, 0, 1000, "network evaluations an action; 0: T")                          \
+  F(FLOAT, actor_rate, 3e-4, 1e-8, 1, "learning rate")                                             \
+  F(FLOAT, clip, 0.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
+  F(FLOAT, ema, 0.995, 0, 1, "decay of the average of weights")                                    \
+  F(INT, ema_every, 5, 1, NULL, "steps between updates of the average")                            \
+  F(INT, ema_start, 1000, 0, NULL, "step from which the average moves")                            \
+  F(TEXT, weights, "online", "online|ema", NULL, "which weights act")
+
+typedef struct {
+  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(DIFFUSION_BC_FIELDS)
+} DiffusionBcConfig;
+
+#define CONFIG_STRUCT DiffusionBcConfig
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSION_BC_FIELDS) };
+#undef CONFIG_STRUCT
+
+typedef struct {
+  Agent agent;
+  const AlgoSetup *setup;
+  const DiffusionBcConfig *cfg;
+  Objective actor;
+  Batch *batch;
+  HeldOut *held;
+} DiffusionBc;
+
+static void build_actor(DiffusionBc *m) {
+  const Policy *p = m->agent.policy;
+  Graph *g = m->actor.graph = algo_graph(m->setup, p->actor);
+  BatchT b = batch_inputs(g, m->batch);
+  m->actor.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
+  graph_minimise(m->actor.loss);
+  graph_seal(g);
+  batch_bind(&b, m->batch);
+  OptimSpec spec = algo_optim(m->setup->config, m->cfg->actor_rate, m->cfg->clip);
+  m->actor.optim = optim_new(m->setup->arena, p->actor, &spec);
+  m->actor.pool = m->setup->pool;
+}
+
+static Agent *create(const AlgoSetup *setup, Error *error) {
+  DiffusionBc *m = arena_alloc(setup->arena, sizeof *m);
+  const DiffusionBcConfig *cfg = m->cfg = setup->config;
+  m->setup = setup;
+  PolicySpec spec = { .kind = { "diffusion" },
+                      .obs_dim = setup->obs_dim,
+                      .act_dim = setup->act_dim,
+                      .hidden = cfg->hidden,
+                      .schedule = cfg->schedule,
+                      .diffusion_steps = cfg->diffusion_steps };
+  memcpy(&spec.predicts, &cfg->predicts, sizeof spec.predicts);
+  Policy *p = m->agent.policy = policy_new(setup->arena, &spec, error);
+  if (!p) return NULL;
+  algo_policy(setup, p);
+  p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
+  if (!p->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
+  m->batch = algo_batch(setup);
+  build_actor(m);
+  m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
+  m->held = held_out_new(setup, p);
+  return &m->agent;
+}
+
+static bool update(Agent *agent, int64_t step, Log *log) {
+  DiffusionBc *m = (DiffusionBc *)agent;
+  data_draw(m->setup->drawer, (uint64_t)step, m->batch);
+  if (!objective_step(&m->actor, m->batch->rows, (uint64_t)step)) return false;
+  log_scalar(log, "loss/bc", graph_scalar(m->actor.loss));
+  log_scalar(log, "grad_norm/actor", m->actor.optim->grad_norm);
+  log_scalar(log, "lr/actor", optim_rate(&m->actor.optim->spec, m->actor.optim->step - 1));
+  return true;
+}
+
+static double held_out(Agent *agent, const Drawer *drawer) {
+  return held_out_loss(((DiffusionBc *)agent)->held, drawer);
+}
+
+static bool save(const Agent *agent, Checkpoint *c, Error *error) {
+  (void)error;
+  params_save(agent->policy->actor, c), params_save(agent->policy->actor_ema, c);
+  optim_save(((const DiffusionBc *)agent)->actor.optim, c);
+  return true;
+}
+
+static bool load(Agent *agent, const Checkpoint *c, Error *error) {
+  return params_load(agent->policy->actor, c, error) &&
+         params_load(agent->policy->actor_ema, c, error) &&
+         optim_load(((DiffusionBc *)agent)->actor.optim, c, error);
+}
+
+const AlgoDef algo_diffusion_bc = {
+  .name = "diffusion-bc",
+  .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193 (without its Q term)",
+  .about = "behaviour cloning with a diffusion model of actions",
+  .data = ALGO_OFFLINE,
+  .fields = fields,
+  .field_count = sizeof fields / sizeof *fields,
+  .config_size = sizeof(DiffusionBcConfig),
+  .create = create,
+  .update = update,
+  .held_out = held_out,
+  .save = save,
+  .load = load,
+};

@@ -1,0 +1,242 @@
+/* diffusion_ql.c -- Diffusion-QL.  Wang, Hunt & Zhou 2023 (arXiv 2208.06193), Algorithm 1.
+ *
+ * The policy is a diffusion model of actions given the observation.  Its loss is the denoising
+ * loss (stay near the data) minus the value of what it samples, differentiated through all T
+ * steps of the chain.  As in the released code the Q term is normalised by the other critic, the
+ * targets come from an average of the actor, and acting draws 50 candidates and samples one from
+ * the softmax of the target critics' least value. */
+#include "rl/algos/diffusion_ql.h"
+#include "diffusion/loss.h"
+#include "rl/algo.h"
+#include "rl/algos/held_out.h"
+#include <string.h>
+
+#define DIFFUSION_QL_FIELDS(F)                                                                     \
+  F(INT, hidden, 256, 1, 4096, "units of a hidden layer (three of Mish)")                          \
+  F(TEXT, schedule, "vp", "vp|linear|cosine", NULL, "noise schedule")                              \
+  F(INT, diffusion_steps, 5, 1, 1000, "T: steps of the chain")                                     \
+  F(FLOAT, actor_rate, 3e-4, 1e-8, 1, "learning rate of the policy")                               \
+  F(FLOAT, critic_rate, 3e-4, 1e-8, 1, "learning rate of the critics")                             \
+  F(FLOAT, eta, 1.0, 0, 1e3, "weight of the Q term; 0: clone, and let the critics choose")         \
+  F(INT, eta_from, 0, 0, NULL, "first step with the Q term; before it the actor only clones")      \
+  F(FLOAT, clip, 9.0, 0, 1e6, "largest gradient norm of actor and critics; 0: none")               \
+  F(BOOL, max_q_backup, false, NULL, NULL, "targets by the best of 10 actions, per critic")        \
+  F(FLOAT, gamma, 0.99, 0, 1, "discount")                                                          \
+  F(FLOAT, tau, 0.005, 0, 1, "target critics: target += tau (online - target)")                    \
+  F(FLOAT, ema, 0.995, 0, 1, "decay of the actor's average")                                       \
+  F(INT, ema_every, 5, 1, NULL, "steps between updates of the average")                            \
+  F(INT, ema_start, 1000, 0, NULL, "step from which the average moves")                            \
+  F(INT, candidates, 50, 1, 4096, "actions drawn when acting")                                     \
+  F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of the softmax that chooses among candidates")            \
+  F(TEXT, weights, "online", "online|ema", NULL, "which actor acts")
+
+typedef struct {
+  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(DIFFUSION_QL_FIELDS)
+} DiffusionQlConfig;
+
+#define CONFIG_STRUCT DiffusionQlConfig
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
+#undef CONFIG_STRUCT
+
+enum { BACKUP_ACTIONS = 10 };
+
+typedef struct {
+  Agent agent;
+  const AlgoSetup *setup;
+  const DiffusionQlConfig *cfg;
+  Objective critic, actor, clone; /* clone: the actor without its Q term */
+  CriticObjective critic_terms;
+  ActorObjective actor_terms;
+  Optim *actor_optim;
+  Batch *batch;
+  HeldOut *held;
+} DiffusionQl;
+
+/* ---- objectives ------------------------------------------------------------------------------ */
+
+CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
+  const Policy *p = spec->policy;
+  BatchT b = batch_inputs(g, batch);
+  int k = spec->max_q_backup ? BACKUP_ACTIONS : 1;
+  Tensor *a =
+      sampler_record(g, spec->sampler, p->denoiser, p->actor_ema, "target chain", b.next, k);
+  Tensor *next_q = policy_critics(p, g, p->critic_target, b.next, a); /* [k, 1, 2] */
+  if (k > 1) next_q = t_max_k(next_q);                                /* per critic */
+  Tensor *y = td_target(&b, spec->gamma, t_min_last(next_q));
+  Tensor *q = policy_critics(p, g, p->critic, b.obs, b.act);
+  return (CriticObjective){ b, td_loss(q, y), q, y, t_mean(q), t_mean(y) };
+}
+
+/* x where coin is 1, else y */
+static Tensor *either(Tensor *coin, Tensor *x, Tensor *y) {
+  return t_add(t_mul(x, coin), t_mul(y, t_shift(t_scale(-1, coin), 1)));
+}
+
+ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
+  const Policy *p = spec->policy;
+  BatchT b = batch_inputs(g, batch);
+  Tensor *Ld = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
+  Tensor *a0 = sampler_record(g, spec->sampler, p->denoiser, p->actor, "actor chain", b.obs, 1);
+  Tensor *q = policy_critics(p, g, p->critic, b.obs, a0), *coin = t_coin(g, "critic coin");
+  Tensor *q0 = t_col(q, 0), *q1 = t_col(q, 1);
+  Tensor *scale = t_detach(t_mean(t_map(MAP_abs, either(coin, q0, q1))));
+  Tensor *Lq = t_scale(-1, t_div(t_mean(either(coin, q1, q0)), scale));
+  return (ActorObjective){ b, t_mix(1, Ld, spec->eta, Lq), Ld, Lq, a0 };
+}
+
+static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
+  m->critic.graph = algo_graph(m->setup, spec->policy->critic);
+  m->critic_terms = diffusion_ql_critic(m->critic.graph, spec, m->batch);
+  m->critic.loss = m->critic_terms.loss;
+  graph_keep(m->critic_terms.q_mean), graph_keep(m->critic_terms.target_mean);
+}
+
+static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
+  m->actor.graph = algo_graph(m->setup, spec->policy->actor);
+  m->actor_terms = diffusion_ql_actor(m->actor.graph, spec, m->batch);
+  m->actor.loss = m->actor_terms.loss;
+  graph_keep(m->actor_terms.bc), graph_keep(m->actor_terms.q);
+}
+
+static BatchT build_clone(DiffusionQl *m, const DiffusionQlSpec *spec) {
+  const Policy *p = spec->policy;
+  Graph *g = m->clone.graph = algo_graph(m->setup, p->actor);
+  BatchT b = batch_inputs(g, m->batch);
+  m->clone.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
+  return b;
+}
+
+/* ---- set-up ---------------------------------------------------------------------------------- */
+
+static void seal(Objective *o, const BatchT *in, const Batch *batch, Optim *optim, Pool *pool) {
+  graph_minimise(o->loss);
+  graph_seal(o->graph);
+  batch_bind(in, batch);
+  o->optim = optim, o->pool = pool;
+}
+
+/* does this step's actor climb Q? */
+static bool climbs(const DiffusionQlConfig *cfg, int64_t step) {
+  return cfg->eta > 0 && step >= cfg->eta_from;
+}
+
+static void build(DiffusionQl *m, const Sampler *sampler) {
+  const Policy *p = m->agent.policy;
+  const TrainConfig *shared = m->setup->config;
+  DiffusionQlSpec spec = { p, sampler, m->cfg->gamma, m->cfg->eta, m->cfg->max_q_backup };
+  OptimSpec critic = algo_optim(shared, m->cfg->critic_rate, m->cfg->clip);
+  OptimSpec actor = algo_optim(shared, m->cfg->actor_rate, m->cfg->clip);
+  Arena *arena = m->setup->arena;
+  Pool *pool = m->setup->pool;
+  build_critic(m, &spec);
+  seal(&m->critic, &m->critic_terms.in, m->batch, optim_new(arena, p->critic, &critic), pool);
+  m->actor_optim = optim_new(arena, p->actor, &actor); /* one optimiser, two losses */
+  if (climbs(m->cfg, INT64_MAX)) {
+    build_actor(m, &spec);
+    seal(&m->actor, &m->actor_terms.in, m->batch, m->actor_optim, pool);
+  }
+  if (climbs(m->cfg, 0)) return;
+  BatchT in = build_clone(m, &spec);
+  seal(&m->clone, &in, m->batch, m->actor_optim, pool);
+}
+
+static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, Error *error) {
+  PolicySpec spec = { .kind = { "diffusion" },
+                      .obs_dim = setup->obs_dim,
+                      .act_dim = setup->act_dim,
+                      .hidden = cfg->hidden,
+                      .critics = 2,
+                      .schedule = cfg->schedule,
+                      .diffusion_steps = cfg->diffusion_steps,
+                      .predicts = { "eps" } };
+  Policy *p = policy_new(setup->arena, &spec, error);
+  if (!p) return NULL;
+  algo_policy(setup, p);
+  params_init(p->critic, setup->seed);
+  params_copy(p->critic_target, p->critic);
+  p->act.candidates = cfg->candidates, p->act.weights = cfg->weights;
+  p->act.temperature = cfg->temperature;
+  if (cfg->candidates > 1) strcpy(p->act.choice.s, "softmax");
+  return p;
+}
+
+static Agent *create(const AlgoSetup *setup, Error *error) {
+  DiffusionQl *m = arena_alloc(setup->arena, sizeof *m);
+  m->setup = setup, m->cfg = setup->config;
+  Policy *p = m->agent.policy = new_policy(setup, m->cfg, error);
+  if (!p) return NULL;
+  SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
+  Sampler *sampler = sampler_new(setup->arena, &chain, p->denoiser, error);
+  if (!sampler) return NULL;
+  m->batch = algo_batch(setup);
+  build(m, sampler);
+  m->actor_optim->follows =
+      (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
+  m->critic.optim->follows = (Ema){ p->critic_target, 1 - m->cfg->tau, 0, 1 };
+  m->held = held_out_new(setup, p);
+  return &m->agent;
+}
+
+/* ---- Algorithm 1 ----------------------------------------------------------------------------- */
+
+static void report(const DiffusionQl *m, bool with_q, Log *log) {
+  log_scalar(log, "loss/critic", graph_scalar(m->critic.loss));
+  log_scalar(log, "loss/bc", graph_scalar(with_q ? m->actor_terms.bc : m->clone.loss));
+  if (with_q) log_scalar(log, "loss/q", graph_scalar(m->actor_terms.q));
+  log_scalar(log, "q/mean", graph_scalar(m->critic_terms.q_mean));
+  log_scalar(log, "q/target_mean", graph_scalar(m->critic_terms.target_mean));
+  log_scalar(log, "grad_norm/critic", m->critic.optim->grad_norm);
+  log_scalar(log, "grad_norm/actor", m->actor_optim->grad_norm);
+  log_scalar(log, "lr/actor", optim_rate(&m->actor_optim->spec, m->actor_optim->step - 1));
+}
+
+static bool update(Agent *agent, int64_t step, Log *log) {
+  DiffusionQl *m = (DiffusionQl *)agent;
+  bool with_q = climbs(m->cfg, step);
+  data_draw(m->setup->drawer, (uint64_t)step, m->batch);
+  if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
+  if (!objective_step(with_q ? &m->actor : &m->clone, m->batch->rows, (uint64_t)step)) return false;
+  report(m, with_q, log);
+  return true;
+}
+
+static double held_out(Agent *agent, const Drawer *drawer) {
+  return held_out_loss(((DiffusionQl *)agent)->held, drawer);
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+static bool save(const Agent *agent, Checkpoint *c, Error *error) {
+  const DiffusionQl *m = (const DiffusionQl *)agent;
+  const Policy *p = agent->policy;
+  (void)error;
+  params_save(p->actor, c), params_save(p->actor_ema, c);
+  params_save(p->critic, c), params_save(p->critic_target, c);
+  optim_save(m->actor_optim, c), optim_save(m->critic.optim, c);
+  return true;
+}
+
+static bool load(Agent *agent, const Checkpoint *c, Error *error) {
+  DiffusionQl *m = (DiffusionQl *)agent;
+  Policy *p = agent->policy;
+  return params_load(p->actor, c, error) && params_load(p->actor_ema, c, error) &&
+         params_load(p->critic, c, error) && params_load(p->critic_target, c, error) &&
+         optim_load(m->actor_optim, c, error) && optim_load(m->critic.optim, c, error);
+}
+
+const AlgoDef algo_diffusion_ql = {
+  .name = "diffusion-ql",
+  .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193",
+  .about = "a diffusion policy that clones the data and climbs Q",
+  .data = ALGO_OFFLINE,
+  .needs_rewards = true,
+  .fields = fields,
+  .field_count = sizeof fields / sizeof *fields,
+  .config_size = sizeof(DiffusionQlConfig),
+  .create = create,
+  .update = update,
+  .held_out = held_out,
+  .save = save,
+  .load = load,
+};

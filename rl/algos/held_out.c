@@ -1,0 +1,35 @@
+/* held_out.c -- the same batches and noise each time, so that only the weights change the loss. */
+#include "rl/algos/held_out.h"
+#include "diffusion/loss.h"
+#include "rl/algos/td.h"
+
+enum { BATCHES = 32 };
+
+struct HeldOut {
+  Graph *graph;
+  Tensor *loss;
+  Batch *batch;
+};
+
+HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy) {
+  const TrainConfig *config = setup->config;
+  HeldOut *held = arena_alloc(setup->arena, sizeof *held);
+  Graph *g = held->graph = algo_graph(setup, NULL);
+  held->batch = batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim);
+  BatchT b = batch_inputs(g, held->batch);
+  held->loss = diffusion_loss(g, policy->denoiser, policy->actor, "held out", b.act, b.obs);
+  graph_keep(held->loss);
+  graph_seal(g);
+  batch_bind(&b, held->batch);
+  return held;
+}
+
+double held_out_loss(HeldOut *held, const Drawer *drawer) {
+  double sum = 0;
+  for (uint64_t i = 0; i < BATCHES; i++) {
+    data_draw(drawer, i, held->batch);
+    graph_run(held->graph, held->batch->rows, i, NULL);
+    sum += graph_scalar(held->loss);
+  }
+  return sum / BATCHES;
+}

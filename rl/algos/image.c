@@ -1,0 +1,279 @@
+/* image.c -- training a diffusion model of small pictures: the denoising loss, an average of
+ * the weights, and at every evaluation the loss on test pictures and a grid of samples. */
+#include "diffusion/loss.h"
+#include "rl/algo.h"
+#include "rl/measure/image_scores.h"
+#include "rl/stop.h"
+#include "rl/draw/picture_grid.h"
+#include <string.h>
+
+#define IMAGE_FIELDS(F)                                                                            \
+  F(TEXT, weighting, "native", NULL, NULL, "of the squared error (diffusion/loss.h)")              \
+  F(TEXT, times, "logit-normal", NULL, NULL, "how times are drawn (diffusion/loss.h)")             \
+  F(FLOAT, drop, 0.1, 0, 1, "part of the pictures whose label is not told")                        \
+  F(FLOAT, rate, 1e-3, 1e-8, 1, "learning rate")                                                   \
+  F(FLOAT, clip, 1.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
+  F(FLOAT, ema, 0.999, 0, 1, "decay of the average of weights")                                    \
+  F(TEXT, conv, "filtered", "filtered|direct", NULL, "minimal filtering, or products alone")       \
+  F(INT, eval_images, 512, 1, 1000000, "test pictures of an evaluation")                           \
+  F(INT, grid, 8, 0, 100, "rows of the grid of samples at an evaluation; 0: none")                 \
+  F(INT, scores, 2048, 0, 30000, "samples that are scored when training has ended; 0: none")
+
+typedef struct {
+  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(IMAGE_MODEL_FIELDS)
+  CONFIG_MEMBERS(IMAGE_FIELDS)
+} ImageConfig;
+
+#define CONFIG_STRUCT ImageConfig
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(IMAGE_MODEL_FIELDS)
+                                          CONFIG_ROWS(IMAGE_FIELDS) };
+#undef CONFIG_STRUCT
+
+enum {
+  TIMES_SHOWN = 5, /* parts of the time whose loss is told */
+  TEST_LANE = 4    /* less memory */
+};
+
+/* a tape of the denoising loss, and the numbers of its rows */
+typedef struct {
+  Graph *graph;
+  LossTerms terms;
+  real *x, *cond; /* [batch, row_stride(pixels)], [batch, row_stride(classes)] or NULL */
+} Denoising;
+
+typedef struct {
+  Agent agent;
+  const AlgoSetup *setup;
+  const ImageConfig *cfg;
+  ImageModel *model;
+  Denoising train, test; /* test: with the weights that sample */
+  Objective objective;
+} ImageAgent;
+
+/* ---- tapes ----------------------------------------------------------------------------------- */
+
+static Graph *new_graph(const ImageAgent *m, Params *trained) {
+  const ImageConfig *c = m->cfg;
+  bool direct = !strcmp(c->conv.s, "direct");
+  return graph_new(m->setup->arena, &(GraphSpec){ .trained = trained,
+                                                  .seed = m->setup->seed,
+                                                  .pool = m->setup->pool,
+                                                  .ranks = trained ? m->setup->ranks : NULL,
+                                                  .kernels = m->setup->kernels,
+                                                  .conv = direct ? CONV_DIRECT : CONV_FILTERED,
+                                                  .max_rows = (int)c->batch,
+                                                  .group = (int)c->group,
+                                                  .lane = trained ? (int)c->lane : TEST_LANE,
+                                                  .profile = trained ? m->setup->profile : NULL });
+}
+
+static void bind(const ImageAgent *m, Tensor *input, real **rows) {
+  *rows = arena_array(m->setup->arena, real, m->cfg->batch * row_stride(input->n));
+  graph_bind(input, *rows);
+}
+
+/* trained: NULL for the loss on test pictures, whose labels are told */
+static bool record_loss(ImageAgent *m, Denoising *d, Params *trained, Error *error) {
+  const ImageModel *model = m->model;
+  LossSpec how = { .weighting = m->cfg->weighting.s, .times = m->cfg->times.s };
+  int cond = image_model_cond(model);
+  if (trained && cond) how.drop = m->cfg->drop;
+  Loss *loss = loss_new(m->setup->arena, &how, model->denoiser, error);
+  if (!loss) return false;
+  Graph *g = d->graph = new_graph(m, trained);
+  LossInputs in = { .x0 = t_input(g, "pictures", 1, model->denoiser->dim) };
+  if (cond) in.cond = t_input(g, "labels", 1, cond);
+  const Params *params = trained ? trained : image_model_weights(model);
+  d->terms = loss_record(g, loss, params, trained ? "image" : "test", &in);
+  if (trained)
+    graph_minimise(d->terms.loss);
+  else
+    graph_keep(d->terms.rows), graph_keep(d->terms.time);
+  graph_seal(g);
+  bind(m, in.x0, &d->x);
+  if (cond) bind(m, in.cond, &d->cond);
+  return true;
+}
+
+static void put_picture(const ImageAgent *m, Denoising *d, int row, const Images *from, int64_t i) {
+  const ImageModel *model = m->model;
+  images_draw(from, i, (int)model->shape.size, d->x + row * row_stride(model->denoiser->dim));
+  if (d->cond) image_model_label(model, from->label[i], d->cond + row * row_stride(model->classes));
+}
+
+static ImageShape shape_of(const ImageConfig *cfg) {
+  ImageShape shape;
+#define COPY(type, key, initial, low, high, help) shape.key = cfg->key;
+  IMAGE_MODEL_FIELDS(COPY)
+#undef COPY
+  return shape;
+}
+
+static bool check_size(const ImageAgent *m, Error *error) {
+  const Images *train = &m->setup->images->train;
+  return (train->height <= m->cfg->size && train->width <= m->cfg->size) ||
+         error_set(error, FAIL_USAGE, "pictures of %d x %d do not fit in size=%d", train->height,
+                   train->width, (int)m->cfg->size);
+}
+
+static Agent *create(const AlgoSetup *setup, Error *error) {
+  ImageAgent *m = arena_alloc(setup->arena, sizeof *m);
+  m->setup = setup, m->cfg = setup->config;
+  ImageShape shape = shape_of(m->cfg);
+  const ImageSet *set = setup->images;
+  m->model = check_size(m, error)
+                 ? image_model_new(setup->arena, set->name, set->classes, &shape, error)
+                 : NULL;
+  if (!m->model) return NULL;
+  params_init(m->model->online, setup->seed);
+  params_copy(m->model->average, m->model->online);
+  if (!record_loss(m, &m->train, m->model->online, error) || !record_loss(m, &m->test, NULL, error))
+    return NULL;
+  OptimSpec spec = algo_optim(m->setup->config, m->cfg->rate, m->cfg->clip);
+  m->objective = (Objective){ m->train.graph, m->train.terms.loss,
+                              optim_new(setup->arena, m->model->online, &spec), setup->pool };
+  return &m->agent;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+/* As in toy.c: an average of few steps is short. */
+static Ema average_at(const ImageAgent *m, int64_t step) {
+  double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
+  return (Ema){ m->model->average, warm < ema ? warm : ema, 0, 1 };
+}
+
+static bool update(Agent *agent, int64_t step, Log *log) {
+  ImageAgent *m = (ImageAgent *)agent;
+  const Images *train = &m->setup->images->train;
+  Rng rng = rng_stream(m->setup->seed, "pictures");
+  int rows = (int)m->cfg->batch;
+  for (int r = 0; r < rows; r++) {
+    uint64_t i = rng_below(rng, (uint64_t)step, (uint32_t)r, 0, (uint64_t)train->count);
+    put_picture(m, &m->train, r, train, (int64_t)i);
+  }
+  Optim *optim = m->objective.optim;
+  optim->follows = average_at(m, step);
+  if (!objective_step(&m->objective, rows, (uint64_t)step)) return false;
+  log_scalar(log, "loss/denoising", graph_scalar(m->objective.loss));
+  log_scalar(log, "grad_norm/denoiser", optim->grad_norm);
+  log_scalar(log, "lr/denoiser", optim_rate(&optim->spec, optim->step - 1));
+  return true;
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------ */
+
+/* The same test pictures, times and noise each time, so that only the weights change the loss. */
+static double test_loss(ImageAgent *m, double part[TIMES_SHOWN]) {
+  const Images *test = &m->setup->images->test;
+  const Schedule *s = m->model->schedule;
+  int batch = (int)m->cfg->batch, count[TIMES_SHOWN] = { 0 };
+  int all = m->cfg->eval_images < test->count ? (int)m->cfg->eval_images : test->count;
+  double sum = 0;
+  for (int i = 0; i < TIMES_SHOWN; i++) part[i] = 0;
+  for (int from = 0; from < all; from += batch) {
+    int rows = all - from < batch ? all - from : batch;
+    for (int r = 0; r < rows; r++) put_picture(m, &m->test, r, test, from + r);
+    graph_run(m->test.graph, rows, (uint64_t)from, NULL);
+    const Tensor *loss = m->test.terms.rows, *time = m->test.terms.time;
+    for (int r = 0; r < rows; r++) {
+      double value = (double)graph_values(loss)[r * loss->ld];
+      double t = (double)graph_values(time)[r * time->ld];
+      int at = (int)(TIMES_SHOWN * (t - s->t_min) / (s->t_max - s->t_min));
+      at = at < TIMES_SHOWN ? at : TIMES_SHOWN - 1;
+      sum += value, part[at] += value, count[at]++;
+    }
+  }
+  for (int i = 0; i < TIMES_SHOWN; i++) part[i] /= count[i];
+  return sum / all;
+}
+
+/* RUN/images.png, and RUN/images-STEP.png to keep */
+static bool draw_grid(const ImageAgent *m, Error *error) {
+  const ImageModel *model = m->model;
+  ImageSampling how = image_model_sampling(model);
+  how.seed = m->setup->seed, how.pool = m->setup->pool, how.kernels = m->setup->kernels;
+  Arena *arena = arena_new();
+  int columns = model->shape.labels ? model->classes : 10, count = columns * (int)m->cfg->grid;
+  double *pictures = arena_array(arena, double, count * model->denoiser->dim);
+  long long step = m->objective.optim->step;
+  bool done =
+      image_sample(model, &how, count, pictures, error) &&
+      image_write_grid(model, pictures, count, true,
+                       arena_text(arena, "%s/images-%lld.png", m->setup->run, step), error) &&
+      image_write_grid(model, pictures, count, true,
+                       arena_text(arena, "%s/images.png", m->setup->run), error);
+  arena_free(arena);
+  return done;
+}
+
+static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
+  ImageAgent *m = (ImageAgent *)agent;
+  double part[TIMES_SHOWN], loss = test_loss(m, part);
+  json_put_number(line, "held_out_loss", loss);
+  json_open(line, "held_out_by_time", '[');
+  for (int i = 0; i < TIMES_SHOWN; i++) json_put_number(line, NULL, part[i]);
+  json_close(line, ']');
+  *score = -loss;
+  return !m->cfg->grid || draw_grid(m, error);
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+/* RUN/scores.json, as `diffrl eval RUN` writes it */
+static bool show(const Agent *agent, const char *folder, Error *error) {
+  const ImageAgent *m = (const ImageAgent *)agent;
+  if (m->cfg->scores < 2 || stop_asked()) return true;
+  ImageSampling how = image_model_sampling(m->model);
+  how.pool = m->setup->pool, how.kernels = m->setup->kernels;
+  Arena *arena = arena_new();
+  ImageScores scores;
+  bool done = image_scores_draw(arena, m->model, m->setup->images, &how, (int)m->cfg->scores,
+                                &scores, error);
+  if (done) {
+    JsonText text = { 0 };
+    json_open(&text, NULL, '{');
+    image_scores_write(&scores, m->model, "last", m->objective.optim->step, how.seed, &text);
+    json_close(&text, '}');
+    done = image_scores_save(folder, &text, error);
+    json_text_free(&text);
+  }
+  arena_free(arena);
+  return done;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
+  return image_model_read(((ImageAgent *)agent)->model, c, error);
+}
+
+static bool save(const Agent *agent, Checkpoint *c, Error *error) {
+  (void)error;
+  image_model_save(((const ImageAgent *)agent)->model, c);
+  optim_save(((const ImageAgent *)agent)->objective.optim, c);
+  return true;
+}
+
+static bool load(Agent *agent, const Checkpoint *c, Error *error) {
+  ImageAgent *m = (ImageAgent *)agent;
+  return image_model_read(m->model, c, error) && optim_load(m->objective.optim, c, error);
+}
+
+const AlgoDef algo_image = {
+  .name = "image",
+  .paper = "Ho et al. 2020 (arXiv 2006.11239), Lipman et al. 2023 (arXiv 2210.02747)",
+  .about = "a diffusion model of small pictures, with labels",
+  .data = ALGO_IMAGES,
+  .fields = fields,
+  .field_count = sizeof fields / sizeof *fields,
+  .config_size = sizeof(ImageConfig),
+  .create = create,
+  .update = update,
+  .measure = measure,
+  .begin = begin,
+  .show = show,
+  .save = save,
+  .load = load,
+};

@@ -1,0 +1,244 @@
+/* toy.c -- training a diffusion model of points in the plane.
+ *
+ * Points are drawn as they are needed, so nothing is ever seen twice; a batch depends on the seed
+ * and the step alone. */
+#include "diffusion/consistency.h"
+#include "diffusion/loss.h"
+#include "diffusion/pairing.h"
+#include "rl/algo.h"
+#include "rl/draw/points_picture.h"
+#include "rl/measure/compare_samplers.h"
+#include <string.h>
+
+#define TOY_FIELDS(F)                                                                              \
+  F(TEXT, weighting, "native", NULL, NULL, "of the squared error (diffusion/loss.h)")              \
+  F(TEXT, times, "logit-normal", NULL, NULL, "how times are drawn (diffusion/loss.h)")             \
+  F(FLOAT, times_mean, -1.0, -20, 20, "log-normal, logit-normal: mean, where times_std is given")  \
+  F(FLOAT, times_std, 1.0, 0, 20, "and standard deviation; 0: as published")                       \
+  F(TEXT, pairing, "none", "none|ot", NULL, "ot: a batch's noise goes to the nearest points")      \
+  F(INT, teacher_steps, 39, 1, 1000, "distill: steps of the teacher's way")                        \
+  F(FLOAT, huber, 0.03, 0, 1, "distill: c of the distance sqrt(d^2 + c^2) - c; 0: d^2")            \
+  F(FLOAT, rate, 2e-3, 1e-8, 1, "learning rate")                                                   \
+  F(FLOAT, clip, 0.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
+  F(FLOAT, ema, 0.999, 0, 1, "decay of the average of weights")                                    \
+  F(INT, eval_points, 4096, 2, 1000000, "points of a sample that is compared with data")           \
+  F(INT, eval_draws, 4, 1, 1000, "samples of an evaluation")                                       \
+  F(BOOL, pictures, true, NULL, NULL, "draw what was learned when training ends")
+
+typedef struct {
+  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(TOY_MODEL_FIELDS)
+  CONFIG_MEMBERS(TOY_FIELDS)
+} ToyConfig;
+
+#define CONFIG_STRUCT ToyConfig
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(TOY_MODEL_FIELDS)
+                                          CONFIG_ROWS(TOY_FIELDS) };
+#undef CONFIG_STRUCT
+
+typedef struct {
+  Agent agent;
+  const AlgoSetup *setup;
+  const ToyConfig *cfg;
+  ToyModel *model;
+  Objective objective;
+  real *points, *noise; /* [batch, row_stride(2)]; noise: of pairs, else NULL */
+  Pairing *pairing;
+  Leaps *leaps; /* of a student; else NULL */
+  double floor; /* distance between two samples of data */
+} Toy;
+
+enum { PAIRED = 128 }; /* rows at once: as many again take eight times as long */
+
+/* memory for pairs of a point and its noise */
+static void prepare_pairs(Toy *m, Tensor *noise) {
+  Arena *arena = m->setup->arena;
+  m->pairing = pairing_new(arena, PAIRED, TOY_DIM);
+  m->noise = arena_array(arena, real, m->cfg->batch * row_stride(TOY_DIM));
+  graph_bind(noise, m->noise);
+}
+
+/* the denoising loss; NULL and an error for settings that cannot be */
+static Tensor *denoising(Toy *m, Graph *g, LossInputs *in, Error *error) {
+  LossSpec how = { .weighting = m->cfg->weighting.s,
+                   .times = m->cfg->times.s,
+                   .mean = m->cfg->times_mean,
+                   .std = m->cfg->times_std };
+  Loss *loss = loss_new(m->setup->arena, &how, m->model->denoiser, error);
+  if (!loss) return NULL;
+  if (!strcmp(m->cfg->pairing.s, "ot")) in->eps = t_input(g, "noise", 1, TOY_DIM);
+  return loss_record(g, loss, m->model->online, "toy", in).loss;
+}
+
+/* Consistency distillation: two neighbours on a way that the teacher takes must end alike (Song et
+ * al. 2023, alg. 2), with the distance, weights and levels of Song & Dhariwal 2024. */
+static Tensor *distillation(Toy *m, Graph *g, const LossInputs *in, Error *error) {
+  enum { HEUN = 2 };
+  const ToyModel *model = m->model;
+  int steps = (int)m->cfg->teacher_steps;
+  SamplerSpec chain = { .method = "edm_heun", .steps = steps, .spacing = "karras" };
+  chain.end = END_LAST, chain.from = toy_model_start(model);
+  const Sampler *way = sampler_new(m->setup->arena, &chain, model->teacher, error);
+  m->leaps = leaps_new(m->setup->arena, model->denoiser, steps, HEUN);
+  if (!way || !leaps_cut(m->leaps, way, error)) return NULL;
+  consistency_improve(m->leaps, -1.1, 2);
+  LeapDraw draw = leaps_record(m->leaps, g, "leap");
+  ConsistencySpec spec = { .target = model->online,
+                           .teacher = model->teacher,
+                           .teacher_params = model->taught,
+                           .huber = m->cfg->huber };
+  return consistency_loss(g, &draw, &spec, model->online, "noise", in->x0, NULL);
+}
+
+static bool build(Toy *m, Error *error) {
+  const ToyConfig *cfg = m->cfg;
+  const ToyModel *model = m->model;
+  Graph *g = m->objective.graph = algo_graph(m->setup, model->online);
+  LossInputs in = { .x0 = t_input(g, "points", 1, TOY_DIM) };
+  m->objective.loss = model->taught ? distillation(m, g, &in, error) : denoising(m, g, &in, error);
+  if (!m->objective.loss) return false;
+  graph_minimise(m->objective.loss);
+  graph_seal(g);
+  if (m->leaps && !leaps_give(m->leaps, error)) return false;
+  m->points = arena_array(m->setup->arena, real, cfg->batch * row_stride(TOY_DIM));
+  graph_bind(in.x0, m->points);
+  if (in.eps) prepare_pairs(m, in.eps);
+  OptimSpec spec = algo_optim(m->setup->config, cfg->rate, cfg->clip);
+  m->objective.optim = optim_new(m->setup->arena, m->model->online, &spec);
+  m->objective.pool = m->setup->pool;
+  return true;
+}
+
+static ToyShape shape_of(const ToyConfig *cfg) {
+  ToyShape shape;
+#define COPY(type, key, initial, low, high, help) shape.key = cfg->key;
+  TOY_MODEL_FIELDS(COPY)
+#undef COPY
+  return shape;
+}
+
+static Agent *create(const AlgoSetup *setup, Error *error) {
+  Toy *m = arena_alloc(setup->arena, sizeof *m);
+  m->setup = setup, m->cfg = setup->config;
+  ToyShape shape = shape_of(m->cfg);
+  m->model = toy_model_new(setup->arena, setup->toy->name, &shape, error);
+  if (!m->model) return NULL;
+  params_init(m->model->online, setup->seed);
+  params_copy(m->model->average, m->model->online);
+  m->agent.wants_init = m->model->taught != NULL;
+  m->floor = toy_floor(setup->toy, setup->seed, (int)m->cfg->eval_points);
+  return build(m, error) ? &m->agent : NULL;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static void draw_points(Toy *m, int64_t step) {
+  int64_t rows = m->cfg->batch;
+  for (int64_t r = 0; r < rows; r++) {
+    double point[TOY_DIM];
+    toy_draw(m->setup->toy, m->setup->seed, (uint64_t)(step * rows + r), point);
+    for (int j = 0; j < TOY_DIM; j++) m->points[r * row_stride(TOY_DIM) + j] = (real)point[j];
+  }
+}
+
+/* An average of few steps is short: otherwise the first weights would stay in it (1 + k) / (10 + k)
+ * of Karras et al. and others. */
+static Ema average_at(const Toy *m, int64_t step) {
+  double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
+  return (Ema){ m->model->average, warm < ema ? warm : ema, 0, 1 };
+}
+
+static bool update(Agent *agent, int64_t step, Log *log) {
+  Toy *m = (Toy *)agent;
+  draw_points(m, step);
+  if (m->noise)
+    pairing_draw(m->pairing, rng_stream(m->setup->seed, "paired noise"), (uint64_t)step,
+                 (int)m->cfg->batch, m->points, m->noise);
+  Optim *optim = m->objective.optim;
+  optim->follows = average_at(m, step);
+  if (!objective_step(&m->objective, (int)m->cfg->batch, (uint64_t)step)) return false;
+  log_scalar(log, m->leaps ? "loss/consistency" : "loss/denoising",
+             graph_scalar(m->objective.loss));
+  log_scalar(log, "grad_norm/denoiser", optim->grad_norm);
+  log_scalar(log, "lr/denoiser", optim_rate(&optim->spec, optim->step - 1));
+  return true;
+}
+
+static ToySampling sampling(const Toy *m) {
+  return (ToySampling){ .sampler = toy_model_sampler(m->model),
+                        .seed = m->setup->seed,
+                        .pool = m->setup->pool,
+                        .kernels = m->setup->kernels };
+}
+
+static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
+  const Toy *m = (const Toy *)agent;
+  ToySampling how = sampling(m);
+  double distance;
+  if (!toy_distance(m->model, m->setup->toy, &how, (int)m->cfg->eval_points,
+                    (int)m->cfg->eval_draws, &distance, error))
+    return false;
+  json_put_number(line, "distance", distance);
+  json_put_number(line, "floor", m->floor);
+  json_put_integer(line, "points", m->cfg->eval_points);
+  json_put_integer(line, "draws", m->cfg->eval_draws);
+  *score = -distance;
+  return true;
+}
+
+static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
+  return toy_model_begin(((Toy *)agent)->model, c, error);
+}
+
+/* samples.png, field.png, paths.png and samplers.json */
+static bool show_model(const ToyModel *m, const ToyDef *data, const ToySampling *how,
+                       const char *folder, Error *error) {
+  enum { SHOWN = 4096 };
+  Arena *arena = arena_new();
+  double *points = arena_array(arena, double, SHOWN *TOY_DIM);
+  const char *title = arena_text(arena, "samples: %s", how->sampler.method);
+  bool done =
+      toy_sample(m, how, SHOWN, points, error) &&
+      toy_picture_points(data, how->seed, points, SHOWN, title,
+                         arena_text(arena, "%s/samples.png", folder), error) &&
+      toy_picture_field(m, data, how, arena_text(arena, "%s/field.png", folder), error) &&
+      toy_picture_paths(m, data, how, arena_text(arena, "%s/paths.png", folder), error) &&
+      toy_compare_samplers(m, data, how, arena_text(arena, "%s/samplers.json", folder), error);
+  arena_free(arena);
+  return done;
+}
+
+static bool show(const Agent *agent, const char *folder, Error *error) {
+  const Toy *m = (const Toy *)agent;
+  ToySampling how = sampling(m);
+  return !m->cfg->pictures || show_model(m->model, m->setup->toy, &how, folder, error);
+}
+
+static bool save(const Agent *agent, Checkpoint *c, Error *error) {
+  (void)error;
+  toy_model_save(((const Toy *)agent)->model, c);
+  optim_save(((const Toy *)agent)->objective.optim, c);
+  return true;
+}
+
+static bool load(Agent *agent, const Checkpoint *c, Error *error) {
+  Toy *m = (Toy *)agent;
+  return toy_model_read(m->model, c, error) && optim_load(m->objective.optim, c, error);
+}
+
+const AlgoDef algo_toy = {
+  .name = "toy",
+  .paper = "Ho et al. 2020 (arXiv 2006.11239), Song et al. 2021 (arXiv 2011.13456)",
+  .about = "a diffusion model of points in the plane",
+  .data = ALGO_TOY,
+  .fields = fields,
+  .field_count = sizeof fields / sizeof *fields,
+  .config_size = sizeof(ToyConfig),
+  .create = create,
+  .update = update,
+  .measure = measure,
+  .begin = begin,
+  .show = show,
+  .save = save,
+  .load = load,
+};

@@ -1,0 +1,215 @@
+/* bench_action.c -- acting: one action, 50 candidates with the critics' choice, and how long single
+ * calls take when nothing may be late. */
+#include "core/check.h"
+#include "policy/policy.h"
+#include "rl/bench/bench_def.h"
+#include <math.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+enum { CANDIDATES = 50, OBSERVATIONS = 256 /* different ones */ };
+
+typedef struct {
+  Actor *actor;
+  float *obs; /* [OBSERVATIONS, BENCH_OBS] */
+  float act[BENCH_ACT];
+} Acting;
+
+/* Diffusion-QL's networks with fresh weights. */
+static bool acting_open(Acting *a, const Bench *b, int candidates, Pool *pool, Error *error) {
+  PolicySpec spec = { .kind = { "diffusion" },
+                      .obs_dim = BENCH_OBS,
+                      .act_dim = BENCH_ACT,
+                      .hidden = BENCH_HIDDEN,
+                      .critics = 2,
+                      .schedule = { "vp" },
+                      .diffusion_steps = BENCH_T,
+                      .predicts = { "eps" } };
+  Policy *policy = policy_new(b->arena, &spec, error);
+  if (!policy) return false;
+  params_init(policy->actor, 0), params_init(policy->critic_target, 1);
+  policy->act.candidates = candidates;
+  if (candidates > 1) strcpy(policy->act.choice.s, "softmax");
+  a->obs = arena_array(b->arena, float, OBSERVATIONS *BENCH_OBS);
+  rng_normals(rng_stream(0, "bench observations"), 0, 0, a->obs, OBSERVATIONS * BENCH_OBS);
+  a->actor = actor_new(b->arena, policy, 1, 0, pool, b->kernels, error);
+  return a->actor != NULL;
+}
+
+static bool act(void *context, int64_t index) {
+  Acting *a = context;
+  const float *obs = a->obs + index % OBSERVATIONS * BENCH_OBS;
+  actor_act(a->actor, obs, 1, (uint64_t)index, NULL, a->act, NULL);
+  return isfinite(a->act[0]);
+}
+
+/* The weights are read anew in every step of the chain: what bounds a batch of one. */
+static BenchWork one_action(const Bench *b, Acting *a) {
+  size_t bytes = sizeof(real) * (size_t)bench_denoiser_macs();
+  real *stream = arena_alloc(b->arena, bytes);
+  memset(stream, 1, bytes); /* else all its pages are one page of zeros */
+  return (BenchWork){
+    .call = act, .context = a, .block = 1, .stream = stream, .bytes = bytes, .passes = BENCH_T
+  };
+}
+
+static bool fail_nan(const Bench *b, Error *error) {
+  return error_set(error, FAIL_DIVERGED, "%s: an action is not finite", b->def->name);
+}
+
+static bool run_action(const Bench *b, Error *error) {
+  bool one = b->def->spec == NULL;
+  Acting a;
+  if (!acting_open(&a, b, one ? 1 : *(const int *)b->def->spec, one ? NULL : b->pool, error))
+    return false;
+  BenchWork one_work = one_action(b, &a);
+  BenchWork many = { .call = act, .context = &a, .block = 1, .pool = b->pool };
+  BenchLine line = { 0 };
+  if (!bench_time(b, one ? &one_work : &many, &line)) return fail_nan(b, error);
+  bench_print(b, &line);
+  return true;
+}
+
+/* ---- single calls ---------------------------------------------------------------------------- */
+
+enum { HOT_CALLS = 100000, WARM_CALLS = 1000, OTHER_WORK = 8 << 20 };
+
+typedef struct {
+  Acting acting;
+  int calls, misses;
+  double *us, *late_us; /* [calls] of a call; from its due time to its start */
+  double *machine_us;   /* [calls] of arithmetic in registers that should take as long */
+  unsigned char *other; /* [OTHER_WORK] what the rest of a control loop touches */
+} Latency;
+
+static bool timed_call(Latency *l, int i) {
+  double began = bench_now();
+  bool done = act(&l->acting, WARM_CALLS + i);
+  l->us[i] = 1e6 * (bench_now() - began);
+  return done;
+}
+
+static bool run_hot(Latency *l) {
+  for (int i = 0; i < l->calls; i++)
+    if (!timed_call(l, i)) return false;
+  return true;
+}
+
+/* What the machine does by itself: as much time in registers, which no cache or memory disturbs. */
+static void run_machine(Latency *l, const Kernels *kernels, double us, double peak) {
+  const int rounds = (int)(1e3 * us * peak / kernels->fma_flops);
+  volatile real kept; /* so that nothing is left out */
+  for (int i = 0; i < l->calls; i++) {
+    double began = bench_now();
+    kept = kernels->fma_probe(rounds);
+    l->machine_us[i] = 1e6 * (bench_now() - began);
+  }
+  (void)kept;
+}
+
+static void sleep_until(double due) {
+  struct timespec t = { (time_t)due, (long)(1e9 * fmod(due, 1)) };
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL)) {}
+}
+
+/* Call i is due at i periods and missed if it is not done when the next is due. */
+static bool run_paced(Latency *l, int rate) {
+  int slack = prctl(PR_GET_TIMERSLACK);
+  prctl(PR_SET_TIMERSLACK, 1UL); /* ns: do not wake late to save power */
+  double start = bench_now() + 0.01, period = 1.0 / rate;
+  bool done = true;
+  for (int i = 0; i < l->calls && done; i++) {
+    double due = start + i * period;
+    sleep_until(due);
+    l->late_us[i] = 1e6 * (bench_now() - due);
+    done = timed_call(l, i);
+    l->misses += bench_now() > due + period;
+    for (int j = 0; j < OTHER_WORK; j += 64) l->other[j]++;
+  }
+  prctl(PR_SET_TIMERSLACK, (unsigned long)slack);
+  return done;
+}
+
+static double quantile(const double *sorted, int count, double q) {
+  int at = (int)(q * count);
+  return sorted[at < count ? at : count - 1];
+}
+
+static void report(const Bench *b, Latency *l, double floor_ms, double peak) {
+  double p50 = bench_median(l->us, l->calls);
+  BenchLine line = { .threads = 1,
+                     .best_ms = 1e-3 * l->us[0],
+                     .p50_ms = 1e-3 * p50,
+                     .peak_gflops = peak,
+                     .floor_ms = floor_ms,
+                     .ratio_p50 = 1e-3 * p50 / floor_ms };
+  bench_fact(&line, "p50_us", p50);
+  bench_fact(&line, "p99_us", quantile(l->us, l->calls, 0.99));
+  bench_fact(&line, "p999_us", quantile(l->us, l->calls, 0.999));
+  bench_fact(&line, "max_us", l->us[l->calls - 1]);
+  bench_fact(&line, "calls", l->calls);
+  if (l->machine_us) {
+    run_machine(l, b->kernels, p50, peak);
+    bench_fact(&line, "machine_p50_us", bench_median(l->machine_us, l->calls));
+    bench_fact(&line, "machine_p999_us", quantile(l->machine_us, l->calls, 0.999));
+  }
+  if (l->late_us) {
+    bench_median(l->late_us, l->calls);
+    bench_fact(&line, "rate", b->options->rate);
+    bench_fact(&line, "misses", l->misses);
+    bench_fact(&line, "late_p99_us", quantile(l->late_us, l->calls, 0.99));
+  }
+  bench_print(b, &line);
+}
+
+static bool run_latency(const Bench *b, Error *error) {
+  int rate = b->options->rate;
+  Latency *l = arena_alloc(b->arena, sizeof *l);
+  if (!acting_open(&l->acting, b, 1, NULL, error)) return false;
+  l->calls = rate ? (int)(rate * bench_seconds(b, 20)) : HOT_CALLS;
+  l->us = arena_array(b->arena, double, l->calls);
+  memset(l->us, 1, sizeof *l->us * (size_t)l->calls); /* no page is new while it counts */
+  if (rate) {
+    l->late_us = arena_array(b->arena, double, l->calls);
+    memset(l->late_us, 1, sizeof *l->us * (size_t)l->calls);
+    l->other = arena_alloc(b->arena, OTHER_WORK);
+  } else {
+    l->machine_us = arena_array(b->arena, double, l->calls);
+  }
+  BenchWork work = one_action(b, &l->acting);
+  double floor_ms = bench_floor(b, &work), peak = bench_fma(NULL, b->kernels, 50);
+  for (int i = 0; i < WARM_CALLS; i++)
+    if (!act(&l->acting, i)) return fail_nan(b, error);
+  if (rate ? !run_paced(l, rate) : !run_hot(l)) return fail_nan(b, error);
+  report(b, l, fmin(floor_ms, bench_floor(b, &work)), fmax(peak, bench_fma(NULL, b->kernels, 50)));
+  return true;
+}
+
+/* ---- what the mathematics needs -------------------------------------------------------------- */
+
+static double one_gflop(void) { return 2e-9 * BENCH_T * bench_denoiser_macs(); }
+
+static double many_gflop(void) {
+  return 2e-9 * CANDIDATES * (BENCH_T * bench_denoiser_macs() + 2 * bench_critic_macs(3));
+}
+
+const BenchDef bench_action_1 = {
+  .name = "action-1",
+  .about = "one action of a diffusion policy, 5 steps; floor: its weights read 5 times",
+  .gflop = one_gflop,
+  .run = run_action,
+};
+const BenchDef bench_action_50 = {
+  .name = "action-50",
+  .about = "one of 50 candidates, chosen by twin critics",
+  .gflop = many_gflop,
+  .run = run_action,
+  .spec = &(const int){ CANDIDATES },
+};
+const BenchDef bench_latency = {
+  .name = "latency",
+  .about = "single calls of action-1, and the machine by itself: p50 to p99.9; --rate paces them",
+  .gflop = one_gflop,
+  .run = run_latency,
+};

@@ -1,0 +1,11 @@
+/* plans_picture.h -- plans, to be seen. */
+#ifndef RL_PLANS_PICTURE_H
+#define RL_PLANS_PICTURE_H
+#include "rl/measure/plan_errors.h"
+
+/* A PNG of entries of the state over time: windows (NULL: without), plans, and what the simulator
+ * makes of the plans' actions (env NULL: without). */
+bool diffuser_plans_draw(const DiffuserPlans *plans, const DiffuserModel *model,
+                         const EnvModel *env, const char *path, Error *error);
+
+#endif

@@ -1,0 +1,18 @@
+/* points_picture.h -- what a model of points has learned, to be seen: PNG files. */
+#ifndef RL_POINTS_PICTURE_H
+#define RL_POINTS_PICTURE_H
+#include "rl/measure/points_distance.h"
+
+/* Data beside `points` [count, 2] under their title. */
+bool toy_picture_points(const ToyDef *data, uint64_t seed, const double *points, int count,
+                        const char *title, const char *path, Error *error);
+
+/* The learned score as arrows over the density of noisy data, at three noise levels. */
+bool toy_picture_field(const ToyModel *model, const ToyDef *data, const ToySampling *how,
+                       const char *path, Error *error);
+
+/* The ways of a few points from noise to data, by the ODE (ddim) and by the SDE (ddpm). */
+bool toy_picture_paths(const ToyModel *model, const ToyDef *data, const ToySampling *how,
+                       const char *path, Error *error);
+
+#endif

@@ -1,0 +1,158 @@
+/* image_scores.c -- samples beside two sets of real pictures that no training saw. */
+#include "rl/measure/image_scores.h"
+#include "core/check.h"
+#include "core/maths/gaussian.h"
+#include "core/rng.h"
+#include "core/log.h"
+#include "rl/measure/image_space.h"
+#include "rl/stop.h"
+#include "rl/rollout/task.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- real pictures --------------------------------------------------------------------------- */
+
+/* What is dealt in turn: labels, where the model is told them. */
+static int kinds_of(const ImageModel *m) { return m->shape.labels ? m->classes : 1; }
+
+int image_scores_pictures(const ImageModel *m, const ImageSet *set, int count, Error *error) {
+  int kinds = kinds_of(m), size = (int)m->shape.size, *held = calloc((size_t)kinds, sizeof *held);
+  CHECK(held, "out of memory");
+  for (int i = 0; i < set->test.count; i++) held[kinds > 1 ? set->test.label[i] : 0]++;
+  int least = held[0];
+  for (int k = 1; k < kinds; k++) least = held[k] < least ? held[k] : least;
+  free(held);
+  int most = least / 2 * kinds;
+  if (size <= IMAGE_SPACE_MOST && most > 1 && set->train.count > 1)
+    return count < most ? count : most;
+  if (size > IMAGE_SPACE_MOST)
+    error_set(error, FAIL_INPUT, "pictures of %d x %d are not scored, expected at most %d x %d",
+              size, size, IMAGE_SPACE_MOST, IMAGE_SPACE_MOST);
+  else
+    error_set(error, FAIL_INPUT,
+              "%s has %d test pictures of some label: too few for two sets to score with",
+              set->name, least);
+  return 0;
+}
+
+void image_scores_deal(const ImageModel *m, const ImageSet *set, int count, double *const hand[2]) {
+  Arena *arena = arena_new();
+  const Images *test = &set->test;
+  int kinds = kinds_of(m), size = (int)m->shape.size, pixels = size * size;
+  int *dealt = arena_array(arena, int, kinds);
+  real *x = arena_array(arena, real, pixels);
+  Rng rng = rng_stream(0, "dealt pictures");
+  for (int i = 0; i < test->count; i++) {
+    int k = (int)rng_permute(rng, 0, (uint64_t)i, (uint64_t)test->count);
+    int kind = kinds > 1 ? test->label[k] : 0, turn = dealt[kind]++;
+    int at = turn / 2 * kinds + kind; /* whose place has this label */
+    if (at >= count) continue;
+    images_draw(test, k, size, x);
+    for (int j = 0; j < pixels; j++) hand[turn % 2][(int64_t)at * pixels + j] = (double)x[j];
+  }
+  arena_free(arena);
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median_nearest(Arena *arena, const ImageSpace *space, const double *pictures,
+                             int count) {
+  double *distance = arena_array(arena, double, count);
+  image_space_nearest(space, pictures, count, distance, arena_array(arena, int, count));
+  qsort(distance, (size_t)count, sizeof *distance, ascending);
+  return (distance[(count - 1) / 2] + distance[count / 2]) / 2;
+}
+
+static Gaussian fit(Arena *arena, const ImageSpace *space, const double *pictures, int count) {
+  double *feature = arena_array(arena, double, (size_t)count *(size_t)space->components);
+  image_space_project(space, pictures, count, feature);
+  return gaussian_fit(arena, feature, count, space->components);
+}
+
+/* as the pixels of a file would be */
+static bool clip(const double *samples, int64_t n, double *to, Error *error) {
+  for (int64_t i = 0; i < n; i++) {
+    if (!isfinite(samples[i]))
+      return error_set(error, FAIL_DIVERGED, "the model's pictures are not finite: no scores");
+    to[i] = fmin(fmax(samples[i], -1), 1);
+  }
+  return true;
+}
+
+bool image_scores(const ImageModel *m, const ImageSet *set, const double *samples, int count,
+                  Pool *pool, const Kernels *kernels, ImageScores *scores, Error *error) {
+  Arena *arena = arena_new();
+  int size = (int)m->shape.size;
+  int64_t n = (int64_t)count * size * size;
+  double *drawn = arena_array(arena, double, n);
+  double *const real_ones[] = { arena_array(arena, double, n), arena_array(arena, double, n) };
+  if (!clip(samples, n, drawn, error)) return arena_free(arena), false;
+  image_scores_deal(m, set, count, real_ones);
+  ImageSpace *space = image_space_new(arena, &set->train, size, pool, kernels);
+  image_space_fit(space, IMAGE_SCORES_FEATURES);
+  Gaussian a = fit(arena, space, real_ones[0], count), b = fit(arena, space, real_ones[1], count);
+  Gaussian ours = fit(arena, space, drawn, count);
+  *scores = (ImageScores){ .pictures = count, .features = space->components };
+  scores->frechet.samples = gaussian_frechet(arena, &ours, &a);
+  scores->frechet.real = gaussian_frechet(arena, &b, &a);
+  scores->nearest.samples = median_nearest(arena, space, drawn, count);
+  scores->nearest.real = median_nearest(arena, space, real_ones[0], count);
+  arena_free(arena);
+  return true;
+}
+
+static bool watch(int drawn, int count) {
+  enum { EVERY = 512 };
+  if (drawn % EVERY == 0) log_progress(false, "drawing %d pictures: %d", count, drawn);
+  return !stop_asked();
+}
+
+double *image_scores_draw(Arena *arena, const ImageModel *m, const ImageSet *set,
+                          const ImageSampling *how, int count, ImageScores *scores, Error *error) {
+  ImageSampling watched = *how;
+  watched.watch = watch;
+  count = image_scores_pictures(m, set, count, error);
+  double *samples = arena_array(arena, double, (int64_t)count * m->denoiser->dim);
+  bool done = count && image_sample(m, &watched, count, samples, error) &&
+              image_scores(m, set, samples, count, how->pool, how->kernels, scores, error);
+  return done ? samples : NULL;
+}
+
+/* ---- as JSON --------------------------------------------------------------------------------- */
+
+void image_scores_write(const ImageScores *s, const ImageModel *m, const char *which, int64_t step,
+                        uint64_t seed, JsonText *out) {
+  const ImageShape *shape = &m->shape;
+  json_put_text(out, "algo", "image");
+  json_put_text(out, "data", m->data);
+  json_put_text(out, "which", which);
+  json_put_integer(out, "step", step);
+  json_put_integer(out, "seed", (int64_t)seed);
+  json_put_integer(out, "pictures", s->pictures);
+  json_put_integer(out, "features", s->features);
+  json_put_number(out, "frechet", s->frechet.samples);
+  json_put_number(out, "frechet_real", s->frechet.real);
+  json_put_number(out, "nearest", s->nearest.samples);
+  json_put_number(out, "nearest_real", s->nearest.real);
+  json_open(out, "sampling", '{');
+  json_put_text(out, "weights", shape->weights.s);
+  json_put_text(out, "sampler", shape->sampler.s);
+  json_put_integer(out, "steps", shape->sample_steps);
+  json_put_text(out, "spacing", shape->spacing.s);
+  json_put_number(out, "guidance", shape->guidance);
+  json_close(out, '}');
+}
+
+bool image_scores_save(const char *folder, const JsonText *object, Error *error) {
+  Arena *arena = arena_new();
+  bool done = task_write_file(arena_text(arena, "%s/scores.json", folder), object->text,
+                              object->length, error);
+  arena_free(arena);
+  return done;
+}

@@ -1,0 +1,52 @@
+/* image_scores.h -- how good pictures are: do they vary as real ones do, and are they copies of
+ * those that were learned? */
+#ifndef RL_IMAGE_SCORES_H
+#define RL_IMAGE_SCORES_H
+#include "datasets/images.h"
+#include "policy/models/pictures.h"
+
+enum { IMAGE_SCORES_COUNT = 2048, IMAGE_SCORES_FEATURES = 64 };
+
+/* Two sets of test pictures, A and B, no picture in both, are the measure: each as many as there
+ * are samples, so that what a small set adds to a distance, which falls as 1 / count, is in all.
+ * Frechet distance (core/maths/gaussian.h) of the features, which are plain: the first 64 principal
+ * components of the training pictures' pixels in [-1, 1]; `samples`: between samples and A; `real`:
+ * between B and A.  Nearest: median Euclidean distance in pixels to the nearest training picture,
+ * of samples and of A; samples much nearer than A are copies. */
+typedef struct {
+  int pictures, features; /* in each set; 64, or the pixels if there are fewer */
+  struct {
+    double samples, real;
+  } frechet, nearest;
+} ImageScores;
+
+/* The pictures a set may have, at most `count`: A and B are dealt the test pictures in an order of
+ * chance that is always the same, with labels in turn if the model is told them, as its samples
+ * have.  0 and an error (FAIL_INPUT) if pictures are too large or too few to be scored. */
+int image_scores_pictures(const ImageModel *model, const ImageSet *set, int count, Error *error);
+
+/* A and B: [count, size, size], count at most image_scores_pictures. */
+void image_scores_deal(const ImageModel *model, const ImageSet *set, int count,
+                       double *const hand[2]);
+
+/* samples: [count, size, size] with labels in turn, clipped to [-1, 1] for scoring; count: at most
+ * image_scores_pictures.  FAIL_DIVERGED if a pixel is not finite. */
+bool image_scores(const ImageModel *model, const ImageSet *set, const double *samples, int count,
+                  Pool *pool, const Kernels *kernels, ImageScores *scores, Error *error);
+
+/* Draw as many samples as can be scored, `count` at most, with labels in turn, and score them.
+ * Returns them, [scores->pictures, size, size], in the arena; NULL and an error if a signal stopped
+ * it (FAIL_RUNNING) or as above. */
+double *image_scores_draw(Arena *arena, const ImageModel *model, const ImageSet *set,
+                          const ImageSampling *how, int count, ImageScores *scores, Error *error);
+
+/* Members "algo", "data", "which", "step", "seed", "pictures", "features", "frechet",
+ * "frechet_real", "nearest", "nearest_real", and "sampling": weights, sampler, steps, spacing,
+ * guidance. */
+void image_scores_write(const ImageScores *scores, const ImageModel *model, const char *which,
+                        int64_t step, uint64_t seed, JsonText *out);
+
+/* The same as an object in FOLDER/scores.json, for the report. */
+bool image_scores_save(const char *folder, const JsonText *object, Error *error);
+
+#endif

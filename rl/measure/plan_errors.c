@@ -1,0 +1,59 @@
+/* plan_errors.c -- windows, plans from their first states, and the simulator's word on both. */
+#include "rl/measure/plan_errors.h"
+#include "rl/rollout/dynamics.h"
+#include <math.h>
+
+static size_t size_of(const DiffuserModel *m) { return (size_t)m->denoiser->dim; }
+
+static const float *state_at(const DiffuserModel *m, const float *trajectories, int i, int t) {
+  return trajectories + (size_t)i * size_of(m) + (size_t)(t * m->width + m->act_dim);
+}
+
+bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const DiffuserModel *m,
+                        const DiffuserSampling *how, const Drawer *whole, int count, Error *error) {
+  const Drawer raw = {
+    .data = whole->data, .rng = whole->rng, .pool = whole->pool, .pool_count = whole->pool_count
+  };
+  Batch *batch = batch_windows_new(arena, count, m->horizon, m->obs_dim, m->act_dim);
+  size_t size = size_of(m), n = (size_t)count * size;
+  float *first = arena_array(arena, float, count * m->obs_dim);
+  *p = (DiffuserPlans){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
+  data_draw(&raw, 0, batch);
+  for (size_t i = 0; i < n; i++)
+    p->windows[i] = (float)batch->window[i / size * (size_t)batch->window_ld + i % size];
+  for (int i = 0; i < count * m->obs_dim; i++)
+    first[i] = state_at(m, p->windows, i / m->obs_dim, 0)[i % m->obs_dim];
+  return diffuser_plan(m, how, count, first, p->plans, error);
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static void put_number(JsonText *line, const char *of, const char *what, double value) {
+  char key[32];
+  snprintf(key, sizeof key, "%s_%s", of, what), json_put_number(line, key, value);
+}
+
+static void put_dynamics(JsonText *line, const Dynamics *d, const char *of) {
+  put_number(line, of, "error", d->error);
+  put_number(line, of, "still", d->still);
+  for (int k = 0; k < DYNAMICS_SPANS; k++) {
+    char what[16];
+    snprintf(what, sizeof what, "drift_%d", dynamics_span[k]);
+    put_number(line, of, what, d->drift[k]);
+  }
+  put_number(line, of, "failures", d->failures);
+}
+
+bool diffuser_plans_measure(const DiffuserPlans *p, const DiffuserModel *m, const EnvModel *env,
+                            const float *scale, JsonText *line, double *error_of_plans,
+                            Error *error) {
+  Dynamics plans, windows;
+  if (!dynamics_measure(env, scale, p->plans, p->count, m->horizon, &plans, error) ||
+      !dynamics_measure(env, scale, p->windows, p->count, m->horizon, &windows, error))
+    return false;
+  json_put_integer(line, "plans", p->count);
+  put_dynamics(line, &plans, "plan");
+  put_dynamics(line, &windows, "data");
+  *error_of_plans = plans.error;
+  return true;
+}

@@ -1,0 +1,66 @@
+/* points_distance.c -- samples beside data that no training saw. */
+#include "rl/measure/points_distance.h"
+#include "core/maths/distance.h"
+#include "core/rng.h"
+
+void toy_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, double *points) {
+  for (int i = 0; i < count; i++) toy_draw(data, seed, from + (uint64_t)i, points + TOY_DIM * i);
+}
+
+enum { DIRECTIONS = 32, FLOOR_DRAWS = 16 };
+
+/* 64 bits that have nothing to do with those of other names */
+static uint64_t seed_of(uint64_t seed, const char *name) {
+  Rng rng = rng_stream(seed, name);
+  return (uint64_t)rng.key[1] << 32 | rng.key[0];
+}
+
+/* the two sets of draw d that are compared: held-out data, and data or samples */
+typedef struct {
+  Arena *arena;
+  uint64_t held;
+  double *a, *b;
+  int count;
+} Pair;
+
+static Pair pair_new(uint64_t seed, int count) {
+  Arena *arena = arena_new();
+  return (Pair){ arena, seed_of(seed, "held out"), arena_array(arena, double, count *TOY_DIM),
+                 arena_array(arena, double, count *TOY_DIM), count };
+}
+
+static void draw_data(const Pair *p, const ToyDef *data, int set, double *to) {
+  toy_data(data, p->held, (uint64_t)set * (uint64_t)p->count, p->count, to);
+}
+
+static double pair_distance(const Pair *p, int d) {
+  return distance_sliced_wasserstein(p->arena, p->a, p->b, p->count, TOY_DIM, DIRECTIONS,
+                                     (uint64_t)d);
+}
+
+bool toy_distance(const ToyModel *m, const ToyDef *data, const ToySampling *how, int count,
+                  int draws, double *distance, Error *error) {
+  Pair p = pair_new(how->seed, count);
+  ToySampling this = *how;
+  bool done = true;
+  *distance = 0;
+  for (int d = 0; d < draws && done; d++) {
+    this.seed = seed_of(how->seed, "measure") + (uint64_t)d;
+    draw_data(&p, data, 2 * d, p.a);
+    done = toy_sample(m, &this, count, p.b, error);
+    *distance += pair_distance(&p, d) / draws;
+  }
+  arena_free(p.arena);
+  return done;
+}
+
+double toy_floor(const ToyDef *data, uint64_t seed, int count) {
+  Pair p = pair_new(seed, count);
+  double sum = 0;
+  for (int d = 0; d < FLOOR_DRAWS; d++) {
+    draw_data(&p, data, 2 * d, p.a), draw_data(&p, data, 2 * d + 1, p.b);
+    sum += pair_distance(&p, d);
+  }
+  arena_free(p.arena);
+  return sum / FLOOR_DRAWS;
+}

@@ -1,0 +1,345 @@
+/* page_figures.c -- which curves share a plot, and what is said about them.
+ *
+ * Curves are thinned, so the page stays small however long the run was. */
+#include "rl/report/page.h"
+#include "rl/report/scores.h"
+#include "rl/draw/svg.h"
+#include <math.h>
+#include <string.h>
+
+enum { CURVE_POINTS = 400, CROWDED_POINTS = 120, DOTTED_POINTS = 60, BANDED_RUNS = 3 };
+
+/* ---- a figure -------------------------------------------------------------------------------- */
+
+typedef struct {
+  SvgPlot plot;
+  SvgCurve *curve; /* what plot.curve points to, with room for one a run or metric */
+  size_t points;   /* the most that a curve keeps */
+  size_t bucket;   /* the most reports that make one point */
+} Figure;
+
+static Figure new_figure(const Page *page, const char *title, double width, double height) {
+  size_t room = page->count > HISTORY_MAX_METRICS ? page->count : HISTORY_MAX_METRICS;
+  SvgCurve *curve = arena_array(page->arena, SvgCurve, room);
+  return (Figure){ .curve = curve,
+                   .points = CURVE_POINTS,
+                   .plot = { .title = title,
+                             .x_label = "gradient steps",
+                             .y_label = title,
+                             .curve = curve,
+                             .width = width,
+                             .height = height,
+                             .reference = NAN } };
+}
+
+static double *new_points(const Page *page, const Figure *figure) {
+  return arena_array(page->arena, double, figure->points);
+}
+
+/* The curve that was added; NULL if it has no points, or x or y is NULL. */
+static SvgCurve *add_curve(const Page *page, Figure *figure, const char *name, const double *x,
+                           const double *y, size_t count) {
+  if (!x || !y || !count) return NULL;
+  double *thin_x = new_points(page, figure), *thin_y = new_points(page, figure);
+  size_t bucket;
+  size_t points = history_thin(x, y, count, thin_x, thin_y, figure->points, &bucket);
+  if (!points) return NULL;
+  if (bucket > figure->bucket) figure->bucket = bucket;
+  SvgCurve *curve = &figure->curve[figure->plot.curves];
+  *curve = (SvgCurve){ .name = name,
+                       .x = thin_x,
+                       .y = thin_y,
+                       .count = points,
+                       .colour = (int)figure->plot.curves++,
+                       .ringed = -1 };
+  return curve;
+}
+
+static void put_figure(const Page *page, const Figure *figure, bool legend, const char *caption) {
+  if (!figure->plot.curves) return;
+  page_put(page, "<figure><div class=\"head\"><h3>");
+  svg_text(page->out, figure->plot.title);
+  page_put(page, "</h3>\n");
+  if (legend && figure->plot.curves > 1) {
+    page_put(page, "<ul class=\"legend\">\n");
+    for (size_t i = 0; i < figure->plot.curves; i++)
+      page_put_legend_entry(page, figure->curve[i].colour, figure->curve[i].name);
+    page_put(page, "</ul>\n");
+  }
+  page_put(page, "</div>\n");
+  svg_plot(page->out, &figure->plot);
+  fprintf(page->out, "<figcaption>%s", caption);
+  if (figure->bucket > 1) fprintf(page->out, " Each point averages %zu reports.", figure->bucket);
+  page_put(page, "</figcaption></figure>\n");
+}
+
+static void put_run_legend(const Page *page) {
+  if (page->count < 2) return;
+  page_put(page, "<ul class=\"legend\">\n");
+  for (size_t i = 0; i < page->count; i++) page_put_legend_entry(page, (int)i, page->run[i].folder);
+  page_put(page, "</ul>\n");
+}
+
+/* ---- the learning curve ---------------------------------------------------------------------- */
+
+enum {
+  LOSS,
+  DISTANCE,
+  PLANS,
+  RETURN,
+  NORMALIZED
+}; /* what it shows; before RETURN less is better */
+
+static const struct {
+  const char *title, *axis, *caption, *reference;
+} learning[] = {
+  [LOSS] = { "Held-out loss", "loss", "Loss on data held out of training.", NULL },
+  [DISTANCE] = { "Distance to data", "sliced Wasserstein distance",
+                 "Distance between samples and data that no training saw.", NULL },
+  [PLANS] = { "Plans in the simulator", "error of the next state",
+              "Error of plans' next states, in deviations of the data's change in one step.",
+              NULL },
+  [RETURN] = { "Return", "return per episode", "Mean return of the evaluation episodes.",
+               "return_mean" },
+  [NORMALIZED] = { "Normalised score", "normalised score, 0 random, 100 expert",
+                   "Mean normalised score of the evaluation episodes.", "normalized_mean" },
+};
+
+static int learning_shows(const Page *page) {
+  bool normalized = true, held_out = true, distance = true, planned = true;
+  for (size_t i = 0; i < page->count; i++) {
+    Scores s = scores_of(&page->run[i]);
+    if (!s.count) continue;
+    normalized &= s.normalized;
+    held_out &= s.held_out;
+    distance &= s.distance;
+    planned &= s.planned;
+  }
+  if (planned && held_out) return PLANS;
+  return distance && held_out ? DISTANCE : held_out ? LOSS : normalized ? NORMALIZED : RETURN;
+}
+
+/* The evaluations of a run as columns: step, mean, mean - std, mean + std, each [evaluations]. */
+static size_t evaluation_columns(const Page *page, const History *run, int shows,
+                                 double *column[4]) {
+  size_t count = 0;
+  for (int c = 0; c < 4; c++) column[c] = arena_array(page->arena, double, run->evaluations + 1);
+  for (size_t i = 0; i < run->evaluations; i++) {
+    const HistoryEvaluation *e = &run->evaluation[i];
+    if (!e->training) continue;
+    Scores s = { .normalized = shows == NORMALIZED,
+                 .held_out = shows < RETURN,
+                 .distance = shows == DISTANCE,
+                 .planned = shows == PLANS };
+    double mean = scores_value(&s, e), std = scores_std(&s, e);
+    column[0][count] = e->step, column[1][count] = mean;
+    column[2][count] = mean - std, column[3][count++] = mean + std;
+  }
+  return count;
+}
+
+static int best_point(const SvgCurve *curve, bool less_is_better) {
+  int best = 0;
+  for (int i = 1; i < (int)curve->count; i++) {
+    if (less_is_better ? curve->y[i] < curve->y[best] : curve->y[i] > curve->y[best]) best = i;
+  }
+  return best;
+}
+
+static void add_learning_curve(const Page *page, Figure *figure, size_t index, int shows) {
+  double *column[4], *low = new_points(page, figure), *high = new_points(page, figure);
+  const History *run = &page->run[index];
+  size_t count = evaluation_columns(page, run, shows, column);
+  SvgCurve *curve = add_curve(page, figure, run->folder, column[0], column[1], count);
+  if (!curve) return;
+  curve->colour = (int)index;
+  if (page->count == 1 && figure->bucket == 1) curve->ringed = best_point(curve, shows < RETURN);
+  if (page->count > BANDED_RUNS) return;
+  curve->with_dots = curve->count <= DOTTED_POINTS;
+  double *ignored = new_points(page, figure);
+  size_t bucket;
+  size_t lows = history_thin(column[0], column[2], count, ignored, low, figure->points, &bucket);
+  size_t highs = history_thin(column[0], column[3], count, ignored, high, figure->points, &bucket);
+  if (lows == curve->count && highs == lows) curve->low = low, curve->high = high;
+}
+
+static void put_learning(const Page *page) {
+  int shows = learning_shows(page);
+  Figure figure = new_figure(page, learning[shows].title, 928, 380);
+  bool banded = false;
+  for (size_t i = 0; i < page->count; i++) add_learning_curve(page, &figure, i, shows);
+  if (!figure.plot.curves) return;
+  for (size_t i = 0; i < figure.plot.curves; i++) banded |= figure.curve[i].low != NULL;
+  figure.plot.y_label = learning[shows].axis;
+  figure.plot.from_zero = shows != LOSS;
+  figure.plot.log_scale = shows < RETURN;
+  const Json *data = page_config(&page->run[0], "dataset");
+  if (shows >= RETURN && page_all_same(page, "data"))
+    figure.plot.reference = json_number(json_get(data, learning[shows].reference), NAN);
+  if (shows == DISTANCE && page_all_same(page, "data"))
+    figure.plot.reference = scores_of(&page->run[0]).last.floor;
+  figure.plot.reference_label =
+      shows == DISTANCE ? "between two samples of data" : "mean of the data set";
+  page_put(page, "<h2>Learning</h2>\n");
+  put_run_legend(page);
+  put_figure(page, &figure, false,
+             arena_text(page->arena, "%s%s%s%s", learning[shows].caption,
+                        banded ? " Band: one standard deviation over episodes." : "",
+                        !isfinite(figure.plot.reference) ? ""
+                        : shows == DISTANCE
+                            ? " Dashed: the distance between two samples of data of that size."
+                            : " Dashed: mean of the data set's episodes.",
+                        figure.curve[0].ringed >= 0 ? " Ring: the best." : ""));
+}
+
+/* ---- loss by noise level --------------------------------------------------------------------- */
+
+/* one point for each part of the time, in the middle of it */
+static void add_levels(const Page *page, Figure *figure, const HistoryEvaluation *e,
+                       const char *name, size_t colour) {
+  double middle[HISTORY_TIMES];
+  for (int i = 0; i < HISTORY_TIMES; i++) middle[i] = (i + 0.5) / HISTORY_TIMES;
+  SvgCurve *curve = add_curve(page, figure, name, middle, e->held_out_by_time, HISTORY_TIMES);
+  if (curve) curve->colour = (int)colour, curve->with_dots = true;
+}
+
+/* One run: a few of its evaluations, the last among them; several: the last of each. */
+static void put_levels(const Page *page) {
+  enum { MOST = 4 };
+  Figure figure = new_figure(page, "Loss by noise level", 448, 250);
+  figure.plot.x_label = "time, 0 data to 1 noise";
+  figure.plot.y_label = "loss";
+  figure.plot.log_scale = true;
+  for (size_t r = 0; r < page->count; r++) {
+    const History *run = &page->run[r];
+    size_t all = run->evaluations, shown = page->count > 1 || all < 2 ? 1 : all < MOST ? all : MOST;
+    for (size_t i = 0; i < shown && all; i++) {
+      const HistoryEvaluation *e =
+          &run->evaluation[shown > 1 ? i * (all - 1) / (shown - 1) : all - 1];
+      const char *name =
+          page->count > 1 ? run->folder : arena_text(page->arena, "step %.0f", e->step);
+      add_levels(page, &figure, e, name, page->count > 1 ? r : i);
+    }
+  }
+  put_figure(page, &figure, page->count == 1,
+             "Loss on held-out data, in fifths of the time from data to noise.");
+}
+
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+/* Metrics belong to the first family whose prefix they begin with. */
+typedef struct {
+  const char *prefix;
+  const char *title; /* of the one plot for all of them if there is one run; NULL: one for each */
+  const char *axis;  /* NULL: the metric's name */
+  const char *caption;
+  bool log_scale, from_zero;
+} Family;
+
+static const Family families[] = {
+  { "loss/", NULL, "loss", "Training loss, averaged over the steps of a report.", true, false },
+  { "q/", "Q values", "Q", "Q of the batch and of the targets it learns from.", false, false },
+  { "grad_norm/", "Gradient norms", "global norm", "Norm of the gradient before clipping.", true,
+    false },
+  { "lr/", "Learning rates", "learning rate", "Step sizes as scheduled.", false, true },
+  { "steps_per_s", "Speed", "steps per second", "Gradient steps per second of wall time.", false,
+    true },
+  { "", NULL, NULL, "Averaged over the steps of a report.", false, false },
+};
+
+static const Family *family_of(const char *name) {
+  const Family *family = families;
+  while (strncmp(name, family->prefix, strlen(family->prefix))) family++;
+  return family;
+}
+
+static bool is_axis(const char *name) { return !strcmp(name, "step") || !strcmp(name, "time_s"); }
+
+/* time_s in seconds, minutes or hours, going on where a resumed run began again; NULL if absent. */
+static const double *training_time(const Page *page, const History *run, const char **label) {
+  const double *time = history_metric(run, "time_s");
+  if (!time) return NULL;
+  double *total = arena_array(page->arena, double, run->rows), before = 0, last = 0;
+  for (size_t i = 0; i < run->rows; i++) {
+    if (time[i] < last) before += last;
+    if (isfinite(time[i])) last = time[i];
+    total[i] = before + time[i];
+  }
+  double end = before + last, unit = end >= 7200 ? 3600 : end >= 120 ? 60 : 1;
+  *label = unit == 3600 ? "hours" : unit == 60 ? "minutes" : "seconds";
+  for (size_t i = 0; i < run->rows; i++) total[i] /= unit;
+  return total;
+}
+
+static void add_metric(const Page *page, Figure *figure, size_t index, const char *metric,
+                       const char *name) {
+  const History *run = &page->run[index];
+  const double *x = history_metric(run, "step"), *time = NULL;
+  if (page->count == 1 && !strcmp(metric, "steps_per_s"))
+    time = training_time(page, run, &figure->plot.x_label);
+  SvgCurve *curve =
+      add_curve(page, figure, name, time ? time : x, history_metric(run, metric), run->rows);
+  if (curve && page->count > 1) curve->colour = (int)index;
+}
+
+static Figure family_figure(const Page *page, const Family *family, const char *title) {
+  Figure figure = new_figure(page, title, 448, 250);
+  figure.points = page->count > 1 ? CROWDED_POINTS : CURVE_POINTS;
+  figure.plot.y_label = family->axis ? family->axis : title;
+  figure.plot.log_scale = family->log_scale;
+  figure.plot.from_zero = family->from_zero;
+  return figure;
+}
+
+/* One run: all metrics of the family in one plot. */
+static void put_together(const Page *page, const Family *family) {
+  const History *run = &page->run[0];
+  Figure figure = family_figure(page, family, family->title);
+  for (int m = 0; m < run->metrics; m++) {
+    const char *name = run->metric[m].name;
+    if (is_axis(name) || family_of(name) != family) continue;
+    add_metric(page, &figure, 0, name, name + strlen(family->prefix));
+  }
+  put_figure(page, &figure, true, family->caption);
+}
+
+/* A plot for each metric of the family, in the order in which the runs first name them. */
+static void put_apart(const Page *page, const Family *family) {
+  for (size_t i = 0; i < page->count; i++) {
+    for (int m = 0; m < page->run[i].metrics; m++) {
+      const char *name = page->run[i].metric[m].name;
+      bool done = is_axis(name) || family_of(name) != family;
+      for (size_t k = 0; k < i && !done; k++) done = history_metric(&page->run[k], name) != NULL;
+      if (done) continue;
+      Figure figure = family_figure(page, family, name);
+      for (size_t k = i; k < page->count; k++)
+        add_metric(page, &figure, k, name, page->run[k].folder);
+      put_figure(page, &figure, false, family->caption);
+    }
+  }
+}
+
+static void put_metrics(const Page *page) {
+  page_put(page, "<h2>Training</h2>\n");
+  size_t rows = 0;
+  for (size_t i = 0; i < page->count; i++) rows += page->run[i].rows;
+  if (!rows) {
+    page_put(page, "<p class=\"note\">No reports yet.</p>\n");
+    return;
+  }
+  put_run_legend(page);
+  page_put(page, "<div class=\"figures\">\n");
+  put_levels(page);
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+    if (families[i].title && page->count == 1)
+      put_together(page, &families[i]);
+    else
+      put_apart(page, &families[i]);
+  }
+  page_put(page, "</div>\n");
+}
+
+void page_put_figures(const Page *page) {
+  put_learning(page);
+  put_metrics(page);
+}

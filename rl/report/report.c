@@ -1,0 +1,107 @@
+/* report.c -- reads the runs, writes the page whole or not at all. */
+#include "rl/report/report.h"
+#include "core/check.h"
+#include "rl/report/page.h"
+#include "rl/draw/svg.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Is it one algorithm on one environment? */
+static bool has_name(const Page *page) {
+  return page_all_same(page, "algo") && page_all_same(page, "env");
+}
+
+static const char *title_of(const Page *page) {
+  if (!has_name(page)) return arena_text(page->arena, "%zu runs", page->count);
+  const char *algo = page_config_text(page, &page->run[0], "algo");
+  const char *env = page_config_text(page, &page->run[0], "env");
+  bool acts = !page_same_text(algo, "toy") && !page_same_text(algo, "image");
+  if (!acts && page_all_same(page, "data")) env = page_config_text(page, &page->run[0], "data");
+  return arena_text(page->arena, "%s%s%s", algo ? algo : "A run", env ? " on " : "",
+                    env ? env : "");
+}
+
+/* What the runs agree on: 3 runs · data NAME · seed 0 · steps 200,000 · preset NAME. */
+static void put_lead(const Page *page) {
+  static const char *const keys[] = { "data", "seed", "steps", "preset" };
+  const char *between = "";
+  page_put(page, "<p class=\"lead\">");
+  if (page->count > 1 && has_name(page)) {
+    fprintf(page->out, "%zu runs", page->count);
+    between = " · ";
+  }
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    const Json *value = page_config(&page->run[0], keys[i]);
+    if (!value || !page_all_same(page, keys[i])) continue;
+    fprintf(page->out, "%s%s ", between, keys[i]);
+    if (!strcmp(keys[i], "steps") && json_is_number(value))
+      page_put_count(page, json_number(value, 0));
+    else
+      svg_text(page->out, history_text(page->arena, value));
+    between = " · ";
+  }
+  page_put(page, "</p>\n");
+}
+
+static void put_footer(const Page *page) {
+  size_t skipped = 0;
+  for (size_t i = 0; i < page->count; i++) skipped += page->run[i].skipped;
+  page_put(page, "<footer>Written by <code>diffrl report");
+  for (size_t i = 0; i < page->count; i++) {
+    fputc(' ', page->out);
+    svg_text(page->out, page->run[i].folder);
+  }
+  page_put(page, "</code>.");
+  if (skipped)
+    fprintf(page->out, " Skipped %zu unreadable line%s of metrics.jsonl and eval.jsonl.", skipped,
+            skipped == 1 ? "" : "s");
+  page_put(page, "</footer>\n");
+}
+
+static void put_page(const Page *page) {
+  const char *title = title_of(page);
+  page_put(page,
+           "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n"
+           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>");
+  svg_text(page->out, title);
+  fprintf(page->out, "</title>\n<style>\n%s%s</style></head>\n<body>\n<h1>", svg_style, page_style);
+  svg_text(page->out, title);
+  page_put(page, "</h1>\n");
+  put_lead(page);
+  page_put_scores(page);
+  page_put_pictures(page);
+  page_put_figures(page);
+  page_put_record(page);
+  put_footer(page);
+  page_put(page, "</body></html>\n");
+}
+
+/* To a temporary name beside the target, then renamed: the new page is there whole, or the old. */
+static bool write_page(Page *page, const char *path, Error *error) {
+  const char *draft = arena_text(page->arena, "%s.tmp", path);
+  page->out = fopen(draft, "w");
+  if (!page->out)
+    return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(errno));
+  put_page(page);
+  bool written = !ferror(page->out) && fflush(page->out) == 0 && fsync(fileno(page->out)) == 0;
+  int reason = errno;
+  if (fclose(page->out) != 0 && written) written = false, reason = errno;
+  if (written && rename(draft, path) == 0) return true;
+  if (written) reason = errno;
+  unlink(draft);
+  return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(reason));
+}
+
+bool report_write(const char *const *runs, size_t count, const char *out_path, Error *error) {
+  CHECK(count > 0, "report_write: no runs");
+  Arena *arena = arena_new();
+  History *history = arena_array(arena, History, count);
+  Page page = { .run = history, .count = count, .arena = arena };
+  size_t read = 0;
+  while (read < count && history_read(&history[read], arena, runs[read], error)) read++;
+  bool written = read == count && write_page(&page, out_path, error);
+  while (read > 0) history_close(&history[--read]);
+  arena_free(arena);
+  return written;
+}

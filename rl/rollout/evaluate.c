@@ -1,0 +1,77 @@
+/* evaluate.c -- returns of a policy over episodes that are the same for every checkpoint. */
+#include "rl/rollout/evaluate.h"
+#include "rl/rollout/rollout.h"
+#include <math.h>
+
+static void add_step(void *context, const RolloutStep *step) {
+  EvalResult *result = context;
+  result->returns[step->episode] += (double)step->step.reward;
+  result->lengths[step->episode]++;
+  result->failed[step->episode] |= step->step.failed;
+}
+
+static void summarise(EvalResult *r) {
+  double sum = 0, length = 0, squares = 0;
+  for (int i = 0; i < r->episodes; i++)
+    sum += r->returns[i], length += r->lengths[i], r->failures += r->failed[i];
+  r->return_mean = sum / r->episodes, r->length_mean = length / r->episodes;
+  for (int i = 0; i < r->episodes; i++) squares += pow(r->returns[i] - r->return_mean, 2);
+  r->return_std = r->episodes > 1 ? sqrt(squares / (r->episodes - 1)) : 0;
+}
+
+uint64_t eval_episode_seed(EvalSeeds seeds, uint64_t seed) {
+  Rng rng = rng_stream(seed, seeds == SEEDS_REPORT ? "report" : "selection");
+  return (uint64_t)rng.key[1] << 32 | rng.key[0];
+}
+
+bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const EvalSpec *spec,
+              EvalResult *result, Error *error) {
+  *result = (EvalResult){ .episodes = spec->episodes,
+                          .returns = arena_array(arena, double, spec->episodes),
+                          .lengths = arena_array(arena, int, spec->episodes),
+                          .failed = arena_array(arena, bool, spec->episodes) };
+  RolloutSpec episodes = { .env = model,
+                           .policy = policy,
+                           .episodes = spec->episodes,
+                           .seed = eval_episode_seed(spec->seeds, spec->seed),
+                           .pool = spec->pool,
+                           .kernels = spec->kernels,
+                           .profile = spec->profile,
+                           .visit = add_step,
+                           .context = result,
+                           .stop = spec->stop };
+  if (!rollout(arena, &episodes, &result->stopped, error)) return false;
+  summarise(result);
+  return true;
+}
+
+void eval_write(const EvalResult *r, const EnvDef *env, const Policy *policy, const char *which,
+                int64_t step, bool reference, bool with_returns, JsonText *out) {
+  bool scored = reference && env->score_expert > env->score_random;
+  double scale = scored ? 100 / (env->score_expert - env->score_random) : NAN;
+  json_put_integer(out, "step", step);
+  json_put_text(out, "which", which);
+  json_put_text(out, "env", env->name);
+  json_put_integer(out, "episodes", r->episodes);
+  json_put_number(out, "return_mean", r->return_mean);
+  json_put_number(out, "return_std", r->return_std);
+  json_put_number(out, "normalized_mean", scored ? env_normalized(env, r->return_mean) : NAN);
+  json_put_number(out, "normalized_std", r->return_std * scale);
+  json_put_text(out, "reference", scored ? "d4rl" : NULL);
+  json_put_number(out, "length_mean", r->length_mean);
+  json_put_integer(out, "simulator_failures", r->failures);
+  json_put_text(out, "mujoco", env_simulator());
+  json_open(out, "act", '{');
+  Config act = { .fields = act_fields,
+                 .count = act_field_count,
+                 .values = (void *)(uintptr_t)&policy->act };
+  config_write(&act, out);
+  json_close(out, '}');
+  if (!with_returns) return;
+  json_open(out, "returns", '[');
+  for (int i = 0; i < r->episodes; i++) json_put_number(out, NULL, r->returns[i]);
+  json_close(out, ']');
+  json_open(out, "lengths", '[');
+  for (int i = 0; i < r->episodes; i++) json_put_integer(out, NULL, r->lengths[i]);
+  json_close(out, ']');
+}

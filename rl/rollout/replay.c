@@ -1,0 +1,110 @@
+/* replay.c -- rows [obs | act | reward | next | live] of float32, as they lie in the file. */
+#include "rl/rollout/replay.h"
+#include "core/check.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct Replay {
+  int file;
+  int obs_dim, act_dim, width; /* width: floats in a row */
+  int64_t capacity, count, written;
+  float *rows; /* [capacity, width] */
+};
+
+static bool read_rows(Replay *replay, const char *path, Error *error) {
+  char *to = (char *)replay->rows;
+  size_t left = (size_t)replay->count * (size_t)replay->width * sizeof(float);
+  if (ftruncate(replay->file, (off_t)left))
+    return error_set(error, FAIL_RUNNING, "%s: cannot cut back: %s", path, strerror(errno));
+  while (left) {
+    ssize_t got = read(replay->file, to, left);
+    if (got <= 0)
+      return error_set(error, FAIL_INPUT,
+                       "%s holds fewer than the %lld transitions that the "
+                       "checkpoint counts; the run cannot be resumed",
+                       path, (long long)replay->count);
+    to += got, left -= (size_t)got;
+  }
+  replay->written = replay->count;
+  return true;
+}
+
+Replay *replay_open(Arena *arena, const char *run, int64_t capacity, int obs_dim, int act_dim,
+                    int64_t count, Error *error) {
+  Replay *replay = arena_alloc(arena, sizeof *replay);
+  *replay = (Replay){ .obs_dim = obs_dim,
+                      .act_dim = act_dim,
+                      .width = 2 * obs_dim + act_dim + 2,
+                      .capacity = capacity,
+                      .count = count };
+  CHECK(count <= capacity, "replay: %lld of %lld", (long long)count, (long long)capacity);
+  replay->rows = arena_alloc(arena, (size_t)capacity * (size_t)replay->width * sizeof(float));
+  const char *path = arena_text(arena, "%s/replay.bin", run);
+  replay->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (count ? 0 : O_TRUNC), 0644);
+  if (replay->file < 0) {
+    error_set(error, FAIL_RUNNING, "%s: %s", path, strerror(errno));
+    return NULL;
+  }
+  struct stat info;
+  bool short_file = fstat(replay->file, &info) ||
+                    info.st_size < (off_t)((size_t)count * (size_t)replay->width * sizeof(float));
+  if (short_file) replay->count = 0, error_set(error, FAIL_INPUT, "%s is cut short", path);
+  if (!short_file && read_rows(replay, path, error)) return replay;
+  replay_close(replay);
+  return NULL;
+}
+
+void replay_close(Replay *replay) {
+  if (replay && replay->file >= 0) close(replay->file);
+  if (replay) replay->file = -1;
+}
+
+void replay_add(Replay *replay, const float *obs, const float *act, float reward, const float *next,
+                bool live) {
+  CHECK(replay->count < replay->capacity, "replay: full at %lld", (long long)replay->capacity);
+  size_t n = (size_t)replay->obs_dim, m = (size_t)replay->act_dim;
+  float *row = replay->rows + replay->count++ * replay->width;
+  memcpy(row, obs, n * sizeof *row);
+  memcpy(row + n, act, m * sizeof *row);
+  row[n + m] = reward;
+  memcpy(row + n + m + 1, next, n * sizeof *row);
+  row[2 * n + m + 1] = live;
+}
+
+bool replay_flush(Replay *replay, Error *error) {
+  size_t size = (size_t)replay->width * sizeof(float);
+  const char *from = (const char *)replay->rows + (size_t)replay->written * size;
+  size_t left = (size_t)(replay->count - replay->written) * size;
+  off_t at = (off_t)((size_t)replay->written * size);
+  while (left) {
+    ssize_t done = pwrite(replay->file, from, left, at);
+    if (done <= 0)
+      return error_set(error, FAIL_RUNNING, "replay.bin: %s", strerror(errno ? errno : ENOSPC));
+    from += done, at += done, left -= (size_t)done;
+  }
+  replay->written = replay->count;
+  return true;
+}
+
+int64_t replay_count(const Replay *replay) { return replay->count; }
+
+static void put(real *to, const float *from, int n) {
+  for (int j = 0; j < n; j++) to[j] = (real)from[j];
+}
+
+void replay_draw(const Replay *replay, Rng rng, uint64_t step, Batch *batch) {
+  int n = replay->obs_dim, m = replay->act_dim, one = row_stride(1);
+  for (int r = 0; r < batch->rows; r++) {
+    uint64_t i = rng_below(rng, step, (uint32_t)r, 0, (uint64_t)replay->count);
+    const float *row = replay->rows + (int64_t)i * replay->width;
+    put(batch->obs + r * batch->obs_ld, row, n);
+    put(batch->act + r * batch->act_ld, row + n, m);
+    put(batch->reward + r * one, row + n + m, 1);
+    put(batch->next + r * batch->obs_ld, row + n + m + 1, n);
+    put(batch->live + r * one, row + 2 * n + m + 1, 1);
+  }
+}

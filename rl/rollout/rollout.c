@@ -1,0 +1,142 @@
+/* rollout.c -- waves of simulations, one a thread.
+ *
+ * A wave goes its way alone: it acts for its episodes at once and steps them one after the other.
+ * Threads that met after every step would wait longer than a step takes. */
+#include "rl/rollout/rollout.h"
+#include "core/check.h"
+#include <string.h>
+
+enum { MOST = 128 }; /* episodes simulated at once */
+
+typedef struct {
+  const RolloutSpec *spec;
+  Actor *actor;
+  Env *env[MOST];
+  EnvStep last[MOST];
+  int slot[MOST];      /* live episodes: which Env, ascending */
+  uint32_t id[MOST];   /* their numbers: the row counters of random numbers */
+  int at_once;         /* simulations of this wave */
+  int first, episodes; /* what it is to do now */
+  int live, obs_dim, act_dim, horizon;
+  bool stopped;
+  float *obs, *next, *log_prob; /* [live, dim] */
+  float *plan, *act;            /* [live, horizon, act_dim]; of each the actions done now */
+  double *qpos, *qvel;          /* [live, ROLLOUT_MAX_Q] */
+} Wave;
+
+static void step_episode(Wave *w, int i, int worker) {
+  Env *env = w->env[w->slot[i]];
+  ptrdiff_t q = (ptrdiff_t)i * ROLLOUT_MAX_Q;
+  int64_t began = profile_clock(w->spec->profile);
+  if (w->spec->positions) env_positions(env, w->qpos + q, w->qvel + q);
+  w->last[i] = env_step(env, w->act + i * w->act_dim, w->next + i * w->obs_dim);
+  profile_add(w->spec->profile, worker, "env_step", began, 0);
+}
+
+static void visit(const Wave *w, int i) {
+  ptrdiff_t q = (ptrdiff_t)i * ROLLOUT_MAX_Q;
+  RolloutStep step = { .episode = (int)w->id[i],
+                       .obs = w->obs + i * w->obs_dim,
+                       .act = w->act + i * w->act_dim,
+                       .next = w->next + i * w->obs_dim,
+                       .log_prob = w->log_prob[i],
+                       .step = w->last[i] };
+  if (w->spec->positions) step.qpos = w->qpos + q, step.qvel = w->qvel + q;
+  w->spec->visit(w->spec->context, &step);
+}
+
+/* All episodes of a wave begin together, so all plan at the same steps. */
+static void act(Wave *w, uint64_t t) {
+  uint64_t age = t % (uint64_t)w->spec->policy->act.act_steps;
+  if (!age) actor_act(w->actor, w->obs, w->live, t, w->id, w->plan, w->log_prob);
+  size_t bytes = (size_t)w->act_dim * sizeof *w->act;
+  for (int i = 0; i < w->live; i++)
+    memcpy(w->act + i * w->act_dim, w->plan + (i * w->horizon + (int)age) * w->act_dim, bytes);
+}
+
+/* show every step; drop the episodes that ended, keeping order */
+static void account(Wave *w) {
+  int kept = 0;
+  for (int i = 0; i < w->live; i++) {
+    visit(w, i);
+    if (w->last[i].terminal || w->last[i].timeout) continue;
+    w->slot[kept] = w->slot[i], w->id[kept] = w->id[i];
+    memmove(w->obs + kept * w->obs_dim, w->next + i * w->obs_dim,
+            (size_t)w->obs_dim * sizeof *w->obs);
+    int plan = w->horizon * w->act_dim;
+    memmove(w->plan + kept * plan, w->plan + i * plan, (size_t)plan * sizeof *w->plan);
+    w->log_prob[kept] = w->log_prob[i];
+    kept++;
+  }
+  w->live = kept;
+}
+
+static void run_wave(void *context, int piece, int worker) {
+  Wave *w = ((Wave **)context)[piece];
+  unsigned state = denormals_off(); /* as in the workers */
+  w->live = w->episodes;
+  for (int i = 0; i < w->live; i++) {
+    w->slot[i] = i, w->id[i] = (uint32_t)(w->first + i);
+    env_reset(w->env[i], w->spec->seed, w->id[i], w->obs + i * w->obs_dim);
+  }
+  for (uint64_t t = 0; w->live; t++) {
+    if ((w->stopped = w->spec->stop && w->spec->stop())) break;
+    int64_t began = profile_clock(w->spec->profile);
+    act(w, t);
+    profile_add(w->spec->profile, worker, "act", began, 0);
+    for (int i = 0; i < w->live; i++) step_episode(w, i, worker);
+    account(w);
+  }
+  denormals_restore(state);
+}
+
+/* NULL and an error: no simulator, or a policy that cannot act as its record says */
+static Wave *new_wave(Arena *arena, const RolloutSpec *spec, int at_once, Error *error) {
+  const EnvDef *def = env_def(spec->env);
+  Wave *w = arena_alloc(arena, sizeof *w);
+  *w = (Wave){ .spec = spec, .at_once = at_once, .obs_dim = def->obs_dim, .act_dim = def->act_dim };
+  w->horizon = policy_horizon(spec->policy);
+  w->obs = arena_array(arena, float, at_once * def->obs_dim);
+  w->next = arena_array(arena, float, at_once * def->obs_dim);
+  w->act = arena_array(arena, float, at_once * def->act_dim);
+  w->plan = arena_array(arena, float, at_once * w->horizon * def->act_dim);
+  w->log_prob = arena_array(arena, float, at_once);
+  w->qpos = arena_array(arena, double, at_once *ROLLOUT_MAX_Q);
+  w->qvel = arena_array(arena, double, at_once *ROLLOUT_MAX_Q);
+  w->actor = actor_new(arena, spec->policy, at_once, spec->seed, NULL, spec->kernels, error);
+  bool ready = w->actor != NULL;
+  for (int i = 0; i < at_once && ready; i++) {
+    ready = (w->env[i] = env_create(spec->env, error)) != NULL;
+    if (ready)
+      CHECK(env_nq(w->env[i]) <= ROLLOUT_MAX_Q && env_nv(w->env[i]) <= ROLLOUT_MAX_Q,
+            "rollout: too many positions");
+  }
+  if (ready) return w;
+  for (int i = 0; i < at_once; i++) env_free(w->env[i]);
+  return NULL;
+}
+
+/* an equal share for piece i of n */
+static int share(int of, int i, int n) { return of * (i + 1) / n - of * i / n; }
+
+bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error) {
+  int at_once = spec->episodes < MOST ? spec->episodes : MOST, end = spec->first + spec->episodes;
+  int threads = spec->pool ? pool_threads(spec->pool) : 1, made = 0;
+  int waves = threads < at_once ? threads : at_once;
+  Wave **wave = arena_array(arena, Wave *, waves);
+  for (; made < waves; made++)
+    if (!(wave[made] = new_wave(arena, spec, share(at_once, made, waves), error))) break;
+  *stopped = false;
+  for (int next = spec->first; made == waves && next < end && !*stopped;) {
+    for (int i = 0; i < waves; i++) {
+      Wave *w = wave[i];
+      w->first = next, w->episodes = w->at_once < end - next ? w->at_once : end - next;
+      next += w->episodes;
+    }
+    pool_run(spec->pool, run_wave, wave, waves);
+    for (int i = 0; i < waves; i++) *stopped |= wave[i]->stopped;
+  }
+  for (int i = 0; i < made; i++)
+    for (int j = 0; j < wave[i]->at_once; j++) env_free(wave[i]->env[j]);
+  return made == waves;
+}

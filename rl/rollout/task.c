@@ -1,0 +1,125 @@
+/* task.c -- names of environments and data sets, and the files they stand for. */
+#include "rl/rollout/task.h"
+#include "core/config.h"
+#include "rl/rollout/make_data.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const EnvDef *task_env(const char *name, Error *error) {
+  const EnvDef *def = env_find(name);
+  if (def) return def;
+  size_t count;
+  const EnvDef *const *all = env_list(&count);
+  const char *names[64];
+  for (size_t i = 0; i < count && i < 64; i++) names[i] = all[i]->name;
+  const char *nearest = config_nearest(name, names, count < 64 ? count : 64);
+  error_set(error, FAIL_USAGE, "unknown environment \"%s\"; %s%s", name,
+            nearest ? "did you mean " : "see `diffrl list envs`", nearest ? nearest : "");
+  return NULL;
+}
+
+const char *task_set_name(Arena *arena, const char *name) {
+  if (strncmp(name, "diffrl/", 7)) return name;
+  size_t length = strlen(name += 7);
+  bool version = length > 3 && !strcmp(name + length - 3, "-v1");
+  return arena_text(arena, "%.*s", (int)(version ? length - 3 : length), name);
+}
+
+const char *task_made_path(Arena *arena, const char *name) {
+  const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+  name = task_set_name(arena, name);
+  if (data && *data) return arena_text(arena, "%s/diffrl/%s-v1.hdf5", data, name);
+  return arena_text(arena, "%s/.local/share/diffrl/%s-v1.hdf5", home ? home : ".", name);
+}
+
+/* D4RL's own file: never generated, only looked for */
+static const char *d4rl_path(Arena *arena, const char *name) {
+  const char *folder = getenv("D4RL_DATASET_DIR"), *home = getenv("HOME");
+  char file[256];
+  snprintf(file, sizeof file, "%s", name);
+  char *dash = strrchr(file, '-'); /* hopper-medium-expert-v2 -> hopper_medium_expert-v2 */
+  for (char *p = file; p < dash; p++)
+    if (*p == '-') *p = '_';
+  const char *base =
+      folder && *folder ? folder : arena_text(arena, "%s/.d4rl/datasets", home ? home : ".");
+  const char *tries[] = { arena_text(arena, "%s/%s.hdf5", base, file),
+                          arena_text(arena, "%s/%s.hdf5", base, name) };
+  for (int i = 0; i < 2; i++)
+    if (!access(tries[i], R_OK)) return tries[i];
+  return NULL;
+}
+
+static bool names_version(const char *name) {
+  const char *dash = strrchr(name, '-');
+  return dash && dash[1] == 'v' && dash[2] >= '0' && dash[2] <= '9' && !dash[3];
+}
+
+/* the generated set that this is, or that is meant; NULL: none is near */
+static const char *nearest_set(const char *name) {
+  size_t count;
+  const DataSpec *sets = make_data_list(&count);
+  const char *names[64];
+  for (size_t i = 0; i < count && i < 64; i++) {
+    names[i] = sets[i].name;
+    if (!strcmp(name, names[i])) return names[i];
+  }
+  return config_nearest(name, names, count < 64 ? count : 64);
+}
+
+const char *task_data_path(Arena *arena, const char *name, Error *error) {
+  if (!access(name, F_OK)) return name;
+  bool generated = !strncmp(name, "diffrl/", 7) || !names_version(name);
+  const char *path = generated ? task_made_path(arena, name) : d4rl_path(arena, name);
+  if (path && !access(path, R_OK)) return path;
+  const char *nearest = generated ? nearest_set(task_set_name(arena, name)) : NULL;
+  if (nearest && !strcmp(nearest, task_set_name(arena, name)))
+    error_set(error, FAIL_INPUT, "no file %s; make it with `diffrl data make %s --out %s`", path,
+              nearest, path);
+  else if (generated)
+    error_set(error, FAIL_INPUT, "no file %s%s%s%s", name, nearest ? "; did you mean the set " : "",
+              nearest ? nearest : "", nearest ? "?" : "");
+  else
+    error_set(error, FAIL_INPUT,
+              "%s is D4RL's own file and it is not here: looked at that path, in "
+              "$D4RL_DATASET_DIR and in ~/.d4rl/datasets; for a generated set leave the version "
+              "away",
+              name);
+  return NULL;
+}
+
+static const char *file_of(const char *name) {
+  const char *slash = strrchr(name, '/');
+  return slash ? slash + 1 : name;
+}
+
+const char *task_env_of(const char *name) {
+  static const char *const tasks[][2] = { { "hopper", "hopper-v2" },
+                                          { "halfcheetah", "halfcheetah-v2" },
+                                          { "walker2d", "walker2d-v2" } };
+  name = file_of(name);
+  for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
+    if (!strncmp(name, tasks[i][0], strlen(tasks[i][0]))) return tasks[i][1];
+  return NULL;
+}
+
+const char *task_short_name(Arena *arena, const char *name) {
+  const char *file = file_of(name), *dot = strrchr(file, '.');
+  return dot && dot > file ? arena_text(arena, "%.*s", (int)(dot - file), file) : file;
+}
+
+bool task_write_file(const char *path, const char *text, size_t length, Error *error) {
+  char temporary[4096];
+  snprintf(temporary, sizeof temporary, "%s.tmp", path);
+  FILE *file = fopen(temporary, "we");
+  bool done =
+      file && fwrite(text, 1, length, file) == length && !fflush(file) && !fsync(fileno(file));
+  int reason = errno;
+  if (file && fclose(file)) done = false;
+  if (done && !rename(temporary, path)) return true;
+  unlink(temporary);
+  return error_set(error, FAIL_RUNNING, "cannot write %s: %s", path, strerror(reason));
+}

@@ -1,0 +1,64 @@
+/* run.c -- folders and locks. */
+#include "rl/train/run.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool run_make_folders(char *path, Error *error) {
+  for (char *p = path + 1;; p++) {
+    char end = *p;
+    if (end && end != '/') continue;
+    *p = 0;
+    if (mkdir(path, 0777) && errno != EEXIST)
+      return error_set(error, FAIL_RUNNING, "cannot make folder %s: %s", path, strerror(errno));
+    *p = end;
+    if (!end) return true;
+  }
+}
+
+static bool take_lock(Run *run, const char *path, Error *error) {
+  run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (run->lock < 0)
+    return error_set(error, FAIL_RUNNING, "cannot write to %s: %s", run->folder, strerror(errno));
+  if (!flock(run->lock, LOCK_EX | LOCK_NB)) return true;
+  run_close(run);
+  return error_set(error, FAIL_USAGE,
+                   "%s: another process is writing to this run; wait for it or "
+                   "choose another --out",
+                   run->folder);
+}
+
+void run_name(Run *run, Arena *arena, const char *folder) {
+  *run = (Run){ .folder = arena_text(arena, "%s", folder), .lock = -1 };
+  run->config = arena_text(arena, "%s/config.json", folder);
+  run->metrics = arena_text(arena, "%s/metrics.jsonl", folder);
+  run->eval = arena_text(arena, "%s/eval.jsonl", folder);
+  run->last = arena_text(arena, "%s/last.safetensors", folder);
+  run->best = arena_text(arena, "%s/best.safetensors", folder);
+  run->report = arena_text(arena, "%s/report.html", folder);
+}
+
+bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error) {
+  run_name(run, arena, folder);
+  if (!fresh && access(run->config, F_OK))
+    return error_set(error, FAIL_USAGE,
+                     "%s holds no run (no config.json); expected a folder made "
+                     "by `diffrl train`",
+                     folder);
+  if (fresh && !run_make_folders(arena_text(arena, "%s", folder), error)) return false;
+  if (!take_lock(run, arena_text(arena, "%s/lock", folder), error)) return false;
+  if (!fresh || access(run->config, F_OK)) return true;
+  run_close(run);
+  return error_set(error, FAIL_USAGE,
+                   "%s holds a run already; go on with `diffrl train --resume "
+                   "%s`, or choose another --out",
+                   folder, folder);
+}
+
+void run_close(Run *run) {
+  if (run->lock >= 0) close(run->lock);
+  run->lock = -1;
+}
