@@ -23,16 +23,12 @@ static const Option options[] = {
 
 /* The acting weights, and the critics if it chooses among candidates. */
 static bool write_policy(Arena *arena, const Saved *saved, const char *path, Error *error) {
-  const Policy *p = saved->policy;
   Checkpoint c;
   checkpoint_init(&c, arena);
-  policy_save(p, &c);
+  policy_save_acting(saved->policy, &c);
   if (saved->algo) checkpoint_add_text(&c, "algo", saved->algo);
   if (saved->env) checkpoint_add_text(&c, "env", saved->env);
   checkpoint_add_text(&c, "step", arena_text(arena, "%lld", (long long)saved->step));
-  params_save(p->actor, &c);
-  if (!strcmp(p->act.weights.s, "ema")) params_save(p->actor_ema, &c);
-  if (p->act.candidates > 1) params_save(p->critic_target, &c);
   return checkpoint_save(&c, path, error);
 }
 

@@ -39,9 +39,8 @@ static const char *find(Saved *saved, Arena *arena, const char *run, const char 
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static bool change_act(Policy *policy, const Words *act, Error *error) {
-  Config record = { .fields = act_fields, .count = act_field_count, .values = &policy->act };
   for (int i = 0; i < act->count; i++)
-    if (!config_set_all(&record, act->word[i], "--act", error)) return false;
+    if (!policy_set_act(policy, act->word[i], "--act", error)) return false;
   return true;
 }
 
@@ -74,11 +73,8 @@ bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, 
 /* ---- how it acts ----------------------------------------------------------------------------- */
 
 void saved_write_act(const Policy *policy, JsonText *out) {
-  Config record = { .fields = act_fields,
-                    .count = act_field_count,
-                    .values = (void *)(uintptr_t)&policy->act };
   json_open(out, "act", '{');
-  config_write(&record, out);
+  policy_write_act(policy, out);
   json_close(out, '}');
 }
 
@@ -112,12 +108,12 @@ double saved_latency(const Policy *policy, const Kernels *kernels, Error *error)
   double seconds[MOST], began = now();
   int count = 0;
   Arena *arena = arena_new();
-  float *obs = arena_array(arena, float, policy->spec.obs_dim);
-  float *act = arena_array(arena, float, policy_horizon(policy) * policy->spec.act_dim);
+  float *seen = arena_array(arena, float, policy->seen);
+  float *act = arena_array(arena, float, policy->horizon * policy->spec.act_dim);
   Actor *actor = actor_new(arena, policy, 1, 0, NULL, kernels, error);
   while (actor && count < MOST && (count < LEAST || now() - began < patience)) {
     double start = now();
-    actor_act(actor, obs, 1, (uint64_t)count, NULL, act, NULL);
+    actor_answer(actor, seen, 1, (uint64_t)count, NULL, act, NULL);
     seconds[count++] = now() - start;
   }
   arena_free(arena);

@@ -2,7 +2,7 @@
 #ifndef CLI_SAVED_H
 #define CLI_SAVED_H
 #include "cli/command.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
 
 typedef struct {
   const Checkpoint *checkpoint;

@@ -12,7 +12,7 @@
 #include "datasets/images.h"
 #include "datasets/toy_sets.h"
 #include "envs/env.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
 
 /* settings every algorithm has; the first members of every algorithm's struct */
 #define TRAIN_FIELDS(F)                                                                            \
@@ -41,6 +41,7 @@ typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY, ALGO_IMAGES } AlgoData;
 
 /* what `create` gets; everything outlives the agent */
 typedef struct {
+  const struct AlgoDef *def;
   Arena *arena;
   Pool *pool;
   Ranks *ranks; /* that train together; NULL: alone */
@@ -61,7 +62,9 @@ typedef struct AlgoDef AlgoDef;
 typedef struct {
   const AlgoDef *def;
   Policy *policy;  /* what it yields; NULL: a model that does not act */
-  bool wants_init; /* a student: trains with --init alone */
+  Model *model;    /* likewise, where nothing acts; or NULL */
+  Blocks blocks;   /* what it owns beside them: optimisers above all */
+  bool wants_init; /* a student: needs --init */
 } Agent;           /* first member of every algorithm's state */
 
 struct AlgoDef {
@@ -79,13 +82,11 @@ struct AlgoDef {
   double (*held_out)(Agent *agent, const Drawer *drawer);
   /* where no policy acts: members of a line of eval.jsonl, and a score, more is better */
   bool (*measure)(Agent *agent, JsonText *line, double *score, Error *error);
-  /* where no policy acts, nullable: begin with the weights of another run */
-  bool (*begin)(Agent *agent, const Checkpoint *checkpoint, Error *error);
   /* nullable: files in the run's folder that show what was learned, for its report */
   bool (*show)(const Agent *agent, const char *folder, Error *error);
-  /* all state beyond the step: Params, moments, simulator */
-  bool (*save)(const Agent *agent, Checkpoint *checkpoint, Error *error);
-  bool (*load)(Agent *agent, const Checkpoint *checkpoint, Error *error);
+  /* nullable: state beyond policy, model and blocks (a simulator's) */
+  bool (*save_more)(const Agent *agent, Checkpoint *checkpoint, Error *error);
+  bool (*load_more)(Agent *agent, const Checkpoint *checkpoint, Error *error);
   void (*close)(Agent *agent); /* nullable: give back what is not in the arena */
 };
 
@@ -95,8 +96,27 @@ const AlgoDef *algo_find(const char *name, Error *error); /* suggests the neares
 /* Adam at this rate under the shared settings (schedule, its length). */
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 
-/* Initial weights of the actor and its average, action bounds and normaliser of a new policy. */
-void algo_policy(const AlgoSetup *setup, Policy *policy);
+/* A policy of this kind for this run: the shape that the settings say, initial weights, action
+ * bounds and normaliser of the data.  NULL and an error for a shape that cannot be. */
+Policy *algo_policy(const AlgoSetup *setup, const PolicyDef *def, Error *error);
+
+/* A model of this kind that learns `data`, with the settings of the run; then its struct's other
+ * members, and algo_model_build: network, blocks, initial weights (FAIL_USAGE). */
+Model *algo_model(const AlgoSetup *setup, const ModelDef *def, const char *data);
+bool algo_model_build(const AlgoSetup *setup, Model *model, Error *error);
+
+/* Sampling as the model's settings say, with the run's seed and threads. */
+ModelSampling algo_sampling(const AlgoSetup *setup, const Model *model);
+
+/* An optimiser of these Params that the agent saves and loads. */
+Optim *algo_train(const AlgoSetup *setup, Agent *agent, Params *params, double rate, double clip);
+
+/* All that a checkpoint holds of an agent: policy or model, blocks, and what is special. */
+bool algo_save(const Agent *agent, Checkpoint *checkpoint, Error *error);
+bool algo_load(Agent *agent, const Checkpoint *checkpoint, Error *error);
+
+/* --init: begin with the weights of another run. */
+bool algo_begin(Agent *agent, const Checkpoint *from, Error *error);
 
 /* A tape of this run.  One that trains Params is shared by all ranks, each of which must run it;
  * one that trains none (NULL) belongs to the rank that runs it. */

@@ -1,7 +1,7 @@
 /* bench_action.c -- acting: one action, 50 candidates with the critics' choice, and how long single
  * calls take when nothing may be late. */
 #include "core/check.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
 #include "rl/bench/bench_def.h"
 #include <math.h>
 #include <string.h>
@@ -18,17 +18,11 @@ typedef struct {
 
 /* Diffusion-QL's networks with fresh weights. */
 static bool acting_open(Acting *a, const Bench *b, int candidates, Pool *pool, Error *error) {
-  PolicySpec spec = { .kind = { "diffusion" },
-                      .obs_dim = BENCH_OBS,
-                      .act_dim = BENCH_ACT,
-                      .hidden = BENCH_HIDDEN,
-                      .critics = 2,
-                      .schedule = { "vp" },
-                      .diffusion_steps = BENCH_T,
-                      .predicts = { "eps" } };
-  Policy *policy = policy_new(b->arena, &spec, error);
-  if (!policy) return false;
-  params_init(policy->actor, 0), params_init(policy->critic_target, 1);
+  Policy *policy = policy_start(b->arena, &policy_diffusion);
+  policy->spec.obs_dim = BENCH_OBS, policy->spec.act_dim = BENCH_ACT;
+  policy->spec.hidden = BENCH_HIDDEN, policy->spec.critics = 2;
+  if (!policy_build(policy, error) || !blocks_allocate(&policy->blocks, error)) return false;
+  params_init(policy->actor, 0), params_init(policy->critics->target, 1);
   policy->act.candidates = candidates;
   if (candidates > 1) strcpy(policy->act.choice.s, "softmax");
   a->obs = arena_array(b->arena, float, OBSERVATIONS *BENCH_OBS);
@@ -40,7 +34,7 @@ static bool acting_open(Acting *a, const Bench *b, int candidates, Pool *pool, E
 static bool act(void *context, int64_t index) {
   Acting *a = context;
   const float *obs = a->obs + index % OBSERVATIONS * BENCH_OBS;
-  actor_act(a->actor, obs, 1, (uint64_t)index, NULL, a->act, NULL);
+  actor_answer(a->actor, obs, 1, (uint64_t)index, NULL, a->act, NULL);
   return isfinite(a->act[0]);
 }
 

@@ -7,7 +7,7 @@
  * its distance to data (toy_distance) and the floor; for gmm on continuous schedules, for methods
  * without noise, also the strong error with the exact score: the root mean square distance of its
  * points to where the ODE leads. */
-bool toy_compare_samplers(const ToyModel *model, const ToyDef *data, const ToySampling *how,
+bool toy_compare_samplers(const Model *model, const ToyDef *data, const ModelSampling *how,
                           const char *path, Error *error);
 
 #endif

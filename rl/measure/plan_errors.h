@@ -11,12 +11,12 @@ typedef struct {
 } DiffuserPlans;
 
 /* `whole` draws windows that lie within episodes; only its data, seed and pool are used. */
-bool diffuser_plans_new(DiffuserPlans *plans, Arena *arena, const DiffuserModel *model,
-                        const DiffuserSampling *how, const Drawer *whole, int count, Error *error);
+bool diffuser_plans_new(DiffuserPlans *plans, Arena *arena, const PlansModel *model,
+                        const ModelSampling *how, const Drawer *whole, int count, Error *error);
 
 /* Members of a line of eval.jsonl: "plan_error", "data_error" and the rest of dynamics.h, of plans
  * and of windows.  scale: dynamics_scale.  *error_of_plans is set too. */
-bool diffuser_plans_measure(const DiffuserPlans *plans, const DiffuserModel *model,
+bool diffuser_plans_measure(const DiffuserPlans *plans, const PlansModel *model,
                             const EnvModel *env, const float *scale, JsonText *line,
                             double *error_of_plans, Error *error);
 

@@ -38,16 +38,16 @@ static double pair_distance(const Pair *p, int d) {
                                      (uint64_t)d);
 }
 
-bool toy_distance(const ToyModel *m, const ToyDef *data, const ToySampling *how, int count,
+bool toy_distance(const Model *m, const ToyDef *data, const ModelSampling *how, int count,
                   int draws, double *distance, Error *error) {
   Pair p = pair_new(how->seed, count);
-  ToySampling this = *how;
+  ModelSampling this = *how;
   bool done = true;
   *distance = 0;
   for (int d = 0; d < draws && done; d++) {
     this.seed = seed_of(how->seed, "measure") + (uint64_t)d;
     draw_data(&p, data, 2 * d, p.a);
-    done = toy_sample(m, &this, count, p.b, error);
+    done = points_sample(m, &this, count, p.b, error);
     *distance += pair_distance(&p, d) / draws;
   }
   arena_free(p.arena);

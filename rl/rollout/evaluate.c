@@ -62,10 +62,7 @@ void eval_write(const EvalResult *r, const EnvDef *env, const Policy *policy, co
   json_put_integer(out, "simulator_failures", r->failures);
   json_put_text(out, "mujoco", env_simulator());
   json_open(out, "act", '{');
-  Config act = { .fields = act_fields,
-                 .count = act_field_count,
-                 .values = (void *)(uintptr_t)&policy->act };
-  config_write(&act, out);
+  policy_write_act(policy, out);
   json_close(out, '}');
   if (!with_returns) return;
   json_open(out, "returns", '[');

@@ -60,9 +60,8 @@ bool trainer_save(const Trainer *t, const char *path, int64_t step, int64_t eval
   checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
   add_number(&c, "seed", (double)t->seed), add_number(&c, "step", (double)step);
   add_number(&c, "evaluated", (double)evaluated), add_number(&c, "best", best);
-  if (t->agent->policy) policy_save(t->agent->policy, &c);
   save_log(log, &c);
-  bool done = t->algo->save(t->agent, &c, error) && checkpoint_save(&c, path, error);
+  bool done = algo_save(t->agent, &c, error) && checkpoint_save(&c, path, error);
   arena_free(arena);
   return done;
 }
@@ -122,7 +121,7 @@ static bool load_last(Loop *l, Error *error) {
   checkpoint_init(&c, arena);
   bool done =
       checkpoint_load(&c, t->run.last, NULL, error) || error_prefix(error, "%s", t->run.last);
-  if (done && !t->algo->load(t->agent, &c, error)) done = error_prefix(error, "%s", t->run.last);
+  if (done && !algo_load(t->agent, &c, error)) done = error_prefix(error, "%s", t->run.last);
   if (done) {
     l->step = (int64_t)number_of(&c, "step"), l->evaluated = (int64_t)number_of(&c, "evaluated");
     l->best = number_of(&c, "best");
@@ -253,8 +252,7 @@ static uint64_t state_number(const Loop *l) {
   checkpoint_init(&c, arena);
   checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
   add_number(&c, "step", (double)l->step);
-  if (t->agent->policy) policy_save(t->agent->policy, &c);
-  t->algo->save(t->agent, &c, &ignored);
+  algo_save(t->agent, &c, &ignored);
   for (size_t i = 0; i < c.texts; i++) murmur_add(&sum, c.text[i].value, strlen(c.text[i].value));
   for (size_t i = 0; i < c.tensors; i++) {
     size_t bytes = checkpoint_element_size(c.tensor[i].type);

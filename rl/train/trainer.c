@@ -184,7 +184,8 @@ static void prepare_drawers(Trainer *t, float *mid, float *half) {
 }
 
 static void prepare_setup(Trainer *t) {
-  t->setup = (AlgoSetup){ .arena = t->arena,
+  t->setup = (AlgoSetup){ .def = t->algo,
+                          .arena = t->arena,
                           .pool = t->pool,
                           .ranks = t->request->ranks,
                           .kernels = t->kernels,
@@ -268,38 +269,6 @@ static bool write_config(const Trainer *t, Error *error) {
 
 /* ---- old weights ----------------------------------------------------------------------------- */
 
-static bool same_shapes(const Layout *a, const Layout *b) {
-  if (a->slots != b->slots) return false;
-  for (int i = 0; i < a->slots; i++) {
-    const Slot *x = &a->slot[i], *y = &b->slot[i];
-    if (x->e != y->e || x->rows != y->rows || x->n != y->n || strcmp(x->name, y->name))
-      return false;
-  }
-  return true;
-}
-
-/* Blocks that both policies have; a file without an average starts it at the actor. */
-static bool copy_weights(const Policy *to, const Policy *from, Error *error) {
-  Params *pairs[][2] = { { to->actor, from->actor },
-                         { to->actor_ema, from->actor_ema ? from->actor_ema : from->actor },
-                         { to->critic, from->critic },
-                         { to->critic_target, from->critic_target } };
-  if (!to->normalizer != !from->normalizer)
-    return error_set(error, FAIL_USAGE, "its observations are %s; use --set normalize_obs=%s",
-                     from->normalizer ? "normalised" : "not normalised",
-                     from->normalizer ? "true" : "false");
-  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-    if (!pairs[i][0] || !pairs[i][1]) continue;
-    if (!same_shapes(pairs[i][0]->layout, pairs[i][1]->layout))
-      return error_set(error, FAIL_USAGE,
-                       "%s has other shapes than in the new run; expected the same algorithm, "
-                       "dimensions and hidden",
-                       pairs[i][1]->block);
-    params_copy(pairs[i][0], pairs[i][1]);
-  }
-  return true;
-}
-
 /* --init: a run's folder or a checkpoint */
 static bool init_weights(Trainer *t, const char *init, Error *error) {
   const char *path = arena_text(t->arena, "%s/last.safetensors", init);
@@ -308,12 +277,7 @@ static bool init_weights(Trainer *t, const char *init, Error *error) {
   Checkpoint checkpoint;
   checkpoint_init(&checkpoint, arena);
   bool done = checkpoint_load(&checkpoint, path, NULL, error);
-  if (done && t->algo->begin) {
-    done = t->algo->begin(t->agent, &checkpoint, error);
-  } else if (done) {
-    const Policy *old = policy_load(arena, &checkpoint, error);
-    done = old && copy_weights(t->agent->policy, old, error);
-  }
+  if (done) done = algo_begin(t->agent, &checkpoint, error);
   if (!done) error_prefix(error, "--init %s", path);
   arena_free(arena);
   return done;
