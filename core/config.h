@@ -79,7 +79,4 @@ void config_write(const Config *config, JsonText *out); /* members only, in list
 bool config_equal(const Config *config, const void *other, const char **key); /* first difference */
 void config_help(const Config *config, FILE *out); /* key, default, range, text: one line each */
 
-/* The entry nearest to `word` by edit distance, NULL if none is near. */
-const char *config_nearest(const char *word, const char *const *names, size_t count);
-
 #endif

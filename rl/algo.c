@@ -1,5 +1,6 @@
 /* algo.c -- the list of algorithms. */
 #include "rl/algo.h"
+#include "core/names.h"
 #include <string.h>
 
 extern const AlgoDef algo_diffuser, algo_diffusion_bc, algo_diffusion_ql, algo_image, algo_sac,
@@ -14,15 +15,10 @@ const AlgoDef *const *algo_list(size_t *count) {
 }
 
 const AlgoDef *algo_find(const char *name, Error *error) {
-  const char *names[ALGOS];
-  for (int i = 0; i < ALGOS; i++) {
-    names[i] = algos[i]->name;
-    if (!strcmp(name, names[i])) return algos[i];
-  }
-  const char *nearest = config_nearest(name, names, ALGOS);
-  error_set(error, FAIL_USAGE, "unknown algorithm \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list algos`", nearest ? nearest : "");
-  return NULL;
+  const Names *names =
+      NAMES(algos, ALGOS, .pointers = true, .what = "algorithm", .see = "`diffrl list algos`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : algos[i];
 }
 
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {

@@ -184,7 +184,7 @@ static void nonsense_is_refused_with_a_sentence(void **state) {
   refused(diffrl_policy_load(NULL, path, NULL, &error), DIFFRL_BAD_ARGUMENT, "made");
   refused(diffrl_policy_load(&none, NULL, NULL, &error), DIFFRL_BAD_ARGUMENT, "path");
   refused(diffrl_policy_load(&none, path, "candidats=3", &error), DIFFRL_BAD_ARGUMENT,
-          "did you mean \"candidates\"");
+          "did you mean candidates");
   refused(diffrl_policy_load(&none, path, "sampler=dpmpp2m", &error), DIFFRL_BAD_ARGUMENT,
           "dpmpp_2m");
   refused(diffrl_policy_load(&none, path, "candidates=3", &error), DIFFRL_BAD_ARGUMENT, "choice");

@@ -1,7 +1,8 @@
 /* bench.c -- the list of benchmarks, and what they share: timing beside probes, and printing. */
 #include "rl/bench/bench.h"
 #include "core/check.h"
-#include "core/config.h"
+#include "core/json.h"
+#include "core/names.h"
 #include "rl/bench/bench_def.h"
 #include <malloc.h>
 #include <math.h>
@@ -278,15 +279,10 @@ void bench_print(const Bench *bench, const BenchLine *line) {
 /* ---- running --------------------------------------------------------------------------------- */
 
 static const BenchDef *find(const char *name, Error *error) {
-  const char *names[BENCHES];
-  for (int i = 0; i < BENCHES; i++) {
-    names[i] = benches[i]->name;
-    if (!strcmp(names[i], name)) return benches[i];
-  }
-  const char *nearest = config_nearest(name, names, BENCHES);
-  error_set(error, FAIL_USAGE, "no benchmark \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list benchmarks`", nearest ? nearest : "");
-  return NULL;
+  const Names *names = NAMES(benches, BENCHES, .pointers = true, .what = "benchmark",
+                             .see = "`diffrl list benchmarks`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : benches[i];
 }
 
 bool bench_run(const char *name, const BenchOptions *options, Error *error) {

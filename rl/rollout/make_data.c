@@ -4,8 +4,8 @@
  * held in memory and the file does not depend on how they were simulated. */
 #include "rl/rollout/make_data.h"
 #include "core/check.h"
-#include "core/config.h"
 #include "core/log.h"
+#include "core/names.h"
 #include "datasets/dataset.h"
 #include "rl/rollout/behaviour.h"
 #include "rl/rollout/rollout.h"
@@ -41,16 +41,11 @@ const DataSpec *make_data_list(size_t *count) {
   return specs;
 }
 
-static const DataSpec *find(const char *name, Error *error) {
-  const char *names[SPECS];
-  for (int i = 0; i < SPECS; i++) {
-    names[i] = specs[i].name;
-    if (!strcmp(name, names[i])) return &specs[i];
-  }
-  const char *nearest = config_nearest(name, names, SPECS);
-  error_set(error, FAIL_USAGE, "no generated data set \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list datasets`", nearest ? nearest : "");
-  return NULL;
+const DataSpec *make_data_find(const char *name, Error *error) {
+  const Names *names =
+      NAMES(specs, SPECS, .what = "generated data set", .see = "`diffrl list datasets`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : &specs[i];
 }
 
 /* ---- a block of episodes --------------------------------------------------------------------- */
@@ -189,7 +184,7 @@ static const char *metadata(const Making *m) {
 
 static bool make_all(Making *m, Error *error) {
   const MakeDataRequest *r = m->request;
-  if (!(m->spec = find(r->name, error))) return false;
+  if (!(m->spec = make_data_find(r->name, error))) return false;
   m->env = env_load(env_find(m->spec->env), error);
   if (!m->env || !(m->kernels = kernels_find("own", error))) return false;
   Env *probe = env_create(m->env, error);
