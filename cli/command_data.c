@@ -1,5 +1,6 @@
 /* data.c -- diffrl data make, diffrl data inspect. */
 #include "cli/command.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "datasets/dataset.h"
@@ -32,7 +33,7 @@ static const char *default_out(Arena *arena, const char *name, Error *error) {
   const char *path = task_made_path(arena, name);
   char *folder = arena_text(arena, "%s", path);
   *strrchr(folder, '/') = '\0';
-  return run_make_folders(folder, error) ? path : NULL;
+  return file_make_folders(folder, error) ? path : NULL;
 }
 
 static int make_in(Arena *arena, const Make *c, Error *error) {

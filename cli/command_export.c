@@ -1,10 +1,9 @@
 /* export.c -- diffrl export: a policy alone, without what training needs, or as C. */
 #include "cli/saved.h"
+#include "core/file.h"
 #include "policy/export/export.h"
 #include "rl/version.h"
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct {
   Given given;
@@ -51,9 +50,7 @@ static bool check(const Export *c, Error *error) {
   if (!c->out) return error_set(error, FAIL_USAGE, "export: where to? expected --out DIR");
   if (c->format && !is_c(c) && strcmp(c->format, "safetensors"))
     return error_set(error, FAIL_USAGE, "--format %s: expected c or safetensors", c->format);
-  if (mkdir(c->out, 0777) && errno != EEXIST)
-    return error_set(error, FAIL_RUNNING, "cannot make folder %s: %s", c->out, strerror(errno));
-  return true;
+  return file_make_folders(c->out, error);
 }
 
 static bool run_in(Arena *arena, const Export *c, Error *error) {

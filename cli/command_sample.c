@@ -1,10 +1,10 @@
 /* sample.c -- diffrl sample: points, pictures or plans of a model that does not act. */
 #include "cli/command_sample.h"
 #include "cli/saved.h"
+#include "core/file.h"
 #include "policy/models/pictures.h"
 #include "policy/models/plans.h"
 #include "policy/models/points.h"
-#include "rl/rollout/task.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +60,7 @@ bool sample_write_npy(const char *path, const double *values, const int shape[],
                         "{'descr': '<f8', 'fortran_order': False, 'shape': (%s), }", text);
   bytes[10 + length] = ' ', bytes[HEADER - 1] = '\n';
   memcpy(bytes + HEADER, values, body);
-  bool done = task_write_file(path, bytes, HEADER + body, error);
+  bool done = file_write(path, bytes, HEADER + body, error);
   free(bytes);
   return done;
 }

@@ -1,8 +1,9 @@
 /* sample_plans.c -- plans from start states of the environment that the model was trained for. */
 #include "cli/command_sample.h"
+#include "core/file.h"
 #include "core/log.h"
+#include "envs/env.h"
 #include "rl/draw/plans_picture.h"
-#include "rl/rollout/task.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ static bool write_csv(const PlansModel *m, const DiffuserPlans *p, const char *p
   }
   fputc('\n', out);
   CHECK(!fclose(out), "out of memory");
-  bool done = task_write_file(path, text, length, error);
+  bool done = file_write(path, text, length, error);
   free(text);
   return done;
 }

@@ -1,7 +1,7 @@
 /* sample_points.c -- points in the plane. */
 #include "cli/command_sample.h"
+#include "core/file.h"
 #include "core/log.h"
-#include "rl/rollout/task.h"
 #include "rl/draw/points_picture.h"
 #include <stdlib.h>
 
@@ -22,7 +22,7 @@ static bool write_csv(const Points *p, const char *path, Error *error) {
   for (int i = 0; i < p->count; i++)
     fprintf(out, "%.9g,%.9g\n", p->points[TOY_DIM * i], p->points[TOY_DIM * i + 1]);
   CHECK(!fclose(out), "out of memory");
-  bool done = task_write_file(path, text, length, error);
+  bool done = file_write(path, text, length, error);
   free(text);
   return done;
 }

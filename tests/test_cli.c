@@ -147,7 +147,7 @@ static void test_no_room_for_the_first_file(void **state) {
   (void)state;
   Outcome o;
   program_run_limited(&o, 100, TRAIN " --steps 20 --out tiny");
-  program_expect(&o, 1, "cannot write");
+  program_expect(&o, 1, "cannot be written");
 }
 
 /* ---- what goes right ------------------------------------------------------------------------- */

@@ -2,12 +2,11 @@
  *
  * All text is put together with the prefix walk_ and renamed when it is written. */
 #include "policy/export/export.h"
+#include "core/file.h"
 #include "policy/export/export_ops.h"
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- the text that is printed ---------------------------------------------------------------- */
 
@@ -121,20 +120,16 @@ static void put_renamed(FILE *out, const char *text, const char *name) {
   }
 }
 
-/* whole or not at all */
 static bool write_file(Arena *arena, const ExportSpec *spec, const char *ending, const char *text,
                        Error *error) {
   const char *path = arena_text(arena, "%s/%s%s", spec->folder, spec->name, ending);
-  const char *draft = arena_text(arena, "%s.tmp", path);
-  FILE *out = fopen(draft, "we");
-  if (!out) return error_set(error, FAIL_RUNNING, "cannot write %s: %s", draft, strerror(errno));
-  put_renamed(out, text, spec->name);
-  bool written = !ferror(out);
-  written &= fclose(out) == 0;
-  if (written && rename(draft, path) == 0) return true;
-  error_set(error, FAIL_RUNNING, "cannot write %s: %s", path, strerror(errno));
-  unlink(draft);
-  return false;
+  Text renamed = { 0 };
+  CHECK(text_open(&renamed), "out of memory");
+  put_renamed(renamed.out, text, spec->name);
+  CHECK(!fclose(renamed.out), "out of memory");
+  bool done = file_write(path, renamed.text, renamed.length, error);
+  free(renamed.text);
+  return done;
 }
 
 /* ---- header ---------------------------------------------------------------------------------- */

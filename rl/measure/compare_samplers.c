@@ -1,6 +1,6 @@
 /* compare_samplers.c -- every sampler with every budget of questions to the network. */
 #include "diffusion/method.h"
-#include "rl/rollout/task.h"
+#include "core/file.h"
 #include "rl/measure/compare_samplers.h"
 #include <math.h>
 #include <string.h>
@@ -149,7 +149,7 @@ bool toy_compare_samplers(const Model *m, const ToyDef *data, const ModelSamplin
     for (int b = 0, before = 0; b < BUDGETS && done; b++)
       done = compare(&c, &methods[i], budgets[b], &before, error);
   json_close(&c.lines, ']');
-  done = done && task_write_file(path, c.lines.text, c.lines.length, error);
+  done = done && file_write(path, c.lines.text, c.lines.length, error);
   json_text_free(&c.lines);
   arena_free(arena);
   return done;

@@ -1,12 +1,12 @@
 /* image_scores.c -- samples beside two sets of real pictures that no training saw. */
 #include "rl/measure/image_scores.h"
 #include "core/check.h"
+#include "core/file.h"
 #include "core/maths/gaussian.h"
 #include "core/rng.h"
 #include "core/log.h"
 #include "rl/measure/image_space.h"
 #include "rl/stop.h"
-#include "rl/rollout/task.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,8 +153,8 @@ void image_scores_write(const ImageScores *s, const PicturesModel *m, const char
 
 bool image_scores_save(const char *folder, const JsonText *object, Error *error) {
   Arena *arena = arena_new();
-  bool done = task_write_file(arena_text(arena, "%s/scores.json", folder), object->text,
-                              object->length, error);
+  bool done =
+      file_write(arena_text(arena, "%s/scores.json", folder), object->text, object->length, error);
   arena_free(arena);
   return done;
 }

@@ -2,8 +2,6 @@
 #include "rl/rollout/task.h"
 #include "core/names.h"
 #include "rl/rollout/make_data.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,17 +98,4 @@ const char *task_env_of(const char *name) {
 const char *task_short_name(Arena *arena, const char *name) {
   const char *file = file_of(name), *dot = strrchr(file, '.');
   return dot && dot > file ? arena_text(arena, "%.*s", (int)(dot - file), file) : file;
-}
-
-bool task_write_file(const char *path, const char *text, size_t length, Error *error) {
-  char temporary[4096];
-  snprintf(temporary, sizeof temporary, "%s.tmp", path);
-  FILE *file = fopen(temporary, "we");
-  bool done =
-      file && fwrite(text, 1, length, file) == length && !fflush(file) && !fsync(fileno(file));
-  int reason = errno;
-  if (file && fclose(file)) done = false;
-  if (done && !rename(temporary, path)) return true;
-  unlink(temporary);
-  return error_set(error, FAIL_RUNNING, "cannot write %s: %s", path, strerror(reason));
 }

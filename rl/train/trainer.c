@@ -1,5 +1,6 @@
 /* trainer.c -- from a request to a run that is set up. */
 #include "core/check.h"
+#include "core/file.h"
 #include "rl/train/preset.h"
 #include "rl/rollout/task.h"
 #include "rl/train/train.h"
@@ -261,8 +262,8 @@ static bool write_config(const Trainer *t, Error *error) {
   write_versions(t, &out);
   if (t->data) write_dataset(t, &out);
   json_close(&out, '}');
-  bool done = (t->request->resume || task_write_file(t->run.metrics, "", 0, error)) &&
-              task_write_file(t->run.config, out.text, out.length, error);
+  bool done = (t->request->resume || file_write(t->run.metrics, "", 0, error)) &&
+              file_write(t->run.config, out.text, out.length, error);
   json_text_free(&out);
   return done;
 }
