@@ -72,17 +72,11 @@ bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, 
 
 /* ---- how it acts ----------------------------------------------------------------------------- */
 
-void saved_write_act(const Policy *policy, JsonText *out) {
-  json_open(out, "act", '{');
-  policy_write_act(policy, out);
-  json_close(out, '}');
-}
-
 const char *saved_act_text(Arena *arena, const Policy *policy) {
   JsonText text = { 0 };
   Error impossible;
   json_open(&text, NULL, '{');
-  saved_write_act(policy, &text);
+  policy_write_act(policy, "act", &text);
   json_close(&text, '}');
   Json *json = json_parse(text.text, text.length, &impossible);
   const char *plain = history_text(arena, json_get(json, "act"));

@@ -135,6 +135,34 @@ const char *checkpoint_text(const Checkpoint *checkpoint, const char *key) {
   return NULL;
 }
 
+const char *checkpoint_need_text(const Checkpoint *checkpoint, const char *key, const char *what,
+                                 Error *error) {
+  const char *text = checkpoint_text(checkpoint, key);
+  if (!text) error_set(error, FAIL_INPUT, "no \"%s\" in the metadata: not %s", key, what);
+  return text;
+}
+
+void checkpoint_add_config(Checkpoint *checkpoint, const char *key, const ConfigField *fields,
+                           size_t count, const void *values) {
+  JsonText text = { 0 };
+  config_write_object(fields, count, values, NULL, &text);
+  checkpoint_add_text(checkpoint, key, text.text);
+  json_text_free(&text);
+}
+
+bool checkpoint_read_config(const Checkpoint *checkpoint, const char *key,
+                            const ConfigField *fields, size_t count, void *values, const char *what,
+                            Error *error) {
+  Config config;
+  config_init(&config, fields, count, values);
+  const char *text = checkpoint_need_text(checkpoint, key, what, error);
+  Json *json = text ? json_parse(text, strlen(text), error) : NULL;
+  bool done = json && config_read(&config, json, "checkpoint", error);
+  json_free(json);
+  if (!done) error->kind = FAIL_INPUT;
+  return done;
+}
+
 /* ---- saving ---------------------------------------------------------------------------------- */
 
 typedef struct {

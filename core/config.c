@@ -236,6 +236,14 @@ void config_write(const Config *config, JsonText *out) {
   }
 }
 
+void config_write_object(const ConfigField *fields, size_t count, const void *values,
+                         const char *key, JsonText *out) {
+  Config config = { .fields = fields, .count = count, .values = (void *)(uintptr_t)values };
+  json_open(out, key, '{');
+  config_write(&config, out);
+  json_close(out, '}');
+}
+
 bool config_equal(const Config *config, const void *other, const char **key) {
   for (size_t i = 0; i < config->count; i++) {
     const ConfigField *field = &config->fields[i];

@@ -76,6 +76,10 @@ bool config_read_member(Config *config, const Json *member, const char *origin, 
 void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values);
 
 void config_write(const Config *config, JsonText *out); /* members only, in list order */
+
+/* The same of a struct without its Config, as an object: the member `key`; NULL: the whole text. */
+void config_write_object(const ConfigField *fields, size_t count, const void *values,
+                         const char *key, JsonText *out);
 bool config_equal(const Config *config, const void *other, const char **key); /* first difference */
 void config_help(const Config *config, FILE *out); /* key, default, range, text: one line each */
 

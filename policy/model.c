@@ -77,14 +77,8 @@ void model_init(Model *m, uint64_t seed) {
 /* ---- files ----------------------------------------------------------------------------------- */
 
 void model_save_shape(const Model *m, Checkpoint *c) {
-  JsonText text = { 0 };
-  Config own = own_settings(m);
-  json_open(&text, NULL, '{');
-  config_write(&own, &text);
-  json_close(&text, '}');
   if (strcmp(m->def->mark, m->def->text)) checkpoint_add_text(c, m->def->mark, m->data);
-  checkpoint_add_text(c, m->def->text, text.text);
-  json_text_free(&text);
+  checkpoint_add_config(c, m->def->text, m->def->fields, m->def->field_count, m);
   if (m->def->save) m->def->save(m, c);
 }
 
@@ -100,16 +94,11 @@ const ModelDef *model_saved(const Checkpoint *c) {
 }
 
 static bool read_settings(Model *m, const Checkpoint *c, Error *error) {
-  const char *text = checkpoint_text(c, m->def->text);
-  if (!text || !checkpoint_text(c, m->def->mark))
-    return error_set(error, FAIL_INPUT,
-                     "no \"%s\" in the metadata: not a model made by `diffrl train %s`",
-                     text ? m->def->mark : m->def->text, m->def->trained_by);
-  Config own = own_settings(m);
-  Json *json = json_parse(text, strlen(text), error);
-  bool read = json && config_read(&own, json, "checkpoint", error);
-  json_free(json);
-  return read;
+  char what[80];
+  snprintf(what, sizeof what, "a model made by `diffrl train %s`", m->def->trained_by);
+  return checkpoint_need_text(c, m->def->mark, what, error) &&
+         checkpoint_read_config(c, m->def->text, m->def->fields, m->def->field_count, m, what,
+                                error);
 }
 
 Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *c, Error *error) {

@@ -194,9 +194,8 @@ bool policy_set_act(Policy *p, const char *pairs, const char *origin, Error *err
   return done;
 }
 
-void policy_write_act(const Policy *p, JsonText *text) {
-  Config act = act_of(p);
-  config_write(&act, text);
+void policy_write_act(const Policy *p, const char *key, JsonText *text) {
+  config_write_object(p->act_row, p->act_rows, &p->act, key, text);
 }
 
 static bool check_steps(const Policy *p, Error *error) {
@@ -324,11 +323,8 @@ static const PolicyDef *find_kind(const char *kind, Error *error) {
 
 /* the settings of a policy's file; NULL and an error if they are not those of a policy */
 static Policy *read_policy(Arena *arena, const Checkpoint *c, Error *error) {
-  const char *text = checkpoint_text(c, "policy");
-  if (!text) {
-    error_set(error, FAIL_INPUT, "no \"policy\" in the metadata: not a policy of diffrl");
-    return NULL;
-  }
+  const char *text = checkpoint_need_text(c, "policy", "a policy of diffrl", error);
+  if (!text) return NULL;
   Json *json = json_parse(text, strlen(text), error);
   bool object = json && (json_is_object(json) ||
                          error_set(error, FAIL_INPUT, "\"policy\": expected a JSON object"));

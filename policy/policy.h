@@ -126,8 +126,8 @@ size_t policy_bytes(const Policy *policy);
  * naming those it has. */
 bool policy_set_act(Policy *policy, const char *pairs, const char *origin, Error *error);
 
-/* Its rows as members of a JSON object, appended to `text`. */
-void policy_write_act(const Policy *policy, JsonText *text);
+/* Its rows as a JSON object: the member `key`; NULL: the whole text. */
+void policy_write_act(const Policy *policy, const char *key, JsonText *text);
 
 /* ---- acting on a tape ------------------------------------------------------------------------ */
 

@@ -94,9 +94,7 @@ static diffrl_status read_policy(diffrl_policy *p, const char *path, diffrl_erro
 
 static const char *act_text(Arena *arena, const Policy *policy) {
   JsonText text = { 0 };
-  json_open(&text, NULL, '{');
-  policy_write_act(policy, &text);
-  json_close(&text, '}');
+  policy_write_act(policy, NULL, &text);
   const char *copy = arena_text(arena, "%s", text.text);
   json_text_free(&text);
   return copy;

@@ -61,9 +61,7 @@ void eval_write(const EvalResult *r, const EnvDef *env, const Policy *policy, co
   json_put_number(out, "length_mean", r->length_mean);
   json_put_integer(out, "simulator_failures", r->failures);
   json_put_text(out, "mujoco", env_simulator());
-  json_open(out, "act", '{');
-  policy_write_act(policy, out);
-  json_close(out, '}');
+  policy_write_act(policy, "act", out);
   if (!with_returns) return;
   json_open(out, "returns", '[');
   for (int i = 0; i < r->episodes; i++) json_put_number(out, NULL, r->returns[i]);
