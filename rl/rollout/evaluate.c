@@ -20,8 +20,7 @@ static void summarise(EvalResult *r) {
 }
 
 uint64_t eval_episode_seed(EvalSeeds seeds, uint64_t seed) {
-  Rng rng = rng_stream(seed, seeds == SEEDS_REPORT ? "report" : "selection");
-  return (uint64_t)rng.key[1] << 32 | rng.key[0];
+  return rng_seed(seed, seeds == SEEDS_REPORT ? "report" : "selection");
 }
 
 bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const EvalSpec *spec,

@@ -144,8 +144,7 @@ static bool make_part(Making *m, int part, int64_t until, Error *error) {
   if (!policy) return false;
   Block *block = arena_alloc(m->arena, sizeof *block);
   *block = (Block){ .env = env, .row = arena_array(m->arena, Row, BLOCK * env->horizon) };
-  Rng rng = rng_stream(m->request->seed, m->spec->policy[part]);
-  uint64_t seed = (uint64_t)rng.key[1] << 32 | rng.key[0];
+  uint64_t seed = rng_seed(m->request->seed, m->spec->policy[part]);
   while (m->tally.rows < until) {
     if (!make_block(m, policy, block, seed, until, error)) return false;
     log_progress(false, "%s: %lld of %lld rows, %lld episodes", m->spec->name,
