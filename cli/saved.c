@@ -1,10 +1,10 @@
 /* saved.c -- finding the checkpoint, reading it, changing how it acts, timing it. */
 #include "cli/saved.h"
+#include "core/clock.h"
 #include "rl/report/history.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- which file ------------------------------------------------------------------------------ */
@@ -85,12 +85,6 @@ const char *saved_act_text(Arena *arena, const Policy *policy) {
   return plain;
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int by_size(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
@@ -99,16 +93,16 @@ static int by_size(const void *a, const void *b) {
 double saved_latency(const Policy *policy, const Kernels *kernels, Error *error) {
   enum { MOST = 1000, LEAST = 10 };
   const double patience = 0.2; /* s */
-  double seconds[MOST], began = now();
+  double seconds[MOST], began = clock_now();
   int count = 0;
   Arena *arena = arena_new();
   float *seen = arena_array(arena, float, policy->seen);
   float *act = arena_array(arena, float, policy->horizon * policy->spec.act_dim);
   Actor *actor = actor_new(arena, policy, 1, 0, NULL, kernels, error);
-  while (actor && count < MOST && (count < LEAST || now() - began < patience)) {
-    double start = now();
+  while (actor && count < MOST && (count < LEAST || clock_now() - began < patience)) {
+    double start = clock_now();
     actor_answer(actor, seen, 1, (uint64_t)count, NULL, act, NULL);
-    seconds[count++] = now() - start;
+    seconds[count++] = clock_now() - start;
   }
   arena_free(arena);
   if (!actor) return -1;

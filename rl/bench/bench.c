@@ -1,6 +1,7 @@
 /* bench.c -- the list of benchmarks, and what they share: timing beside probes, and printing. */
 #include "rl/bench/bench.h"
 #include "core/check.h"
+#include "core/clock.h"
 #include "core/json.h"
 #include "core/names.h"
 #include "rl/bench/bench_def.h"
@@ -89,10 +90,10 @@ double bench_median(double *value, int count) {
 
 /* Seconds of so many calls; negative if one failed. */
 static double time_calls(Timer *t, int64_t calls) {
-  double began = bench_now();
+  double began = clock_now();
   for (int64_t i = 0; i < calls; i++)
     if (!t->work->call(t->work->context, t->index++)) return -1;
-  return bench_now() - began;
+  return clock_now() - began;
 }
 
 static double floor_ms(const Bench *bench, const BenchWork *work, double peak) {
@@ -120,9 +121,9 @@ static int64_t block_calls(Timer *t) {
 
 /* A probe of reading takes the cache from the work, so its first call after it does not count. */
 static bool time_blocks(Timer *t, int64_t calls, int *blocks) {
-  double began = bench_now(), before = probe(t, 50);
+  double began = clock_now(), before = probe(t, 50);
   for (int b = 0; b < MOST_BLOCKS; *blocks = ++b) {
-    if (b >= LEAST_BLOCKS && bench_now() - began > bench_seconds(t->bench, 4)) break;
+    if (b >= LEAST_BLOCKS && clock_now() - began > bench_seconds(t->bench, 4)) break;
     if (t->work->stream && time_calls(t, 1) < 0) return false;
     double took = time_calls(t, calls);
     if (took < 0) return false;

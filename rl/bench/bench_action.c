@@ -1,6 +1,7 @@
 /* bench_action.c -- acting: one action, 50 candidates with the critics' choice, and how long single
  * calls take when nothing may be late. */
 #include "core/check.h"
+#include "core/clock.h"
 #include "policy/actor.h"
 #include "rl/bench/bench_def.h"
 #include <math.h>
@@ -78,9 +79,9 @@ typedef struct {
 } Latency;
 
 static bool timed_call(Latency *l, int i) {
-  double began = bench_now();
+  double began = clock_now();
   bool done = act(&l->acting, WARM_CALLS + i);
-  l->us[i] = 1e6 * (bench_now() - began);
+  l->us[i] = 1e6 * (clock_now() - began);
   return done;
 }
 
@@ -95,9 +96,9 @@ static void run_machine(Latency *l, const Kernels *kernels, double us, double pe
   const int rounds = (int)(1e3 * us * peak / kernels->fma_flops);
   volatile real kept; /* so that nothing is left out */
   for (int i = 0; i < l->calls; i++) {
-    double began = bench_now();
+    double began = clock_now();
     kept = kernels->fma_probe(rounds);
-    l->machine_us[i] = 1e6 * (bench_now() - began);
+    l->machine_us[i] = 1e6 * (clock_now() - began);
   }
   (void)kept;
 }
@@ -111,14 +112,14 @@ static void sleep_until(double due) {
 static bool run_paced(Latency *l, int rate) {
   int slack = prctl(PR_GET_TIMERSLACK);
   prctl(PR_SET_TIMERSLACK, 1UL); /* ns: do not wake late to save power */
-  double start = bench_now() + 0.01, period = 1.0 / rate;
+  double start = clock_now() + 0.01, period = 1.0 / rate;
   bool done = true;
   for (int i = 0; i < l->calls && done; i++) {
     double due = start + i * period;
     sleep_until(due);
-    l->late_us[i] = 1e6 * (bench_now() - due);
+    l->late_us[i] = 1e6 * (clock_now() - due);
     done = timed_call(l, i);
-    l->misses += bench_now() > due + period;
+    l->misses += clock_now() > due + period;
     for (int j = 0; j < OTHER_WORK; j += 64) l->other[j]++;
   }
   prctl(PR_SET_TIMERSLACK, (unsigned long)slack);

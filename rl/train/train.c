@@ -1,6 +1,7 @@
 /* train.c -- the loop: update, log, evaluate, save; and the state that makes resuming exact. */
 #include "rl/train/train.h"
 #include "core/check.h"
+#include "core/clock.h"
 #include "datasets/murmur.h"
 #include "rl/rollout/evaluate.h"
 #include "rl/version.h"
@@ -8,7 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* what the loop carries from step to step, all of it in the checkpoint */
@@ -23,12 +23,6 @@ typedef struct {
   int64_t start_step, mark_step;
   int signal; /* that ends the run: agreed between ranks */
 } Loop;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
@@ -156,7 +150,7 @@ static void show(Loop *l, double rate) {
 }
 
 static bool report_metrics(Loop *l, Error *error) {
-  double time = now(), rate = (double)(l->step - l->mark_step) / (time - l->mark);
+  double time = clock_now(), rate = (double)(l->step - l->mark_step) / (time - l->mark);
   JsonText line = { 0 };
   json_open(&line, NULL, '{');
   json_put_integer(&line, "step", l->step);
@@ -228,14 +222,14 @@ static bool evaluate_model(Loop *l, Error *error) {
 
 static bool evaluate_now(Loop *l, Error *error) {
   if (l->evaluated == l->step) return true;
-  double began = now();
+  double began = clock_now();
   const AlgoDef *algo = l->t->algo;
   bool measures = algo->measure && (l->t->env || !algo->held_out);
   bool (*evaluate_it)(Loop *, Error *) = measures    ? evaluate_model
                                          : l->t->env ? evaluate_policy
                                                      : evaluate_held_out;
   bool done = evaluate_it(l, error);
-  l->mark += now() - began; /* steps/s are of training alone */
+  l->mark += clock_now() - began; /* steps/s are of training alone */
   return done;
 }
 
@@ -339,10 +333,10 @@ bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
       check_ranks(l, error) && (!t->request->init || !trainer_records(t) || save_last(l, error));
   if (!meet(l, ready, error)) return false;
   unsigned denormals = denormals_off();
-  l->start = l->mark = now(), l->start_step = l->mark_step = l->step;
+  l->start = l->mark = clock_now(), l->start_step = l->mark_step = l->step;
   bool done = train_loop(l, error);
   denormals_restore(denormals);
-  double seconds = now() - l->start, steps = (double)(l->step - l->start_step);
+  double seconds = clock_now() - l->start, steps = (double)(l->step - l->start_step);
   const Ranks *ranks = t->request->ranks;
   *outcome =
       (TrainOutcome){ .steps = l->step,
