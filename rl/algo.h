@@ -104,7 +104,6 @@ GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained);
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 
 /* A batch of this run, of which each rank draws the rows it owns; the others stay zero. */
-Batch *algo_batch(const AlgoSetup *setup);
-Batch *algo_windows(const AlgoSetup *setup, int horizon);
+Batch *algo_batch(const AlgoSetup *setup, const Column *columns);
 
 #endif

@@ -6,6 +6,7 @@
  * nothing to the loss; the first action, the one that a planner does, counts ten times. */
 #include "diffusion/loss.h"
 #include "rl/algo.h"
+#include "rl/algos/td.h"
 #include "rl/draw/plans_picture.h"
 #include "rl/rollout/dynamics.h"
 #include <math.h>
@@ -40,6 +41,7 @@ typedef struct {
   DiffuserModel *model;
   Normalizer state, action; /* the two parts of the model's */
   Objective objective;
+  Units units;
   Drawer drawer, whole, held; /* of windows; whole: of those within episodes */
   Batch *batch, *held_batch;
   Tensor *held_loss; /* without an environment; else NULL */
@@ -55,14 +57,15 @@ static void fit_normalizer(Diffuser *m, const Dataset *data) {
   m->state = (Normalizer){ data->obs_dim, whole->mean + data->act_dim, whole->std + data->act_dim };
   normalizer_fit(&m->action, data->actions, NULL, data->rows);
   normalizer_fit(&m->state, data->observations, NULL, data->rows);
+  m->units = (Units){ data->obs_dim, data->act_dim, &m->state, &m->action, NULL, NULL };
 }
 
 /* a drawer of transitions as one of windows */
 static Drawer drawer_of(const Diffuser *m, const Drawer *from, bool pad) {
   Drawer drawer = *from;
-  drawer.obs_norm = &m->state, drawer.act_norm = &m->action;
-  drawer.pool =
-      data_window_starts(m->setup->arena, from, m->model->horizon, pad, &drawer.pool_count);
+  drawer.units = &m->units;
+  drawer.rows =
+      data_window_starts(m->setup->arena, from, m->model->horizon, pad, &drawer.row_count);
   return drawer;
 }
 
@@ -71,7 +74,7 @@ static bool make_drawers(Diffuser *m, Error *error) {
   m->whole = drawer_of(m, from, false);
   m->drawer = m->cfg->pad ? drawer_of(m, from, true) : m->whole;
   m->whole.rng = rng_stream(m->setup->seed, "planned window");
-  return m->whole.pool_count > 0 ||
+  return m->whole.row_count > 0 ||
          error_set(error, FAIL_INPUT,
                    "%s: no episode has the %d rows of a plan; choose a smaller horizon",
                    from->data->source, m->model->horizon);
@@ -104,7 +107,7 @@ static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batc
   Graph *g = graph_new(setup->arena, &tape);
   Loss *loss = loss_new(setup->arena, &(LossSpec){ 0 }, model->denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
-  LossInputs in = { .x0 = t_input(g, "windows", 1, model->denoiser->dim),
+  LossInputs in = { .x0 = batch_input(g, batch, "windows"),
                     .keep = diffuser_keep(model, g),
                     .factor = factors(m, g) };
   Tensor *mean = loss_record(g, loss, model->online, stream, &in).loss;
@@ -113,18 +116,19 @@ static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batc
   else
     graph_keep(mean);
   graph_seal(g);
-  graph_bind(in.x0, batch->window);
   return mean;
 }
 
 static void build(Diffuser *m) {
+  const Column columns[] = { COLUMN("windows", OF_STEP, 0, m->model->horizon), { 0 } };
   const AlgoSetup *setup = m->setup;
   Params *online = m->model->online;
+  m->batch = algo_batch(setup, columns);
   m->objective.loss = record_loss(m, online, m->batch, "plan");
   m->objective.graph = m->objective.loss->g;
   if (!setup->env) {
-    m->held_batch = batch_windows_new(setup->arena, m->batch->rows, m->model->horizon,
-                                      setup->obs_dim, setup->act_dim);
+    m->held_batch =
+        batch_new(setup->arena, m->batch->rows, setup->obs_dim, setup->act_dim, columns);
     m->held_loss = record_loss(m, NULL, m->held_batch, "held out");
   }
   OptimSpec spec = algo_optim(setup->config, m->cfg->rate, m->cfg->clip);
@@ -155,7 +159,6 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   params_copy(m->model->average, m->model->online);
   fit_normalizer(m, setup->drawer->data);
   if (!make_drawers(m, error)) return NULL;
-  m->batch = algo_windows(setup, m->model->horizon);
   m->scale = arena_array(setup->arena, float, setup->obs_dim);
   dynamics_scale(setup->drawer->data, m->scale);
   build(m);
@@ -186,14 +189,14 @@ static bool update(Agent *agent, int64_t step, Log *log) {
 static double held_out(Agent *agent, const Drawer *drawer) {
   enum { BATCHES = 32 };
   Diffuser *m = (Diffuser *)agent;
-  if (!m->held.pool) m->held = drawer_of(m, drawer, m->cfg->pad);
+  if (!m->held.rows) m->held = drawer_of(m, drawer, m->cfg->pad);
   double sum = 0;
-  for (uint64_t i = 0; i < BATCHES && m->held.pool_count; i++) {
+  for (uint64_t i = 0; i < BATCHES && m->held.row_count; i++) {
     data_draw(&m->held, i, m->held_batch);
     graph_run(m->held_loss->g, m->held_batch->rows, i, NULL);
     sum += graph_scalar(m->held_loss);
   }
-  return m->held.pool_count ? sum / BATCHES : (double)NAN;
+  return m->held.row_count ? sum / BATCHES : (double)NAN;
 }
 
 /* ---- what it has learned --------------------------------------------------------------------- */

@@ -43,11 +43,10 @@ typedef struct {
 static void build_actor(DiffusionBc *m) {
   const Policy *p = m->agent.policy;
   Graph *g = m->actor.graph = algo_graph(m->setup, p->actor);
-  BatchT b = batch_inputs(g, m->batch);
-  m->actor.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
+  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
+  m->actor.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", act, obs);
   graph_minimise(m->actor.loss);
   graph_seal(g);
-  batch_bind(&b, m->batch);
   OptimSpec spec = algo_optim(m->setup->config, m->cfg->actor_rate, m->cfg->clip);
   m->actor.optim = optim_new(m->setup->arena, p->actor, &spec);
   m->actor.pool = m->setup->pool;
@@ -69,7 +68,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   algo_policy(setup, p);
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
   if (!p->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
-  m->batch = algo_batch(setup);
+  m->batch = algo_batch(setup, cloned_columns);
   build_actor(m);
   m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
   m->held = held_out_new(setup, p);

@@ -57,15 +57,15 @@ typedef struct {
 
 CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
   const Policy *p = spec->policy;
-  BatchT b = batch_inputs(g, batch);
+  Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
+  Tensor *next = batch_input(g, batch, "next");
   int k = spec->max_q_backup ? BACKUP_ACTIONS : 1;
-  Tensor *a =
-      sampler_record(g, spec->sampler, p->denoiser, p->actor_ema, "target chain", b.next, k);
-  Tensor *next_q = policy_critics(p, g, p->critic_target, b.next, a); /* [k, 1, 2] */
-  if (k > 1) next_q = t_max_k(next_q);                                /* per critic */
-  Tensor *y = td_target(&b, spec->gamma, t_min_last(next_q));
-  Tensor *q = policy_critics(p, g, p->critic, b.obs, b.act);
-  return (CriticObjective){ b, td_loss(q, y), q, y, t_mean(q), t_mean(y) };
+  Tensor *a = sampler_record(g, spec->sampler, p->denoiser, p->actor_ema, "target chain", next, k);
+  Tensor *next_q = policy_critics(p, g, p->critic_target, next, a); /* [k, 1, 2] */
+  if (k > 1) next_q = t_max_k(next_q);                              /* per critic */
+  Tensor *y = td_target(g, batch, spec->gamma, t_min_last(next_q));
+  Tensor *q = policy_critics(p, g, p->critic, obs, act);
+  return (CriticObjective){ td_loss(q, y), q, y, t_mean(q), t_mean(y) };
 }
 
 /* x where coin is 1, else y */
@@ -75,14 +75,14 @@ static Tensor *either(Tensor *coin, Tensor *x, Tensor *y) {
 
 ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
   const Policy *p = spec->policy;
-  BatchT b = batch_inputs(g, batch);
-  Tensor *Ld = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
-  Tensor *a0 = sampler_record(g, spec->sampler, p->denoiser, p->actor, "actor chain", b.obs, 1);
-  Tensor *q = policy_critics(p, g, p->critic, b.obs, a0), *coin = t_coin(g, "critic coin");
+  Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
+  Tensor *Ld = diffusion_loss(g, p->denoiser, p->actor, "bc", act, obs);
+  Tensor *a0 = sampler_record(g, spec->sampler, p->denoiser, p->actor, "actor chain", obs, 1);
+  Tensor *q = policy_critics(p, g, p->critic, obs, a0), *coin = t_coin(g, "critic coin");
   Tensor *q0 = t_col(q, 0), *q1 = t_col(q, 1);
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, either(coin, q0, q1))));
   Tensor *Lq = t_scale(-1, t_div(t_mean(either(coin, q1, q0)), scale));
-  return (ActorObjective){ b, t_mix(1, Ld, spec->eta, Lq), Ld, Lq, a0 };
+  return (ActorObjective){ t_mix(1, Ld, spec->eta, Lq), Ld, Lq, a0 };
 }
 
 static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
@@ -99,20 +99,18 @@ static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
   graph_keep(m->actor_terms.bc), graph_keep(m->actor_terms.q);
 }
 
-static BatchT build_clone(DiffusionQl *m, const DiffusionQlSpec *spec) {
+static void build_clone(DiffusionQl *m, const DiffusionQlSpec *spec) {
   const Policy *p = spec->policy;
   Graph *g = m->clone.graph = algo_graph(m->setup, p->actor);
-  BatchT b = batch_inputs(g, m->batch);
-  m->clone.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
-  return b;
+  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
+  m->clone.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", act, obs);
 }
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
 
-static void seal(Objective *o, const BatchT *in, const Batch *batch, Optim *optim, Pool *pool) {
+static void seal(Objective *o, Optim *optim, Pool *pool) {
   graph_minimise(o->loss);
   graph_seal(o->graph);
-  batch_bind(in, batch);
   o->optim = optim, o->pool = pool;
 }
 
@@ -130,15 +128,15 @@ static void build(DiffusionQl *m, const Sampler *sampler) {
   Arena *arena = m->setup->arena;
   Pool *pool = m->setup->pool;
   build_critic(m, &spec);
-  seal(&m->critic, &m->critic_terms.in, m->batch, optim_new(arena, p->critic, &critic), pool);
+  seal(&m->critic, optim_new(arena, p->critic, &critic), pool);
   m->actor_optim = optim_new(arena, p->actor, &actor); /* one optimiser, two losses */
   if (climbs(m->cfg, INT64_MAX)) {
     build_actor(m, &spec);
-    seal(&m->actor, &m->actor_terms.in, m->batch, m->actor_optim, pool);
+    seal(&m->actor, m->actor_optim, pool);
   }
   if (climbs(m->cfg, 0)) return;
-  BatchT in = build_clone(m, &spec);
-  seal(&m->clone, &in, m->batch, m->actor_optim, pool);
+  build_clone(m, &spec);
+  seal(&m->clone, m->actor_optim, pool);
 }
 
 static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, Error *error) {
@@ -169,7 +167,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
   Sampler *sampler = sampler_new(setup->arena, &chain, p->denoiser, error);
   if (!sampler) return NULL;
-  m->batch = algo_batch(setup);
+  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
   build(m, sampler);
   m->actor_optim->follows =
       (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };

@@ -13,7 +13,6 @@ typedef struct {
 } DiffusionQlSpec;
 
 typedef struct {
-  BatchT in;
   Tensor *loss;                 /* SUM scalar */
   Tensor *q, *target;           /* ROW [1, 1, 2], [1, 1, 1] */
   Tensor *q_mean, *target_mean; /* SUM scalars */
@@ -24,7 +23,6 @@ typedef struct {
 CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const Batch *batch);
 
 typedef struct {
-  BatchT in;
   Tensor *loss, *bc, *q; /* SUM scalars: total, L_d, L_q */
   Tensor *act;           /* ROW: the sampled action */
 } ActorObjective;

@@ -36,7 +36,6 @@ typedef struct {
   const SacConfig *cfg;
   Params *log_alpha;
   Objective critic, actor, alpha;
-  BatchT critic_in, actor_in;
   Tensor *q, *y, *log_prob, *log_prob_in;
   Batch *batch;
   Rng data, explore;
@@ -59,13 +58,14 @@ static Tensor *alpha_of(const Sac *m, Graph *g) {
 static void build_critic(Sac *m) {
   const Policy *p = m->agent.policy;
   Graph *g = m->critic.graph = algo_graph(&m->setup, p->critic);
-  BatchT b = m->critic_in = batch_inputs(g, m->batch);
+  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
+  Tensor *next = batch_input(g, m->batch, "next");
   Tensor *noise = t_normal(g, "target action", 1, m->setup.act_dim), *log_prob;
-  Tensor *next_act = policy_gaussian(p, g, p->actor, b.next, noise, &log_prob);
-  Tensor *next_q = t_min_last(policy_critics(p, g, p->critic_target, b.next, next_act));
+  Tensor *next_act = policy_gaussian(p, g, p->actor, next, noise, &log_prob);
+  Tensor *next_q = t_min_last(policy_critics(p, g, p->critic_target, next, next_act));
   Tensor *value = t_sub(next_q, t_mul(log_prob, alpha_of(m, g)));
-  Tensor *q = policy_critics(p, g, p->critic, b.obs, b.act);
-  m->critic.loss = td_loss(q, td_target(&b, m->cfg->gamma, value));
+  Tensor *q = policy_critics(p, g, p->critic, obs, act);
+  m->critic.loss = td_loss(q, td_target(g, m->batch, m->cfg->gamma, value));
   m->q = t_mean(q);
   graph_keep(m->q);
 }
@@ -73,10 +73,10 @@ static void build_critic(Sac *m) {
 static void build_actor(Sac *m) {
   const Policy *p = m->agent.policy;
   Graph *g = m->actor.graph = algo_graph(&m->setup, p->actor);
-  BatchT b = m->actor_in = batch_inputs(g, m->batch);
+  Tensor *obs = batch_input(g, m->batch, "obs");
   Tensor *noise = t_normal(g, "action", 1, m->setup.act_dim), *log_prob;
-  Tensor *act = policy_gaussian(p, g, p->actor, b.obs, noise, &log_prob);
-  Tensor *q = t_min_last(policy_critics(p, g, p->critic, b.obs, act));
+  Tensor *act = policy_gaussian(p, g, p->actor, obs, noise, &log_prob);
+  Tensor *q = t_min_last(policy_critics(p, g, p->critic, obs, act));
   m->actor.loss = t_mean(t_sub(t_mul(log_prob, alpha_of(m, g)), q));
   m->log_prob = log_prob;
   graph_keep(log_prob);
@@ -116,7 +116,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->log_alpha = params_new(setup->arena, "temperature");
   params_slot(m->log_alpha, "log_alpha", 1, 1, 1, 0);
   params_allocate(m->log_alpha);
-  m->batch = batch_new(setup->arena, (int)m->cfg->batch, setup->obs_dim, setup->act_dim);
+  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
   m->data = rng_stream(setup->seed, "replay batch"),
   m->explore = rng_stream(setup->seed, "explore");
   build_critic(m), build_actor(m), build_alpha(m);
@@ -124,7 +124,6 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->critic.optim->follows = (Ema){ p->critic_target, 1 - m->cfg->tau, 0, 1 };
   finish(m, &m->actor, p->actor, m->cfg->actor_rate);
   finish(m, &m->alpha, m->log_alpha, m->cfg->critic_rate);
-  batch_bind(&m->critic_in, m->batch), batch_bind(&m->actor_in, m->batch);
   graph_bind(m->log_prob_in, graph_values(m->log_prob));
   m->act = actor_new(setup->arena, p, 1, setup->seed ^ 0x5ac, NULL, setup->kernels, error);
   m->env = setup->env ? env_create(setup->env, error) : NULL;

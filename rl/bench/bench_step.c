@@ -92,12 +92,16 @@ typedef struct {
   Log log;
 } Step;
 
+static const Units plain_units = { .obs_dim = BENCH_OBS, .act_dim = BENCH_ACT };
+
 static bool open_data(Step *s, Error *error) {
   if (s->algo->data == ALGO_OFFLINE) {
     s->data = synthetic(s->setup.arena);
-    s->drawer = (Drawer){
-      .data = &s->data, .rng = rng_stream(0, "batch"), .reward_scale = 1, .threads = s->setup.pool
-    };
+    s->drawer = (Drawer){ .data = &s->data,
+                          .rng = rng_stream(0, "batch"),
+                          .units = &plain_units,
+                          .reward_scale = 1,
+                          .pool = s->setup.pool };
     s->setup.drawer = &s->drawer;
     return true;
   }

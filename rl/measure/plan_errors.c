@@ -12,15 +12,17 @@ static const float *state_at(const DiffuserModel *m, const float *trajectories, 
 bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const DiffuserModel *m,
                         const DiffuserSampling *how, const Drawer *whole, int count, Error *error) {
   const Drawer raw = {
-    .data = whole->data, .rng = whole->rng, .pool = whole->pool, .pool_count = whole->pool_count
+    .data = whole->data, .rng = whole->rng, .rows = whole->rows, .row_count = whole->row_count
   };
-  Batch *batch = batch_windows_new(arena, count, m->horizon, m->obs_dim, m->act_dim);
+  const Column columns[] = { COLUMN("windows", OF_STEP, 0, m->horizon), { 0 } };
+  Batch *batch = batch_new(arena, count, m->obs_dim, m->act_dim, columns);
+  const BatchColumn *windows = batch_column(batch, "windows");
   size_t size = size_of(m), n = (size_t)count * size;
   float *first = arena_array(arena, float, count * m->obs_dim);
   *p = (DiffuserPlans){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
   data_draw(&raw, 0, batch);
   for (size_t i = 0; i < n; i++)
-    p->windows[i] = (float)batch->window[i / size * (size_t)batch->window_ld + i % size];
+    p->windows[i] = (float)windows->values[i / size * (size_t)windows->ld + i % size];
   for (int i = 0; i < count * m->obs_dim; i++)
     first[i] = state_at(m, p->windows, i / m->obs_dim, 0)[i % m->obs_dim];
   return diffuser_plan(m, how, count, first, p->plans, error);

@@ -204,7 +204,7 @@ static bool evaluate_policy(Loop *l, Error *error) {
 /* without an environment: the loss on episodes that were kept apart */
 static bool evaluate_held_out(Loop *l, Error *error) {
   Trainer *t = l->t;
-  if (!t->algo->held_out || !t->held.pool_count) return true;
+  if (!t->algo->held_out || !t->held.row_count) return true;
   JsonText line = { 0 };
   json_open(&line, NULL, '{');
   json_put_integer(&line, "step", l->step);

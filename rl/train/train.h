@@ -41,6 +41,7 @@ typedef struct {
   DatasetSummary summary;
   const EnvDef *env_def; /* NULL: no environment */
   EnvModel *env;
+  Units units;         /* of the data; low and high are set by trainer_open */
   Drawer drawer, held; /* held: rows kept apart when there is no environment */
   AlgoSetup setup;
   Agent *agent;

@@ -143,7 +143,7 @@ static void reward_transform(const Trainer *t, double *scale, double *shift) {
 }
 
 /* bounds: the environment's, else the range of the data */
-static void action_bounds(Trainer *t, float *low, float *high, float *mid, float *half) {
+static void action_bounds(const Trainer *t, float *low, float *high) {
   int n = t->data ? t->data->act_dim : t->env_def->act_dim;
   for (int j = 0; j < n; j++) {
     low[j] = (float)(t->env_def ? t->env_def->act_low : -1);
@@ -156,31 +156,29 @@ static void action_bounds(Trainer *t, float *low, float *high, float *mid, float
       }
       if (!(high[j] > low[j])) high[j] = low[j] + 1;
     }
-    mid[j] = 0.5f * (low[j] + high[j]), half[j] = 0.5f * (high[j] - low[j]);
   }
 }
 
-static void prepare_drawers(Trainer *t, float *mid, float *half) {
+static void prepare_drawers(Trainer *t, const float *low, const float *high) {
   Drawer *d = &t->drawer;
-  *d = (Drawer){ .data = t->data,
-                 .rng = rng_stream(t->seed, "batch"),
-                 .act_mid = mid,
-                 .act_half = half,
-                 .threads = t->pool };
+  *d = (Drawer){
+    .data = t->data, .rng = rng_stream(t->seed, "batch"), .units = &t->units, .pool = t->pool
+  };
+  t->units = (Units){ t->data->obs_dim, t->data->act_dim, NULL, NULL, low, high };
   reward_transform(t, &d->reward_scale, &d->reward_shift);
   if (!t->env_def) {
     DataSplit split =
         data_split(t->arena, t->data, rng_stream(t->seed, "held out"), DATA_HELD_SHARE);
     t->held = *d;
-    d->pool = split.train, d->pool_count = split.train_count;
-    t->held.pool = split.held, t->held.pool_count = split.held_count;
+    d->rows = split.train, d->row_count = split.train_count;
+    t->held.rows = split.held, t->held.row_count = split.held_count;
     t->held.rng = rng_stream(t->seed, "held-out batch");
   }
   if (!t->shared->normalize_obs) return;
   Normalizer *n = arena_alloc(t->arena, sizeof *n);
   *n = normalizer_new(t->arena, t->data->obs_dim);
   normalizer_fit(n, t->data->observations, t->data->transition, t->data->transitions);
-  d->obs_norm = t->held.obs_norm = n;
+  t->units.obs = n;
 }
 
 static void prepare_setup(Trainer *t) {
@@ -194,11 +192,9 @@ static void prepare_setup(Trainer *t) {
                           .run = t->run.folder,
                           .config = t->config };
   if (t->toy || t->images) return;
-  float *bounds = arena_array(t->arena, float, 4 * POLICY_MAX_ACT);
-  float *low = bounds, *high = low + POLICY_MAX_ACT, *mid = high + POLICY_MAX_ACT,
-        *half = mid + POLICY_MAX_ACT;
-  action_bounds(t, low, high, mid, half);
-  if (t->data) prepare_drawers(t, mid, half);
+  float *low = arena_array(t->arena, float, 2 * POLICY_MAX_ACT), *high = low + POLICY_MAX_ACT;
+  action_bounds(t, low, high);
+  if (t->data) prepare_drawers(t, low, high);
   t->setup.obs_dim = t->data ? t->data->obs_dim : t->env_def->obs_dim;
   t->setup.act_dim = t->data ? t->data->act_dim : t->env_def->act_dim;
   t->setup.act_low = low, t->setup.act_high = high;
