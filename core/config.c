@@ -209,14 +209,25 @@ static bool read_member(Config *config, const ConfigField *field, const Json *me
   return done;
 }
 
+bool config_read_member(Config *config, const Json *member, const char *origin, Error *error) {
+  const ConfigField *field = find(config, json_key(member), error);
+  return field && read_member(config, field, member, origin, error);
+}
+
 bool config_read(Config *config, const Json *object, const char *origin, Error *error) {
   if (!json_is_object(object))
     return error_set(error, FAIL_USAGE, "%s: expected an object {\"key\": value, ...}", origin);
-  for (const Json *member = json_first(object); member; member = json_next(member)) {
-    const ConfigField *field = find(config, json_key(member), error);
-    if (!field || !read_member(config, field, member, origin, error)) return false;
-  }
+  for (const Json *member = json_first(object); member; member = json_next(member))
+    if (!config_read_member(config, member, origin, error)) return false;
   return true;
+}
+
+void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values) {
+  for (size_t i = 0; i < to->count; i++)
+    for (const ConfigField *from = fields; from < fields + count; from++)
+      if (to->fields[i].type == from->type && !strcmp(to->fields[i].key, from->key))
+        memcpy(place(to, &to->fields[i]), (const char *)values + from->offset,
+               types[from->type].size);
 }
 
 void config_write(const Config *config, JsonText *out) {

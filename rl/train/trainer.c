@@ -1,55 +1,10 @@
 /* trainer.c -- from a request to a run that is set up. */
-#include "core/check.h"
-#include "rl/train/preset.h"
+#include "rl/train/trainer.h"
 #include "rl/rollout/task.h"
-#include "rl/train/train.h"
-#include "rl/version.h"
-#include <math.h>
-#include <stdio.h>
+#include "rl/train/record.h"
+#include "rl/train/settings.h"
 #include <string.h>
 #include <unistd.h>
-
-/* ---- settings: defaults < preset < --config < flags and --set -------------------------------- */
-
-static bool apply_file(Trainer *t, const char *path, Error *error) {
-  Json *json = json_parse_file(path, error);
-  if (!json) return false;
-  const Json *settings = json_get(json, "settings"); /* a run's own config.json */
-  bool done = config_read(&t->settings, settings ? settings : json, "--config", error);
-  json_free(json);
-  return done || error_prefix(error, "%s", path);
-}
-
-static bool apply_sets(Trainer *t, Error *error) {
-  const TrainRequest *r = t->request;
-  char number[32];
-  snprintf(number, sizeof number, "%lld", (long long)r->steps);
-  if (r->steps && !config_set(&t->settings, "steps", number, "--set", error)) return false;
-  for (int i = 0; i < r->sets; i++) {
-    const char *equals = strchr(r->set[i], '=');
-    if (!equals) return error_set(error, FAIL_USAGE, "--set %s: expected key=value", r->set[i]);
-    const char *key = arena_text(t->arena, "%.*s", (int)(equals - r->set[i]), r->set[i]);
-    if (!config_set(&t->settings, key, equals + 1, "--set", error)) return false;
-  }
-  return true;
-}
-
-static bool apply_settings(Trainer *t, Error *error) {
-  const TrainRequest *r = t->request;
-  const Preset *preset = NULL;
-  if (r->preset) {
-    if (!(preset = preset_find(t->algo->name, r->preset, error))) return false;
-  } else if (t->data_name)
-    preset = preset_for(t->algo->name, t->data_name);
-  if (preset && !config_set_all(&t->settings, preset->settings, "preset", error)) return false;
-  t->preset = preset ? preset->name : NULL;
-  if (r->config_file && !apply_file(t, r->config_file, error)) return false;
-  if (!apply_sets(t, error)) return false;
-  TrainConfig *shared = t->config; /* the length of a cosine is that of the first sitting */
-  if (!strcmp(shared->schedule_rate.s, "cosine") && !shared->rate_steps)
-    shared->rate_steps = shared->steps;
-  return true;
-}
 
 /* ---- data and environment -------------------------------------------------------------------- */
 
@@ -208,60 +163,6 @@ static const char *folder_of(const Trainer *t) {
   return arena_text(t->arena, "runs/%s-%s-s%llu", t->algo->name, name, (unsigned long long)t->seed);
 }
 
-static void write_dataset(const Trainer *t, JsonText *out) {
-  const DatasetSummary *s = &t->summary;
-  json_open(out, "dataset", '{');
-  json_put_integer(out, "transitions", s->transitions);
-  json_put_integer(out, "episodes", s->episodes);
-  if (s->has_rewards) {
-    json_put_number(out, "return_mean", s->return_mean);
-    json_put_number(out, "return_std", s->return_std);
-    json_put_number(out, "return_min", s->return_min);
-    json_put_number(out, "return_max", s->return_max);
-    bool scored = t->reference && t->env_def && t->env_def->score_expert > t->env_def->score_random;
-    json_put_number(out, "normalized_mean",
-                    scored ? env_normalized(t->env_def, s->return_mean) : NAN);
-  }
-  json_close(out, '}');
-}
-
-static void write_versions(const Trainer *t, JsonText *out) {
-  json_open(out, "versions", '{');
-  json_put_text(out, "diffrl", DIFFRL_VERSION);
-  json_put_text(out, "simulator", env_simulator());
-  json_put_text(out, "kernels", t->kernels->name);
-  json_close(out, '}');
-}
-
-static bool write_config(const Trainer *t, Error *error) {
-  JsonText out = { 0 };
-  json_open(&out, NULL, '{');
-  json_put_text(&out, "diffrl", DIFFRL_VERSION);
-  json_put_text(&out, "algo", t->algo->name);
-  json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
-  json_put_text(&out, "data", trainer_data(t));
-  json_put_bool(&out, "generated", t->data && strstr(t->data->metadata, "\"diffrl/"));
-  json_put_text(&out, "data_hash", trainer_data_hash(t));
-  json_put_integer(&out, "seed", (int64_t)t->seed);
-  json_put_integer(&out, "steps", t->shared->steps);
-  json_put_text(&out, "preset", t->preset);
-  json_put_bool(&out, "d4rl_reference", t->reference);
-  json_open(&out, "settings", '{');
-  config_write(&t->settings, &out);
-  json_close(&out, '}');
-  json_open(&out, "changed", '[');
-  for (size_t i = 0; i < t->settings.count; i++)
-    if (t->settings.origin[i]) json_put_text(&out, NULL, t->settings.fields[i].key);
-  json_close(&out, ']');
-  write_versions(t, &out);
-  if (t->data) write_dataset(t, &out);
-  json_close(&out, '}');
-  bool done = (t->request->resume || task_write_file(t->run.metrics, "", 0, error)) &&
-              task_write_file(t->run.config, out.text, out.length, error);
-  json_text_free(&out);
-  return done;
-}
-
 /* ---- old weights ----------------------------------------------------------------------------- */
 
 static bool same_shapes(const Layout *a, const Layout *b) {
@@ -317,38 +218,6 @@ static bool init_weights(Trainer *t, const char *init, Error *error) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* a resumed run takes everything from its config.json */
-typedef struct {
-  Json *config;
-  const char *algo, *env, *data;
-} Resumed;
-
-static bool read_resumed(Trainer *t, Resumed *old, Error *error) {
-  const char *path = arena_text(t->arena, "%s/config.json", t->request->resume);
-  if (!(old->config = json_parse_file(path, error)))
-    return error_prefix(error, "cannot resume %s", t->request->resume);
-  old->algo = json_text(json_get(old->config, "algo"));
-  old->env = json_text(json_get(old->config, "env"));
-  old->data = json_text(json_get(old->config, "data"));
-  t->seed = (uint64_t)json_number(json_get(old->config, "seed"), 0);
-  if (old->algo) return true;
-  return error_set(error, FAIL_INPUT, "%s: no \"algo\"; not written by diffrl", path);
-}
-
-/* what config.json says beside the settings, so that writing it again loses nothing */
-static void restore_record(Trainer *t, const Json *config) {
-  const Json *changed = json_get(config, "changed");
-  for (size_t i = 0; i < t->settings.count; i++) {
-    const Json *key = json_first(changed);
-    while (key && strcmp(json_text(key) ? json_text(key) : "", t->settings.fields[i].key))
-      key = json_next(key);
-    if (!key) t->settings.origin[i] = NULL;
-  }
-  const char *preset = json_text(json_get(config, "preset"));
-  t->preset = preset ? arena_text(t->arena, "%s", preset) : NULL;
-  t->reference = json_bool(json_get(config, "d4rl_reference"), t->reference);
-}
-
 static bool choose_env(Trainer *t, const char *name, Error *error) {
   bool none = !name || !strcmp(name, "none");
   if (t->algo->data == ALGO_TOY || t->algo->data == ALGO_IMAGES)
@@ -367,7 +236,7 @@ static bool choose_env(Trainer *t, const char *name, Error *error) {
   return t->env_def != NULL;
 }
 
-static bool choose(Trainer *t, const Resumed *old, Error *error) {
+static bool choose(Trainer *t, const Record *old, Error *error) {
   const TrainRequest *r = t->request;
   t->algo = algo_find(r->resume ? old->algo : r->algo, error);
   if (!t->algo) return false;
@@ -393,13 +262,9 @@ static bool choose(Trainer *t, const Resumed *old, Error *error) {
                      "without mpirun, with --threads",
                      t->algo->name);
   if (!choose_env(t, r->resume ? old->env ? old->env : "none" : r->env, error)) return false;
-  t->config = arena_alloc(t->arena, t->algo->config_size);
-  t->shared = t->config;
-  config_init(&t->settings, t->algo->fields, t->algo->field_count, t->config);
-  if (!r->resume) return apply_settings(t, error);
-  if (!config_read(&t->settings, json_get(old->config, "settings"), "run", error)) return false;
-  restore_record(t, old->config);
-  return apply_sets(t, error);
+  if (!r->resume) return settings_choose(t, error);
+  t->reference = json_bool(json_get(old->json, "d4rl_reference"), t->reference);
+  return settings_restore(t, old->json, error);
 }
 
 /* the CPUs of this process, shared with ranks that have the same */
@@ -410,14 +275,13 @@ static int own_cpus(const Ranks *ranks) {
 
 static bool open_all(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
-  Resumed old = { 0 };
+  Record old = { 0 };
   t->seed = r->seed;
-  if (r->resume && !read_resumed(t, &old, error)) return false;
+  if (r->resume && !record_read(t, &old, error)) return false;
   bool chosen = choose(t, &old, error);
   if (chosen && old.data && !r->data) t->data_name = arena_text(t->arena, "%s", old.data);
-  const char *hash = json_text(json_get(old.config, "data_hash"));
-  if (hash) hash = arena_text(t->arena, "%s", hash);
-  json_free(old.config);
+  const char *hash = old.data_hash ? arena_text(t->arena, "%s", old.data_hash) : NULL;
+  json_free(old.json);
   if (!chosen) return false;
   t->kernels = kernels_find(t->shared->kernels.s, error);
   if (!t->kernels || !open_env(t, error)) return false;
@@ -434,7 +298,7 @@ static bool open_all(Trainer *t, Error *error) {
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
   if (r->init && !init_weights(t, r->init, error)) return false;
-  return !writes || write_config(t, error);
+  return !writes || record_write(t, error);
 }
 
 bool trainer_records(const Trainer *t) { return !ranks_index(t->request->ranks); }
