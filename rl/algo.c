@@ -39,7 +39,7 @@ void algo_policy(const AlgoSetup *setup, Policy *policy) {
   size_t bytes = (size_t)setup->act_dim * sizeof(float);
   memcpy(policy->low, setup->act_low, bytes);
   memcpy(policy->high, setup->act_high, bytes);
-  if (setup->drawer) policy->normalizer = setup->drawer->units->obs;
+  policy->normalizer = setup->source->units.obs;
 }
 
 GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained) {

@@ -9,6 +9,7 @@
 #include "rl/algos/td.h"
 #include "rl/draw/plans_picture.h"
 #include "rl/rollout/dynamics.h"
+#include "rl/source/source_transitions.h"
 #include <math.h>
 #include <string.h>
 
@@ -70,7 +71,7 @@ static Drawer drawer_of(const Diffuser *m, const Drawer *from, bool pad) {
 }
 
 static bool make_drawers(Diffuser *m, Error *error) {
-  const Drawer *from = m->setup->drawer;
+  const Drawer *from = &transitions_of(m->setup->source)->drawer;
   m->whole = drawer_of(m, from, false);
   m->drawer = m->cfg->pad ? drawer_of(m, from, true) : m->whole;
   m->whole.rng = rng_stream(m->setup->seed, "planned window");
@@ -147,6 +148,7 @@ static DiffuserShape shape_of(const AlgoSetup *setup) {
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Diffuser *m = arena_alloc(setup->arena, sizeof *m);
+  const Dataset *data = transitions_of(setup->source)->data;
   m->setup = setup, m->cfg = setup->config;
   DiffuserShape shape = shape_of(setup);
   m->model = diffuser_new(setup->arena, &shape, error);
@@ -157,10 +159,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
     return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
   params_init(m->model->online, setup->seed);
   params_copy(m->model->average, m->model->online);
-  fit_normalizer(m, setup->drawer->data);
+  fit_normalizer(m, data);
   if (!make_drawers(m, error)) return NULL;
   m->scale = arena_array(setup->arena, float, setup->obs_dim);
-  dynamics_scale(setup->drawer->data, m->scale);
+  dynamics_scale(data, m->scale);
   build(m);
   return &m->agent;
 }
@@ -257,7 +259,7 @@ const AlgoDef algo_diffuser = {
   .name = "diffuser",
   .paper = "Janner et al. 2022, arXiv 2205.09991 (without guidance)",
   .about = "a diffusion model of plans: states and actions of many steps at once",
-  .data = ALGO_OFFLINE,
+  .source = &source_transitions,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(DiffuserConfig),

@@ -6,6 +6,7 @@
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
 #include "rl/algos/td.h"
+#include "rl/source/source_transitions.h"
 #include <string.h>
 
 #define DIFFUSION_BC_FIELDS(F)                                                                     \
@@ -24,11 +25,13 @@
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(DATA_FIELDS)
   CONFIG_MEMBERS(DIFFUSION_BC_FIELDS)
 } DiffusionBcConfig;
 
 #define CONFIG_STRUCT DiffusionBcConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSION_BC_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
+                                          CONFIG_ROWS(DIFFUSION_BC_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -77,7 +80,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionBc *m = (DiffusionBc *)agent;
-  data_draw(m->setup->drawer, (uint64_t)step, m->batch);
+  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
   if (!objective_step(&m->actor, m->batch->rows, (uint64_t)step)) return false;
   log_scalar(log, "loss/bc", graph_scalar(m->actor.loss));
   log_scalar(log, "grad_norm/actor", m->actor.optim->grad_norm);
@@ -106,7 +109,7 @@ const AlgoDef algo_diffusion_bc = {
   .name = "diffusion-bc",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193 (without its Q term)",
   .about = "behaviour cloning with a diffusion model of actions",
-  .data = ALGO_OFFLINE,
+  .source = &source_transitions,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(DiffusionBcConfig),

@@ -9,6 +9,7 @@
 #include "diffusion/loss.h"
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
+#include "rl/source/source_transitions.h"
 #include <string.h>
 
 #define DIFFUSION_QL_FIELDS(F)                                                                     \
@@ -21,7 +22,6 @@
   F(INT, eta_from, 0, 0, NULL, "first step with the Q term; before it the actor only clones")      \
   F(FLOAT, clip, 9.0, 0, 1e6, "largest gradient norm of actor and critics; 0: none")               \
   F(BOOL, max_q_backup, false, NULL, NULL, "targets by the best of 10 actions, per critic")        \
-  F(FLOAT, gamma, 0.99, 0, 1, "discount")                                                          \
   F(FLOAT, tau, 0.005, 0, 1, "target critics: target += tau (online - target)")                    \
   F(FLOAT, ema, 0.995, 0, 1, "decay of the actor's average")                                       \
   F(INT, ema_every, 5, 1, NULL, "steps between updates of the average")                            \
@@ -32,11 +32,14 @@
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(DIFFUSION_QL_FIELDS)
 } DiffusionQlConfig;
 
 #define CONFIG_STRUCT DiffusionQlConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
 #undef CONFIG_STRUCT
 
 enum { BACKUP_ACTIONS = 10 };
@@ -167,7 +170,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
   Sampler *sampler = sampler_new(setup->arena, &chain, p->denoiser, error);
   if (!sampler) return NULL;
-  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
+  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)m->cfg->nstep), { 0 } });
   build(m, sampler);
   m->actor_optim->follows =
       (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
@@ -192,7 +195,7 @@ static void report(const DiffusionQl *m, bool with_q, Log *log) {
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionQl *m = (DiffusionQl *)agent;
   bool with_q = climbs(m->cfg, step);
-  data_draw(m->setup->drawer, (uint64_t)step, m->batch);
+  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   if (!objective_step(with_q ? &m->actor : &m->clone, m->batch->rows, (uint64_t)step)) return false;
   report(m, with_q, log);
@@ -227,8 +230,7 @@ const AlgoDef algo_diffusion_ql = {
   .name = "diffusion-ql",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193",
   .about = "a diffusion policy that clones the data and climbs Q",
-  .data = ALGO_OFFLINE,
-  .needs_rewards = true,
+  .source = &source_transitions,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(DiffusionQlConfig),

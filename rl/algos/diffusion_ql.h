@@ -18,7 +18,9 @@ typedef struct {
   Tensor *q_mean, *target_mean; /* SUM scalars */
 } CriticObjective;
 
-/* min over phi of  sum_i E (r + gamma live min_j Q'_j(s', a') - Q_i(s, a))^2,  a' ~ pi_ema(.|s').
+/* Over n steps if the batch holds such (datasets/batch.h):
+ *
+ * min over phi of  sum_i E (r + gamma live min_j Q'_j(s', a') - Q_i(s, a))^2,  a' ~ pi_ema(.|s').
  * Streams: "target chain start", "target chain 0", .. */
 CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const Batch *batch);
 

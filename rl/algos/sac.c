@@ -10,6 +10,7 @@
 #include "rl/algo.h"
 #include "rl/rollout/replay.h"
 #include "rl/algos/td.h"
+#include "rl/source/source_environment.h"
 #include <math.h>
 #include <string.h>
 
@@ -126,7 +127,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   finish(m, &m->alpha, m->log_alpha, m->cfg->critic_rate);
   graph_bind(m->log_prob_in, graph_values(m->log_prob));
   m->act = actor_new(setup->arena, p, 1, setup->seed ^ 0x5ac, NULL, setup->kernels, error);
-  m->env = setup->env ? env_create(setup->env, error) : NULL;
+  m->env = env_create(environment_of(setup->source)->model, error);
   m->obs = arena_array(setup->arena, float, setup->obs_dim);
   m->fresh = true, m->last_return = NAN;
   return m->act && m->env ? &m->agent : NULL;
@@ -263,8 +264,7 @@ const AlgoDef algo_sac = {
   .name = "sac",
   .paper = "Haarnoja et al. 2018, arXiv 1812.05905",
   .about = "soft actor-critic, online; makes behaviour policies for generated data",
-  .data = ALGO_ONLINE,
-  .needs_rewards = true,
+  .source = &source_environment,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(SacConfig),

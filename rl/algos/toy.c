@@ -8,6 +8,7 @@
 #include "rl/algo.h"
 #include "rl/draw/points_picture.h"
 #include "rl/measure/compare_samplers.h"
+#include "rl/source/source_points.h"
 #include <string.h>
 
 #define TOY_FIELDS(F)                                                                              \
@@ -121,22 +122,23 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Toy *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = setup, m->cfg = setup->config;
   ToyShape shape = shape_of(m->cfg);
-  m->model = toy_model_new(setup->arena, setup->toy->name, &shape, error);
+  m->model = toy_model_new(setup->arena, points_of(setup->source)->name, &shape, error);
   if (!m->model) return NULL;
   params_init(m->model->online, setup->seed);
   params_copy(m->model->average, m->model->online);
   m->agent.wants_init = m->model->taught != NULL;
-  m->floor = toy_floor(setup->toy, setup->seed, (int)m->cfg->eval_points);
+  m->floor = toy_floor(points_of(setup->source), setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 static void draw_points(Toy *m, int64_t step) {
+  const ToyDef *set = points_of(m->setup->source);
   int64_t rows = m->cfg->batch;
   for (int64_t r = 0; r < rows; r++) {
     double point[TOY_DIM];
-    toy_draw(m->setup->toy, m->setup->seed, (uint64_t)(step * rows + r), point);
+    toy_draw(set, m->setup->seed, (uint64_t)(step * rows + r), point);
     for (int j = 0; j < TOY_DIM; j++) m->points[r * row_stride(TOY_DIM) + j] = (real)point[j];
   }
 }
@@ -175,7 +177,7 @@ static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
   const Toy *m = (const Toy *)agent;
   ToySampling how = sampling(m);
   double distance;
-  if (!toy_distance(m->model, m->setup->toy, &how, (int)m->cfg->eval_points,
+  if (!toy_distance(m->model, points_of(m->setup->source), &how, (int)m->cfg->eval_points,
                     (int)m->cfg->eval_draws, &distance, error))
     return false;
   json_put_number(line, "distance", distance);
@@ -211,7 +213,8 @@ static bool show_model(const ToyModel *m, const ToyDef *data, const ToySampling 
 static bool show(const Agent *agent, const char *folder, Error *error) {
   const Toy *m = (const Toy *)agent;
   ToySampling how = sampling(m);
-  return !m->cfg->pictures || show_model(m->model, m->setup->toy, &how, folder, error);
+  return !m->cfg->pictures ||
+         show_model(m->model, points_of(m->setup->source), &how, folder, error);
 }
 
 static bool save(const Agent *agent, Checkpoint *c, Error *error) {
@@ -230,7 +233,7 @@ const AlgoDef algo_toy = {
   .name = "toy",
   .paper = "Ho et al. 2020 (arXiv 2006.11239), Song et al. 2021 (arXiv 2011.13456)",
   .about = "a diffusion model of points in the plane",
-  .data = ALGO_TOY,
+  .source = &source_points,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(ToyConfig),

@@ -2,25 +2,6 @@
 #include "rl/train/record.h"
 #include "rl/rollout/task.h"
 #include "rl/version.h"
-#include <math.h>
-#include <string.h>
-
-static void write_dataset(const Trainer *t, JsonText *out) {
-  const DatasetSummary *s = &t->summary;
-  json_open(out, "dataset", '{');
-  json_put_integer(out, "transitions", s->transitions);
-  json_put_integer(out, "episodes", s->episodes);
-  if (s->has_rewards) {
-    json_put_number(out, "return_mean", s->return_mean);
-    json_put_number(out, "return_std", s->return_std);
-    json_put_number(out, "return_min", s->return_min);
-    json_put_number(out, "return_max", s->return_max);
-    bool scored = t->reference && t->env_def && t->env_def->score_expert > t->env_def->score_random;
-    json_put_number(out, "normalized_mean",
-                    scored ? env_normalized(t->env_def, s->return_mean) : NAN);
-  }
-  json_close(out, '}');
-}
 
 static void write_versions(const Trainer *t, JsonText *out) {
   json_open(out, "versions", '{');
@@ -36,9 +17,9 @@ bool record_write(const Trainer *t, Error *error) {
   json_put_text(&out, "diffrl", DIFFRL_VERSION);
   json_put_text(&out, "algo", t->algo->name);
   json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
-  json_put_text(&out, "data", trainer_data(t));
-  json_put_bool(&out, "generated", t->data && strstr(t->data->metadata, "\"diffrl/"));
-  json_put_text(&out, "data_hash", trainer_data_hash(t));
+  json_put_text(&out, "data", t->source->name);
+  json_put_bool(&out, "generated", t->source->generated);
+  json_put_text(&out, "data_hash", t->source->hash);
   json_put_integer(&out, "seed", (int64_t)t->seed);
   json_put_integer(&out, "steps", t->shared->steps);
   json_put_text(&out, "preset", t->preset);
@@ -51,7 +32,11 @@ bool record_write(const Trainer *t, Error *error) {
     if (t->settings.origin[i]) json_put_text(&out, NULL, t->settings.fields[i].key);
   json_close(&out, ']');
   write_versions(t, &out);
-  if (t->data) write_dataset(t, &out);
+  if (t->source->def->describe) {
+    json_open(&out, "dataset", '{');
+    t->source->def->describe(t->source, &out);
+    json_close(&out, '}');
+  }
   json_close(&out, '}');
   bool done = (t->request->resume || task_write_file(t->run.metrics, "", 0, error)) &&
               task_write_file(t->run.config, out.text, out.length, error);

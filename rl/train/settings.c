@@ -4,11 +4,48 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Settings of release 0.1 that all algorithms had, also those that made no use of them, and the
+ * value that stands in the record of nearly every run. */
+static const struct {
+  const char *key, *nothing;
+} retired[] = { { "normalize_obs", "false" }, { "reward", "raw" } };
+
+static bool is_setting(const Trainer *t, const char *key) {
+  for (size_t i = 0; i < t->settings.count; i++)
+    if (!strcmp(t->settings.fields[i].key, key)) return true;
+  return false;
+}
+
+static bool says(const Json *member, const char *value) {
+  if (json_text(member)) return !strcmp(json_text(member), value);
+  bool flag = json_bool(member, false);
+  return flag == json_bool(member, true) && !strcmp(flag ? "true" : "false", value);
+}
+
+/* the settings that a run's config.json holds */
+static bool read_record(Trainer *t, const Json *settings, const char *origin, Error *error) {
+  for (const Json *member = json_first(settings); member; member = json_next(member)) {
+    const char *key = json_key(member), *nothing = NULL;
+    for (size_t i = 0; i < sizeof retired / sizeof *retired; i++)
+      if (!strcmp(retired[i].key, key)) nothing = retired[i].nothing;
+    if (!nothing || is_setting(t, key)) {
+      if (!config_read_member(&t->settings, member, origin, error)) return false;
+    } else if (!says(member, nothing))
+      return error_set(
+          error, FAIL_USAGE,
+          "%s: %s has no such setting any more, and it never had an effect there; take "
+          "it out of config.json",
+          key, t->algo->name);
+  }
+  return true;
+}
+
 static bool apply_file(Trainer *t, const char *path, Error *error) {
   Json *json = json_parse_file(path, error);
   if (!json) return false;
   const Json *settings = json_get(json, "settings"); /* a run's own config.json */
-  bool done = config_read(&t->settings, settings ? settings : json, "--config", error);
+  bool done = settings ? read_record(t, settings, "--config", error)
+                       : config_read(&t->settings, json, "--config", error);
   json_free(json);
   return done || error_prefix(error, "%s", path);
 }
@@ -63,7 +100,7 @@ static void restore_origins(Trainer *t, const Json *changed) {
 
 bool settings_restore(Trainer *t, const Json *record, Error *error) {
   start_settings(t);
-  if (!config_read(&t->settings, json_get(record, "settings"), "run", error)) return false;
+  if (!read_record(t, json_get(record, "settings"), "run", error)) return false;
   restore_origins(t, json_get(record, "changed"));
   const char *preset = json_text(json_get(record, "preset"));
   t->preset = preset ? arena_text(t->arena, "%s", preset) : NULL;

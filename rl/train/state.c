@@ -26,7 +26,7 @@ static void add_number(Checkpoint *c, const char *key, double value) {
 bool state_save(const Trainer *t, const TrainState *state, const char *path, Error *error) {
   Arena *arena = arena_new();
   Checkpoint c;
-  const char *hash = trainer_data_hash(t);
+  const char *hash = t->source->hash;
   checkpoint_init(&c, arena);
   checkpoint_add_text(&c, "algo", t->algo->name);
   checkpoint_add_text(&c, "env", t->env_def ? t->env_def->name : "none");
@@ -87,7 +87,7 @@ uint64_t state_number(const Trainer *t, int64_t step) {
   Checkpoint c;
   Error ignored;
   Murmur sum = { 0 };
-  const char *hash = trainer_data_hash(t);
+  const char *hash = t->source->hash;
   checkpoint_init(&c, arena);
   checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
   add_number(&c, "step", (double)step);

@@ -2,6 +2,7 @@
 #include "rl/train/train.h"
 #include "rl/train/state.h"
 #include "rl/rollout/evaluate.h"
+#include "rl/source/source_transitions.h"
 #include "rl/version.h"
 #include "rl/stop.h"
 #include <math.h>
@@ -134,11 +135,12 @@ static bool evaluate_policy(Loop *l, Error *error) {
 /* without an environment: the loss on episodes that were kept apart */
 static bool evaluate_held_out(Loop *l, Error *error) {
   Trainer *t = l->t;
-  if (!t->algo->held_out || !t->held.row_count) return true;
+  const Drawer *held = t->algo->held_out ? &transitions_of(t->source)->held : NULL;
+  if (!held || !held->row_count) return true;
   JsonText line = { 0 };
   json_open(&line, NULL, '{');
   json_put_integer(&line, "step", l->step);
-  json_put_number(&line, "held_out_loss", t->algo->held_out(t->agent, &t->held));
+  json_put_number(&line, "held_out_loss", t->algo->held_out(t->agent, held));
   l->evaluated = l->step;
   return append(t->run.eval, &line, error);
 }

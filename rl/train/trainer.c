@@ -1,159 +1,62 @@
 /* trainer.c -- from a request to a run that is set up. */
 #include "rl/train/trainer.h"
 #include "rl/rollout/task.h"
+#include "rl/source/source_environment.h"
 #include "rl/train/record.h"
 #include "rl/train/settings.h"
 #include <string.h>
 #include <unistd.h>
 
-/* ---- data and environment -------------------------------------------------------------------- */
+/* ---- where rows come from -------------------------------------------------------------------- */
 
-static bool open_env(Trainer *t, Error *error) {
-  if (!t->env_def) return true;
-  t->env = env_load(t->env_def, error);
-  return t->env != NULL;
+/* hash: of what a resumed run was started on */
+static SourceRequest request_of(const Trainer *t, const char *hash) {
+  const TrainRequest *r = t->request;
+  return (SourceRequest){ .arena = t->arena,
+                          .algo = t->algo->name,
+                          .data = t->data_name,
+                          .env = t->env_def,
+                          .reference = t->reference,
+                          .allow_env_mismatch = r->allow_env_mismatch,
+                          .resumes = r->resume != NULL,
+                          .hash = hash,
+                          .fields = t->algo->fields,
+                          .field_count = t->algo->field_count,
+                          .config = t->config,
+                          .seed = t->seed,
+                          .pool = t->pool };
 }
 
-static bool check_dims(const Trainer *t, Error *error) {
-  const Dataset *d = t->data;
-  const EnvDef *e = t->env_def;
-  if (!e || (d->obs_dim == e->obs_dim && d->act_dim == e->act_dim)) return true;
-  return error_set(error, FAIL_INPUT,
-                   "%s: observations have %d and actions %d numbers a row, but "
-                   "%s has %d and %d; give the --env the file was made for",
-                   d->source, d->obs_dim, d->act_dim, e->name, e->obs_dim, e->act_dim);
-}
-
-static bool check_file_env(const Trainer *t, Error *error) {
-  Json *meta = json_parse(t->data->metadata, strlen(t->data->metadata), error);
-  const char *made = meta ? json_text(json_get(meta, "env")) : NULL;
-  bool same = !made || !t->env_def || !strcmp(made, t->env_def->name);
-  if (!same && !t->request->allow_env_mismatch)
-    error_set(error, FAIL_INPUT,
-              "%s was made in %s, not %s; use --env %s, or "
-              "--allow-env-mismatch if you mean it",
-              t->data->source, made, t->env_def->name, made);
-  json_free(meta);
-  return same || t->request->allow_env_mismatch;
-}
-
-const char *trainer_data(const Trainer *t) {
-  return t->toy ? t->toy->name : t->images ? t->images->name : t->data ? t->data->source : NULL;
-}
-const char *trainer_data_hash(const Trainer *t) {
-  return t->images ? t->images->hash : t->data ? t->data->hash : NULL;
-}
-
-/* hash: of what a resumed run was started on; NULL: anything will do */
-static bool check_hash(const Trainer *t, const char *hash, Error *error) {
-  if (!hash || !trainer_data_hash(t) || !strcmp(hash, trainer_data_hash(t))) return true;
-  return error_set(error, FAIL_INPUT,
-                   "%s is not the data this run was started on (its content differs); give the "
-                   "right one with --data",
-                   trainer_data(t));
-}
-
-static bool open_images(Trainer *t, const char *hash, Error *error) {
-  t->images = images_open(t->arena, t->data_name, error);
-  return t->images && check_hash(t, hash, error);
-}
-
-static bool open_data(Trainer *t, const char *hash, Error *error) {
-  if (t->algo->data == ALGO_TOY) return (t->toy = toy_find(t->data_name, error)) != NULL;
-  if (t->algo->data == ALGO_IMAGES) return open_images(t, hash, error);
-  const char *path = task_data_path(t->arena, t->data_name, error);
-  if (!path && t->request->resume)
-    return error_prefix(error, "the data of this run (give --data FILE if it was moved)");
-  if (!path) return false;
-  t->data = dataset_open(path, t->env_def ? t->env_def->horizon : 0, error);
-  if (!t->data || !check_hash(t, hash, error)) return false;
-  dataset_summary(t->data, &t->summary);
-  if (t->algo->needs_rewards && (!t->data->rewards || !t->data->terminals))
-    return error_set(error, FAIL_INPUT,
-                     "%s has no array %s, which %s learns from; add it, or use "
-                     "diffusion-bc",
-                     path, t->data->rewards ? "terminals" : "rewards", t->algo->name);
-  if (t->data->act_dim > POLICY_MAX_ACT)
-    return error_set(error, FAIL_INPUT, "%s: actions have %d numbers a row, expected at most %d",
-                     path, t->data->act_dim, POLICY_MAX_ACT);
-  bool standard = !strcmp(t->shared->reward.s, "standard");
-  if (standard && t->data->rewards && !(t->summary.reward_std > 0))
-    return error_set(error, FAIL_INPUT,
-                     "%s: all rewards are equal, so reward=standard divides by "
-                     "0; use reward=raw",
-                     path);
-  return check_dims(t, error) && check_file_env(t, error);
-}
-
-/* reward' = scale r + shift, by the conventions of the task families */
-static void reward_transform(const Trainer *t, double *scale, double *shift) {
-  const char *kind = t->shared->reward.s;
-  const DatasetSummary *s = &t->summary;
-  *scale = 1, *shift = 0;
-  if (!strcmp(kind, "antmaze")) *scale = 4, *shift = -2;
-  if (!strcmp(kind, "standard"))
-    *scale = 1 / s->reward_std, *shift = -s->reward_mean / s->reward_std;
-  if (!strcmp(kind, "return-range") && s->return_max > s->return_min)
-    *scale = 1000 / (s->return_max - s->return_min);
-}
-
-/* bounds: the environment's, else the range of the data */
-static void action_bounds(const Trainer *t, float *low, float *high) {
-  int n = t->data ? t->data->act_dim : t->env_def->act_dim;
-  for (int j = 0; j < n; j++) {
-    low[j] = (float)(t->env_def ? t->env_def->act_low : -1);
-    high[j] = (float)(t->env_def ? t->env_def->act_high : 1);
-    if (!t->env_def) {
-      low[j] = high[j] = t->data->actions[j];
-      for (int64_t i = 1; i < t->data->rows; i++) {
-        float a = t->data->actions[i * n + j];
-        low[j] = a < low[j] ? a : low[j], high[j] = a > high[j] ? a : high[j];
-      }
-      if (!(high[j] > low[j])) high[j] = low[j] + 1;
-    }
+/* The environment is opened first: it bounds the actions of the data. */
+static bool open_sources(Trainer *t, const char *hash, Error *error) {
+  SourceRequest request = request_of(t, hash);
+  if (t->env_def) {
+    Source *environment = source_open(&source_environment, &request, error);
+    if (!environment) return false;
+    *(t->algo->source->by_env ? &t->source : &t->beside) = environment;
+    t->environment = environment_of(environment);
+    t->env = t->environment->model;
   }
-}
-
-static void prepare_drawers(Trainer *t, const float *low, const float *high) {
-  Drawer *d = &t->drawer;
-  *d = (Drawer){
-    .data = t->data, .rng = rng_stream(t->seed, "batch"), .units = &t->units, .pool = t->pool
-  };
-  t->units = (Units){ t->data->obs_dim, t->data->act_dim, NULL, NULL, low, high };
-  reward_transform(t, &d->reward_scale, &d->reward_shift);
-  if (!t->env_def) {
-    DataSplit split =
-        data_split(t->arena, t->data, rng_stream(t->seed, "held out"), DATA_HELD_SHARE);
-    t->held = *d;
-    d->rows = split.train, d->row_count = split.train_count;
-    t->held.rows = split.held, t->held.row_count = split.held_count;
-    t->held.rng = rng_stream(t->seed, "held-out batch");
-  }
-  if (!t->shared->normalize_obs) return;
-  Normalizer *n = arena_alloc(t->arena, sizeof *n);
-  *n = normalizer_new(t->arena, t->data->obs_dim);
-  normalizer_fit(n, t->data->observations, t->data->transition, t->data->transitions);
-  t->units.obs = n;
+  request.beside = t->environment;
+  if (!t->source) t->source = source_open(t->algo->source, &request, error);
+  return t->source != NULL;
 }
 
 static void prepare_setup(Trainer *t) {
+  const Units *units = &t->source->units;
   t->setup = (AlgoSetup){ .arena = t->arena,
                           .pool = t->pool,
                           .ranks = t->request->ranks,
                           .kernels = t->kernels,
                           .seed = t->seed,
-                          .toy = t->toy,
-                          .images = t->images,
+                          .obs_dim = units->obs_dim,
+                          .act_dim = units->act_dim,
+                          .act_low = units->low,
+                          .act_high = units->high,
+                          .source = t->source,
+                          .env = t->env,
                           .run = t->run.folder,
                           .config = t->config };
-  if (t->toy || t->images) return;
-  float *low = arena_array(t->arena, float, 2 * POLICY_MAX_ACT), *high = low + POLICY_MAX_ACT;
-  action_bounds(t, low, high);
-  if (t->data) prepare_drawers(t, low, high);
-  t->setup.obs_dim = t->data ? t->data->obs_dim : t->env_def->obs_dim;
-  t->setup.act_dim = t->data ? t->data->act_dim : t->env_def->act_dim;
-  t->setup.act_low = low, t->setup.act_high = high;
-  t->setup.drawer = t->data ? &t->drawer : NULL, t->setup.env = t->env;
 }
 
 /* ---- the run's folder ------------------------------------------------------------------------ */
@@ -218,50 +121,33 @@ static bool init_weights(Trainer *t, const char *init, Error *error) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static bool choose_env(Trainer *t, const char *name, Error *error) {
-  bool none = !name || !strcmp(name, "none");
-  if (t->algo->data == ALGO_TOY || t->algo->data == ALGO_IMAGES)
-    return none ||
-           error_set(error, FAIL_USAGE, "%s learns %s, it does not act: leave --env %s away",
-                     t->algo->name, t->algo->data == ALGO_TOY ? "points" : "pictures", name);
-  if (!name && t->data_name) name = task_env_of(t->data_name);
-  if (!name)
-    return t->algo->data == ALGO_OFFLINE || error_set(error, FAIL_USAGE,
-                                                      "%s acts in an environment: give --env (see "
-                                                      "`diffrl list envs`)",
-                                                      t->algo->name);
-  if (!strcmp(name, "none")) return true;
-  t->env_def = task_env(name, error);
-  if (t->env_def) t->reference = t->env_def->d4rl_reference || t->request->d4rl_reference;
-  return t->env_def != NULL;
+/* Ranks draw a batch together, but a world goes on step by step. */
+static bool check_ranks(const Trainer *t, Error *error) {
+  const SourceDef *defs[] = { t->algo->source, t->algo->also };
+  for (int i = 0; i < 2; i++)
+    if (t->request->ranks && defs[i] && defs[i]->alone)
+      return error_set(error, FAIL_USAGE, "%s %s", t->algo->name, defs[i]->alone);
+  return true;
+}
+
+static bool choose_sources(Trainer *t, const Record *old, Error *error) {
+  const TrainRequest *r = t->request;
+  const char *data = r->data ? r->data : old->data, *env = r->env;
+  if (r->resume) env = old->env ? old->env : "none";
+  if (data && !t->algo->source->by_env) t->data_name = arena_text(t->arena, "%s", data);
+  SourceRequest request = request_of(t, NULL);
+  if (!check_ranks(t, error) ||
+      !source_choose(t->algo->source, t->algo->also, &request, env, error))
+    return false;
+  t->env_def = request.env;
+  if (t->env_def) t->reference = t->env_def->d4rl_reference || r->d4rl_reference;
+  return true;
 }
 
 static bool choose(Trainer *t, const Record *old, Error *error) {
   const TrainRequest *r = t->request;
   t->algo = algo_find(r->resume ? old->algo : r->algo, error);
-  if (!t->algo) return false;
-  t->data_name = r->data ? r->data : r->resume ? old->data : NULL;
-  if (t->algo->data == ALGO_TOY && !t->data_name)
-    return error_set(error, FAIL_USAGE,
-                     "%s learns a set of points: give --data swissroll, moons, rings, "
-                     "checkerboard, 8gaussians, 2spirals or gmm",
-                     t->algo->name);
-  if (t->algo->data == ALGO_IMAGES && !t->data_name)
-    return error_set(error, FAIL_USAGE,
-                     "%s learns pictures: give --data fashion-mnist, or a folder of IDX files",
-                     t->algo->name);
-  if (t->algo->data == ALGO_OFFLINE && !t->data_name)
-    return error_set(error, FAIL_USAGE,
-                     "%s learns from a file: give --data FILE or a name from "
-                     "`diffrl list datasets`",
-                     t->algo->name);
-  if (t->algo->data == ALGO_ONLINE) t->data_name = NULL;
-  if (t->algo->data == ALGO_ONLINE && r->ranks)
-    return error_set(error, FAIL_USAGE,
-                     "%s acts in an environment step by step, which ranks cannot share; run it "
-                     "without mpirun, with --threads",
-                     t->algo->name);
-  if (!choose_env(t, r->resume ? old->env ? old->env : "none" : r->env, error)) return false;
+  if (!t->algo || !choose_sources(t, old, error)) return false;
   if (!r->resume) return settings_choose(t, error);
   t->reference = json_bool(json_get(old->json, "d4rl_reference"), t->reference);
   return settings_restore(t, old->json, error);
@@ -279,18 +165,16 @@ static bool open_all(Trainer *t, Error *error) {
   t->seed = r->seed;
   if (r->resume && !record_read(t, &old, error)) return false;
   bool chosen = choose(t, &old, error);
-  if (chosen && old.data && !r->data) t->data_name = arena_text(t->arena, "%s", old.data);
   const char *hash = old.data_hash ? arena_text(t->arena, "%s", old.data_hash) : NULL;
   json_free(old.json);
   if (!chosen) return false;
   t->kernels = kernels_find(t->shared->kernels.s, error);
-  if (!t->kernels || !open_env(t, error)) return false;
-  if (t->data_name && !open_data(t, hash, error)) return false;
+  t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks));
+  if (!t->kernels || !open_sources(t, hash, error)) return false;
   const char *folder = r->resume ? r->resume : r->out ? r->out : folder_of(t);
   run_name(&t->run, t->arena, folder);
   bool writes = !r->dry_run && trainer_records(t);
   if (writes && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
-  t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks));
   prepare_setup(t);
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
@@ -321,8 +205,8 @@ void trainer_close(Trainer *t) {
   if (t->run.folder) run_close(&t->run);
   if (t->agent && t->algo->close) t->algo->close(t->agent);
   pool_free(t->pool);
-  env_unload(t->env);
-  dataset_close(t->data);
+  source_close(t->source);
+  source_close(t->beside);
   arena_free(t->arena);
   *t = (Trainer){ .run.lock = -1 };
 }

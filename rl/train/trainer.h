@@ -3,6 +3,7 @@
 #define RL_TRAINER_H
 #include "core/config.h"
 #include "rl/algo.h"
+#include "rl/source/source_environment.h"
 #include "rl/train/run.h"
 
 enum { TRAIN_MAX_SETS = 64 };
@@ -28,27 +29,19 @@ typedef struct {
   const TrainConfig *shared;
   Config settings;
   const char *preset;    /* its name, or NULL */
-  const char *data_name; /* as given; NULL for online algorithms */
+  const char *data_name; /* as given; NULL: it learns from no data */
   Run run;
   Pool *pool;
   const Kernels *kernels;
-  Dataset *data;
-  const ToyDef *toy;      /* what toy models learn; else NULL */
-  const ImageSet *images; /* what image models learn; else NULL */
-  DatasetSummary summary;
-  const EnvDef *env_def; /* NULL: no environment */
-  EnvModel *env;
-  Units units;         /* of the data; low and high are set by trainer_open */
-  Drawer drawer, held; /* held: rows kept apart when there is no environment */
+  Source *source, *beside;        /* what it learns from; an environment beside it, or NULL */
+  const Environment *environment; /* the one of the two that is an environment; NULL: none */
+  const EnvDef *env_def;          /* of the environment, or NULL */
+  EnvModel *env;                  /* likewise */
   AlgoSetup setup;
   Agent *agent;
   uint64_t seed;
   bool reference; /* normalised scores are shown */
 } Trainer;
-
-/* The name of what it learns from, and the hash of its content; NULL: nothing, or no file. */
-const char *trainer_data(const Trainer *t);
-const char *trainer_data_hash(const Trainer *t);
 
 /* Does this process write, evaluate and talk?  Rank 0 does; the others train with it. */
 bool trainer_records(const Trainer *t);
