@@ -1,9 +1,9 @@
 /* batch.c -- rows of a file to rows of a batch. */
 #include "datasets/batch.h"
 #include "core/check.h"
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
-#include <math.h>
 
 enum { AHEAD = 32 };
 
@@ -84,13 +84,16 @@ static void put_act(const Drawer *d, const float *act, real *out) {
     plain(act, d->data->act_dim, out);
 }
 
+/* step i from a row, where the episode's first row and `last` stand for what lies outside */
+static int64_t row_inside(const Place *at, int64_t i, int64_t last) {
+  return at_least(at_most(at->row + i, last), at->start);
+}
+
 static void put_observations(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
-  const int n = d->data->obs_dim, last = c->is.from + c->is.steps - 1;
-  const int64_t most = last > 0 ? counted_steps(d->data, at, last) : 0;
-  for (int i = c->is.from; i <= last; i++, out += n) {
-    int64_t row = at_least(at->row + at_most(i, most), at->start);
-    put_obs(d, d->data->observations + row * n, out);
-  }
+  const int n = d->data->obs_dim, to = c->is.from + c->is.steps;
+  const int64_t last = at->row + (to > 1 ? counted_steps(d->data, at, to - 1) : 0);
+  for (int i = c->is.from; i < to; i++, out += n)
+    put_obs(d, d->data->observations + row_inside(at, i, last) * n, out);
 }
 
 static void put_next(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
@@ -100,22 +103,23 @@ static void put_next(const Drawer *d, const BatchColumn *c, const Place *at, rea
     put_obs(d, d->data->observations + at_least(last - k, at->start) * n, out);
 }
 
-/* the row of step i, the episode's first and last standing for what lies outside */
-static int64_t row_inside(const Drawer *d, const BatchColumn *c, const Place *at, int i) {
-  int64_t most = valid_steps(d->data, at, c->is.from + c->is.steps) - 1;
-  return at_least(at->row + at_most(c->is.from + i, most), at->start);
+/* the last row of the episode that a column of rows may show */
+static int64_t last_inside(const Drawer *d, const BatchColumn *c, const Place *at) {
+  return at->row + valid_steps(d->data, at, c->is.from + c->is.steps) - 1;
 }
 
 static void put_actions(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
   const int n = d->data->act_dim;
+  const int64_t last = last_inside(d, c, at);
   for (int i = 0; i < c->is.steps; i++, out += n)
-    put_act(d, d->data->actions + row_inside(d, c, at, i) * n, out);
+    put_act(d, d->data->actions + row_inside(at, c->is.from + i, last) * n, out);
 }
 
 static void put_own(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
   const int n = c->is.width;
+  const int64_t last = last_inside(d, c, at);
   for (int i = 0; i < c->is.steps; i++, out += n)
-    plain(c->is.own + row_inside(d, c, at, i) * n, n, out);
+    plain(c->is.own + row_inside(at, c->is.from + i, last) * n, n, out);
 }
 
 static void put_steps(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {

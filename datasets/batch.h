@@ -25,19 +25,29 @@
 
 /* ---- columns --------------------------------------------------------------------------------- */
 
-/* Below, i is any of from .. from + steps - 1, counted from row t. */
+/* What a column shows of row t, i being each of from .. from + steps - 1:
+ *
+ *   OF_OBS     [steps, obs_dim]  s_{t+i}; before the episode its first, behind s_{t+m} that one.
+ *              from, steps are 0, 1 for the observation, 1 - k, k for a history, n, 1 for the next
+ *   OF_NEXT    [steps, obs_dim]  the history that ends with s_{t+m}; from is n
+ *   OF_ACT     [steps, act_dim]  a_{t+i}; outside the episode its first or last; 0, h for a chunk
+ *   OF_STEP    [steps, act_dim + obs_dim]  a window a_t s_t a_{t+1} s_{t+1} ..; behind the episode
+ *              zeros, in the data's units; from is 0
+ *   OF_REWARD  [1]  R; from is 0, steps is n
+ *   OF_LIVE    [1]  live; likewise
+ *   OF_VALID   [steps]  1 if row t + i lies in the episode with no terminal before it, else 0
+ *   OF_RETURN  [1]  sum of gamma^i r_{t+i} to the end of the episode, which is read to there
+ *   OF_OWN     [steps, width]  the caller's own numbers, as they are, placed as actions are */
 typedef enum {
-  OF_OBS,  /* [steps, obs_dim] s_{t+i}: before the episode its first, behind the m-th step s_{t+m};
-              * {0, 1} the observation, {1 - k, k} a history, {n, 1} the next one */
-  OF_NEXT, /* [steps, obs_dim] the history that ends with s_{t+m}; from is n */
-  OF_ACT,  /* [steps, act_dim] a_{t+i}; behind the episode its last action; {0, h} a chunk */
-  OF_STEP, /* [steps, act_dim + obs_dim] a_t s_t a_{t+1} s_{t+1} ..: a window; from is 0.  Behind
-              * the episode zeros, in the data's units */
-  OF_REWARD, /* [1] R; from is 0, steps is n */
-  OF_LIVE,   /* [1] live; likewise */
-  OF_VALID,  /* [steps] 1 if row t + i lies in the episode, with no terminal before it; else 0 */
-  OF_RETURN, /* [1] sum of gamma^i r_{t+i} to the end of the episode, which is read to there */
-  OF_OWN,    /* [steps, width] of the caller's own numbers, as they are; placed as actions are */
+  OF_OBS,
+  OF_NEXT,
+  OF_ACT,
+  OF_STEP,
+  OF_REWARD,
+  OF_LIVE,
+  OF_VALID,
+  OF_RETURN,
+  OF_OWN
 } ColumnOf;
 
 typedef struct {

@@ -100,8 +100,8 @@ check_includes() {
   room rl rl/source
   room rl/rollout rl
   room rl/source rl/rollout
-  room rl/measure 'rl rl/rollout'
-  room rl/draw 'rl/measure rl/rollout'
+  room rl/measure 'rl rl/rollout rl/source'
+  room rl/draw 'rl/measure rl/rollout rl/source'
   room rl/train 'rl rl/rollout rl/source rl/measure'
   room rl/algos 'rl rl/rollout rl/source rl/measure rl/draw'
   room rl/bench 'rl rl/rollout rl/source'
