@@ -98,13 +98,14 @@ check_includes() {
   room policy/policies 'policy policy/models policy/nets'
   room policy/export policy
   room policy/api policy
-  room rl ''
+  room rl rl/source
   room rl/rollout rl
-  room rl/measure 'rl rl/rollout'
-  room rl/draw 'rl/measure rl/rollout'
-  room rl/train 'rl rl/rollout rl/measure'
-  room rl/algos 'rl rl/rollout rl/measure rl/draw'
-  room rl/bench 'rl rl/rollout'
+  room rl/source rl/rollout
+  room rl/measure 'rl rl/rollout rl/source'
+  room rl/draw 'rl/measure rl/rollout rl/source'
+  room rl/train 'rl rl/rollout rl/source rl/measure'
+  room rl/algos 'rl rl/rollout rl/source rl/measure rl/draw'
+  room rl/bench 'rl rl/rollout rl/source'
   room rl/report rl/draw
 
   : >"$work/known"

@@ -134,6 +134,68 @@ static void test_a_killed_run_resumes_to_the_same_bits(void **state) {
   }
 }
 
+/* Targets of three steps: their own run, with the same promises. */
+static void test_targets_of_three_steps(void **state) {
+  (void)state;
+#define THREE TRAIN " --set nstep=3"
+  size_t n, m;
+  train(THREE " --steps 200 --threads 1 --out three-steps");
+  train(THREE " --steps 100 --threads 3 --out three-halves");
+  train("train --resume three-halves --steps 200 --threads 2");
+  assert_same_run("three-steps", "three-halves");
+  train(TRAIN " --steps 200 --out one-step");
+  char *x = file_read("three-steps/last.safetensors", &n);
+  char *y = file_read("one-step/last.safetensors", &m);
+  assert_true(n != m || memcmp(x, y, n) != 0);
+  free(x), free(y);
+}
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+static void test_settings_belong_to_who_uses_them(void **state) {
+  (void)state;
+  Outcome o;
+  program_run(&o, "train diffusion-bc --data point.hdf5 --env point-v0 --set reward=raw");
+  program_expect(&o, 2, "unknown setting \"reward\"");
+  program_run(&o, "train diffuser --data point.hdf5 --env none --set normalize_obs=true");
+  program_expect(&o, 2, "unknown setting \"normalize_obs\"");
+  program_run(&o, "train sac --env point-v0 --set nstep=3");
+  program_expect(&o, 2, "unknown setting \"nstep\"");
+  program_run(&o, TRAIN " --set nstep=0");
+  program_expect(&o, 2, "nstep: 0 is out of range");
+  program_run(&o, "train sac --env none");
+  program_expect(&o, 2, "sac acts in an environment: give --env");
+}
+
+/* a run's config.json with another text in one place */
+static void rewrite(const char *path, const char *what, const char *with) {
+  size_t n;
+  char *text = file_read(path, &n), *at = strstr(text, what);
+  assert_non_null(at);
+  FILE *file = fopen(path, "w");
+  fprintf(file, "%.*s%s%s", (int)(at - text), text, with, at + strlen(what));
+  fclose(file), free(text);
+}
+
+/* Release 0.1 wrote two settings for every algorithm, also where they meant nothing. */
+static void test_a_record_of_release_0_1_is_resumed(void **state) {
+  (void)state;
+  Outcome o;
+#define BC                                                                                         \
+  "train diffusion-bc --data point.hdf5 --env none --set hidden=16 --set batch=32 --steps 20"
+  train(BC " --out release");
+  train(BC " --out release-0.1");
+  rewrite("release-0.1/config.json", "\"hidden\":16", "\"hidden\":16,\"reward\":\"raw\"");
+  train("train --resume release --steps 40");
+  train("train --resume release-0.1 --steps 40");
+  assert_same_file("release/last.safetensors", "release-0.1/last.safetensors");
+  train(BC " --config release-0.1/config.json --out release-again");
+  train(BC " --out release-odd");
+  rewrite("release-odd/config.json", "\"hidden\":16", "\"hidden\":16,\"reward\":\"antmaze\"");
+  program_run(&o, "train --resume release-odd --steps 40");
+  program_expect(&o, 2, "reward: diffusion-bc has no such setting any more");
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 static void check_signal(int number, const char *folder) {
@@ -287,6 +349,9 @@ int main(void) {
     cmocka_unit_test(test_resume_goes_on_between_reports),
     cmocka_unit_test(test_an_online_run_resumes_to_the_same_bits),
     cmocka_unit_test(test_a_killed_run_resumes_to_the_same_bits),
+    cmocka_unit_test(test_targets_of_three_steps),
+    cmocka_unit_test(test_settings_belong_to_who_uses_them),
+    cmocka_unit_test(test_a_record_of_release_0_1_is_resumed),
     cmocka_unit_test(test_a_signal_leaves_a_checkpoint),
     cmocka_unit_test(test_a_full_disk_leaves_the_old_checkpoint),
     cmocka_unit_test(test_numbers_that_diverge_end_with_4),

@@ -5,6 +5,8 @@
 
 enum { BATCHES = 32 };
 
+const Column cloned_columns[] = { COLUMN("obs", OF_OBS, 0, 1), COLUMN("act", OF_ACT, 0, 1), { 0 } };
+
 struct HeldOut {
   Graph *graph;
   Tensor *loss;
@@ -15,12 +17,12 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy) {
   const TrainConfig *config = setup->config;
   HeldOut *held = arena_alloc(setup->arena, sizeof *held);
   Graph *g = held->graph = algo_graph(setup, NULL);
-  held->batch = batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim);
-  BatchT b = batch_inputs(g, held->batch);
-  held->loss = diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", b.act, b.obs);
+  held->batch =
+      batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim, cloned_columns);
+  Tensor *obs = batch_input(g, held->batch, "obs"), *act = batch_input(g, held->batch, "act");
+  held->loss = diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", act, obs);
   graph_keep(held->loss);
   graph_seal(g);
-  batch_bind(&b, held->batch);
   return held;
 }
 

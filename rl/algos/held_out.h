@@ -4,6 +4,9 @@
 #define RL_HELD_OUT_H
 #include "rl/algo.h"
 
+/* What cloning looks at: "obs" and "act". */
+extern const Column cloned_columns[];
+
 typedef struct HeldOut HeldOut;
 
 /* A tape of the loss of this policy's online weights; lives in the setup's arena. */

@@ -9,6 +9,7 @@
 #include "rl/algo.h"
 #include "rl/draw/points_picture.h"
 #include "rl/measure/compare_samplers.h"
+#include "rl/source/source_points.h"
 #include <string.h>
 
 #define TOY_FIELDS(F)                                                                              \
@@ -112,21 +113,22 @@ static bool build(Toy *m, Error *error) {
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Toy *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = setup, m->cfg = setup->config;
-  Model *model = m->agent.model = algo_model(setup, &model_points, setup->toy->name);
+  Model *model = m->agent.model = algo_model(setup, &model_points, points_of(setup->source)->name);
   m->model = (PointsModel *)model;
   if (!algo_model_build(setup, model, error)) return NULL;
   m->agent.wants_init = m->model->taught != NULL;
-  m->floor = toy_floor(setup->toy, setup->seed, (int)m->cfg->eval_points);
+  m->floor = toy_floor(points_of(setup->source), setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 static void draw_points(Toy *m, int64_t step) {
+  const ToyDef *set = points_of(m->setup->source);
   int64_t rows = m->cfg->batch;
   for (int64_t r = 0; r < rows; r++) {
     double point[TOY_DIM];
-    toy_draw(m->setup->toy, m->setup->seed, (uint64_t)(step * rows + r), point);
+    toy_draw(set, m->setup->seed, (uint64_t)(step * rows + r), point);
     for (int j = 0; j < TOY_DIM; j++) m->points[r * row_stride(TOY_DIM) + j] = (real)point[j];
   }
 }
@@ -158,7 +160,7 @@ static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
   const Toy *m = (const Toy *)agent;
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
   double distance;
-  if (!toy_distance(m->agent.model, m->setup->toy, &how, (int)m->cfg->eval_points,
+  if (!toy_distance(m->agent.model, points_of(m->setup->source), &how, (int)m->cfg->eval_points,
                     (int)m->cfg->eval_draws, &distance, error))
     return false;
   json_put_number(line, "distance", distance);
@@ -190,14 +192,15 @@ static bool show_model(const Model *m, const ToyDef *data, const ModelSampling *
 static bool show(const Agent *agent, const char *folder, Error *error) {
   const Toy *m = (const Toy *)agent;
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
-  return !m->cfg->pictures || show_model(m->agent.model, m->setup->toy, &how, folder, error);
+  return !m->cfg->pictures ||
+         show_model(m->agent.model, points_of(m->setup->source), &how, folder, error);
 }
 
 const AlgoDef algo_toy = {
   .name = "toy",
   .paper = "Ho et al. 2020 (arXiv 2006.11239), Song et al. 2021 (arXiv 2011.13456)",
   .about = "a diffusion model of points in the plane",
-  .data = ALGO_TOY,
+  .source = &source_points,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(ToyConfig),
