@@ -26,6 +26,7 @@
 #include "core/real.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct Graph Graph;
 typedef struct Tensor Tensor;
@@ -111,5 +112,9 @@ typedef struct {
   size_t lane_bytes, kept_bytes, sum_bytes;
 } GraphSize;
 GraphSize graph_size(const Graph *g);
+
+/* For people who debug a tape: counts and bytes, then a line a node (print.c says how to read it).
+ * Before sealing there are no phases of memory yet; after it, what nobody reads is "dropped". */
+void graph_print(const Graph *g, FILE *out);
 
 #endif
