@@ -132,6 +132,7 @@ const Kernels *graph_kernels(const Graph *g) { return g->spec.kernels; }
 Profile *graph_profile(const Graph *g) { return g->spec.profile; }
 ConvMethod graph_conv(const Graph *g) { return g->spec.conv; }
 Arena *graph_arena(const Graph *g) { return g->arena; }
+bool graph_lost(const Graph *g) { return g->spec.ranks && g->spec.ranks->lost; }
 const Params *graph_trained(const Graph *g) { return g->spec.trained; }
 
 /* the bit of these Params in Tensor.reads */

@@ -102,6 +102,7 @@ Tensor *graph_forked(const Graph *fork, const Tensor *t); /* the fork's own node
 double graph_scalar(const Tensor *t);      /* a kept SUM or ONCE [1, 1, 1] */
 const real *graph_values(const Tensor *t); /* a kept node: [B, k, e, row_stride(n)] */
 const Params *graph_trained(const Graph *g);
+bool graph_lost(const Graph *g); /* is one of its ranks gone? */
 const Kernels *graph_kernels(const Graph *g);
 Profile *graph_profile(const Graph *g);     /* of its spec */
 const real *graph_gradient(const Graph *g); /* flat, in the layout of the trained Params */

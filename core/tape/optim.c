@@ -1,8 +1,10 @@
 /* optim.c -- fused passes over the flat block, in chunks that do not depend on the threads. */
 #include "core/tape/optim.h"
 #include "core/check.h"
+#include "core/tape/finding.h"
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { CHUNK = 8192, MAX_CHUNKS = 4096 };
 
@@ -107,6 +109,8 @@ bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+static const char finding_end[] = "_adam/finding";
+
 static void step_name(const Optim *optim, char name[128]) {
   snprintf(name, 128, "%s_adam/step", optim->params->block);
 }
@@ -119,6 +123,20 @@ void optim_save(const Optim *optim, Checkpoint *checkpoint) {
   checkpoint_add(checkpoint, name, CHECKPOINT_I64, 1, &(int64_t){ 1 }, step);
   params_save(optim->m, checkpoint);
   params_save(optim->v, checkpoint);
+  if (!*optim->finding) return;
+  snprintf(name, sizeof name, "%s%s", optim->params->block, finding_end);
+  checkpoint_add_text(checkpoint, name, optim->finding);
+}
+
+const char *optim_findings(const Checkpoint *checkpoint) {
+  const char *all = "";
+  for (size_t i = 0; i < checkpoint->texts; i++) {
+    const CheckpointText *text = &checkpoint->text[i];
+    size_t length = strlen(text->key), end = sizeof finding_end - 1;
+    if (length < end || strcmp(text->key + length - end, finding_end)) continue;
+    all = arena_text(checkpoint->arena, "%s%s%s", all, *all ? "; " : "", text->value);
+  }
+  return all;
 }
 
 bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error) {
@@ -132,11 +150,20 @@ bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error) {
   return params_load(optim->m, checkpoint, error) && params_load(optim->v, checkpoint, error);
 }
 
+static void find(const Objective *o, int rows, uint64_t step) {
+  Finding finding;
+  finding_search(o->graph, rows, step, NULL, &finding);
+  finding_text(&finding, o->optim->finding, sizeof o->optim->finding);
+}
+
 bool objective_step(const Objective *o, int rows, uint64_t step) {
   graph_run(o->graph, rows, step, NULL);
   Profile *profile = graph_profile(o->graph);
   int64_t began = profile_clock(profile);
   bool done = optim_step(o->optim, graph_gradient(o->graph), graph_kernels(o->graph), o->pool);
   profile_add(profile, 0, "optimiser", began, 0);
+  *o->optim->finding = '\0';
+  /* without a rank there is nothing to search: sums are garbage, and nobody answers */
+  if (!done && !graph_lost(o->graph)) find(o, rows, step);
   return done;
 }

@@ -34,6 +34,7 @@ typedef struct {
   int64_t step;           /* updates done */
   double grad_norm;       /* of the last gradient, before clipping */
   Ema follows;            /* moved in the same pass; average NULL: none */
+  char finding[512];      /* of the last objective_step: why it was refused; "": it was not */
 } Optim;
 
 Optim *optim_new(Arena *arena, Params *params, const OptimSpec *spec);
@@ -45,7 +46,9 @@ double optim_rate(const OptimSpec *spec, int64_t step);
  * min(1, clip / (norm + 1e-6)).  False, and nothing changed, if the gradient is not finite. */
 bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool *pool);
 
-void optim_save(const Optim *optim, Checkpoint *checkpoint); /* moments and "<block>_adam/step" */
+/* Moments and "<block>_adam/step"; after a refused step its finding as the text
+ * "<block>_adam/finding", which nobody reads back. */
+void optim_save(const Optim *optim, Checkpoint *checkpoint);
 bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error);
 
 /* ---- a loss that is minimised ---------------------------------------------------------------- */
@@ -57,7 +60,12 @@ typedef struct {
   Pool *pool;
 } Objective;
 
-/* Run the tape on `rows` rows and update; false if the gradient is not finite. */
+/* Run the tape on `rows` rows and update.  False, and nothing changed, if the gradient is not
+ * finite: then the tape has run again to find the first value that is not (finding.h), and
+ * optim->finding says in words where. */
 bool objective_step(const Objective *objective, int rows, uint64_t step);
+
+/* The findings of all optimisers that were saved in this set: "" if there are none. */
+const char *optim_findings(const Checkpoint *checkpoint);
 
 #endif

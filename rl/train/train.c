@@ -289,6 +289,16 @@ static bool meet(Loop *l, bool fine, Error *error) {
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* Where the first value that is not finite was seen: optimisers say it among their state. */
+static const char *first_seen(const Trainer *t) {
+  Checkpoint c;
+  Error ignored;
+  checkpoint_init(&c, t->arena);
+  t->algo->save(t->agent, &c, &ignored);
+  const char *findings = optim_findings(&c);
+  return *findings ? arena_text(t->arena, "; %s", findings) : "";
+}
+
 static bool one_step(Loop *l, Error *error) {
   Trainer *t = l->t;
   const Ranks *ranks = t->request->ranks;
@@ -297,8 +307,8 @@ static bool one_step(Loop *l, Error *error) {
   if (!finite && !lost)
     return error_set(error, FAIL_DIVERGED,
                      "the gradient is no longer finite at step %lld; %s (try a smaller learning "
-                     "rate, or clip)",
-                     (long long)l->step, what_stands(t));
+                     "rate, or clip)%s",
+                     (long long)l->step, what_stands(t), first_seen(t));
   l->step += !lost;
   return !lost;
 }
