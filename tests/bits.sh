@@ -121,7 +121,7 @@ done >>found
 # --- the list -------------------------------------------------------------------------------------
 
 made_with() {
-  echo "# $("${CC:-cc}" --version | head -n 1); $(getconf GNU_LIBC_VERSION);" \
+  echo "# $("${CC:-cc}" --version | sed 's,^[^ ]* ,,;q'); $(getconf GNU_LIBC_VERSION);" \
     "$("$diffrl" doctor --json | sed -n 's/.*"found":"\(mujoco [0-9.]*\).*/\1/p')"
 }
 for algo in $("$diffrl" list algos --json | grep -o '"name":"[^"]*"' | cut -d '"' -f 4); do

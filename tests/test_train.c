@@ -259,6 +259,25 @@ static void test_numbers_that_diverge_end_with_4(void **state) {
   program_expect(&o, 0, "return");
 }
 
+/* Large observations, which the usual rate bears and a rate of 1 does not: the message names the
+ * tape, the node, the rows and what went in. */
+static void test_what_diverges_is_found_on_its_tape(void **state) {
+  (void)state;
+  Outcome o;
+  if (sizeof(real) > sizeof(float)) skip();
+  file_make_data("large.hdf5", "point-v0", 3, 1e16f, "{}");
+  const char *line = "train diffusion-ql --data large.hdf5 --env point-v0" SMALL
+                     " --set critic_rate=%s --steps 60 --out rate-%s";
+  program_run(&o, line, "3e-4", "3e-4");
+  program_expect(&o, 0, "run=rate-3e-4");
+  program_run(&o, line, "1", "1");
+  program_expect(&o, 4, "on the tape that trains critic, node ");
+  assert_null(strstr(o.err, "no longer finite at step 0;"));
+  if (!strstr(o.err, " of phase 0 is the first that is not finite: inf ") ||
+      !strstr(o.err, "; its inputs there: "))
+    fail_msg("no node and inputs in %s", o.err);
+}
+
 /* ---- starting -------------------------------------------------------------------------------- */
 
 static void load(Checkpoint *c, Arena *arena, const char *path) {
@@ -355,6 +374,7 @@ int main(void) {
     cmocka_unit_test(test_a_signal_leaves_a_checkpoint),
     cmocka_unit_test(test_a_full_disk_leaves_the_old_checkpoint),
     cmocka_unit_test(test_numbers_that_diverge_end_with_4),
+    cmocka_unit_test(test_what_diverges_is_found_on_its_tape),
     cmocka_unit_test(test_init_starts_from_old_weights),
     cmocka_unit_test(test_without_environment_the_held_out_loss),
     cmocka_unit_test(test_a_moved_data_file_is_known_by_its_content),

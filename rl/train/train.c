@@ -192,6 +192,14 @@ static bool meet(Loop *l, bool fine, Error *error) {
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* Where the first value that is not finite was seen (finding.h). */
+static const char *first_seen(const Trainer *t) {
+  const Blocks *b = &t->agent->blocks;
+  for (int i = 0; i < b->optims; i++)
+    if (*b->optim[i]->finding) return arena_text(t->arena, "; %s", b->optim[i]->finding);
+  return "";
+}
+
 static bool one_step(Loop *l, Error *error) {
   Trainer *t = l->t;
   const Ranks *ranks = t->request->ranks;
@@ -200,8 +208,8 @@ static bool one_step(Loop *l, Error *error) {
   if (!finite && !lost)
     return error_set(error, FAIL_DIVERGED,
                      "the gradient is no longer finite at step %lld; %s (try a smaller learning "
-                     "rate, or clip)",
-                     (long long)l->step, what_stands(t));
+                     "rate, or clip)%s",
+                     (long long)l->step, what_stands(t), first_seen(t));
   l->step += !lost;
   return !lost;
 }
