@@ -17,14 +17,14 @@
 
 static int find(const Log *log, const char *name) {
   int i = 0;
-  while (i < log->scalars && log->name[i] != name && strcmp(log->name[i], name)) i++;
+  while (i < log->scalars && strcmp(log->name[i], name)) i++;
   return i;
 }
 
 void log_scalar(Log *log, const char *name, double value) {
   int i = find(log, name);
   CHECK(i < LOG_MAX_SCALARS, "log: no room for %s beside %d others", name, LOG_MAX_SCALARS);
-  if (i == log->scalars) log->name[log->scalars++] = name;
+  if (i == log->scalars) snprintf(log->name[log->scalars++], LOG_MAX_NAME, "%s", name);
   log->sum[i] += value;
   log->count[i]++;
 }

@@ -9,16 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LOG_MAX_SCALARS = 48 };
+enum { LOG_MAX_SCALARS = 48, LOG_MAX_NAME = 48 };
 
 typedef struct {
-  const char *name[LOG_MAX_SCALARS]; /* static strings such as "loss/critic" */
+  char name[LOG_MAX_SCALARS][LOG_MAX_NAME]; /* such as "loss/critic" */
   double sum[LOG_MAX_SCALARS];
   int64_t count[LOG_MAX_SCALARS];
   int scalars;
 } Log;
 
-/* Add to the running mean of `name` (a string that outlives the log).  Never allocates. */
+/* Add to the running mean of `name`, which is copied.  Never allocates. */
 void log_scalar(Log *log, const char *name, double value);
 double log_mean(const Log *log, const char *name); /* NAN if nothing was added */
 void log_write(const Log *log, JsonText *out);     /* "name": mean, ... as members */

@@ -133,7 +133,7 @@ Profile *graph_profile(const Graph *g) { return g->spec.profile; }
 ConvMethod graph_conv(const Graph *g) { return g->spec.conv; }
 Arena *graph_arena(const Graph *g) { return g->arena; }
 bool graph_lost(const Graph *g) { return g->spec.ranks && g->spec.ranks->lost; }
-const Params *graph_trained(const Graph *g) { return g->spec.trained; }
+Params *graph_trained(const Graph *g) { return g->spec.trained; }
 
 /* the bit of these Params in Tensor.reads */
 static uint32_t params_bit(Graph *g, const Params *params) {
@@ -276,4 +276,12 @@ GraphSize graph_size(const Graph *g) {
   size.lane_bytes = g->lane_size * sizeof(real), size.kept_bytes = g->kept_size * sizeof(real);
   size.sum_bytes = g->sum_size * sizeof(real);
   return size;
+}
+
+Tensor *graph_input(const Graph *g, const char *name) {
+  for (int i = 0; i < g->nodes; i++) {
+    Tensor *t = g->node[i];
+    if (t->op == &op_input && !strcmp(t->name, name)) return t;
+  }
+  return NULL;
 }

@@ -68,6 +68,9 @@ Tensor *t_grad(Tensor *y, Tensor *x);
  * derivative is refused. */
 Tensor *t_grad_through(Tensor *y, Tensor *x);
 
+/* The input of this name that was recorded; NULL: none. */
+Tensor *graph_input(const Graph *g, const char *name);
+
 /* Record the gradient of a scalar loss with respect to every slot of the trained Params. */
 void graph_minimise(Tensor *loss /* SUM [1, 1, 1] */);
 
@@ -101,7 +104,7 @@ Tensor *graph_forked(const Graph *fork, const Tensor *t); /* the fork's own node
  * (CHECK), since each rank has its own alone. */
 double graph_scalar(const Tensor *t);      /* a kept SUM or ONCE [1, 1, 1] */
 const real *graph_values(const Tensor *t); /* a kept node: [B, k, e, row_stride(n)] */
-const Params *graph_trained(const Graph *g);
+Params *graph_trained(const Graph *g); /* NULL: it trains none */
 bool graph_lost(const Graph *g); /* is one of its ranks gone? */
 const Kernels *graph_kernels(const Graph *g);
 Profile *graph_profile(const Graph *g);     /* of its spec */

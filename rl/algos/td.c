@@ -3,7 +3,9 @@
 
 Tensor *batch_input(Graph *g, const Batch *batch, const char *column) {
   const BatchColumn *c = batch_column(batch, column);
-  Tensor *input = t_input(g, c->input, 1, c->n);
+  Tensor *input = graph_input(g, c->input);
+  if (input) return input;
+  input = t_input(g, c->input, 1, c->n);
   graph_bind(input, c->values);
   return input;
 }

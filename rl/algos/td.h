@@ -5,7 +5,7 @@
 #include "datasets/batch.h"
 
 /* A column of the batch as an input of the tape: ROW [1, 1, n], called as the column is and bound
- * to its values, which each run of the tape reads.  Once a tape and column. */
+ * to its values, which each run of the tape reads. */
 Tensor *batch_input(Graph *g, const Batch *batch, const char *column);
 
 /* r + gamma live v, of the columns "reward" and "live" */

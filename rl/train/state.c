@@ -46,10 +46,9 @@ static double number_of(const Checkpoint *c, const char *key) {
   return value;
 }
 
-/* names live as long as the run */
-static void load_log(const Trainer *t, Log *log, const Checkpoint *c) {
+static void load_log(Log *log, const Checkpoint *c) {
   const char *names = checkpoint_text(c, "log");
-  char *rest = names ? arena_text(t->arena, "%s", names) : NULL, *name;
+  char *rest = names ? arena_text(c->arena, "%s", names) : NULL, *name;
   while ((name = strsep(&rest, " "))) {
     const CheckpointTensor *tensor = checkpoint_tensor(c, arena_text(c->arena, "log/%s", name));
     int at = log->scalars;
@@ -75,7 +74,7 @@ bool state_load(const Trainer *t, TrainState *state, Error *error) {
     state->step = (int64_t)number_of(&c, "step");
     state->evaluated = (int64_t)number_of(&c, "evaluated");
     state->best = number_of(&c, "best");
-    load_log(t, state->log, &c);
+    load_log(state->log, &c);
   }
   arena_free(arena);
   return done || error_prefix(error, "%s", t->run.last);
