@@ -24,6 +24,7 @@ static bool says(const Json *member, const char *value) {
 
 /* the settings that a run's config.json holds */
 static bool read_record(Trainer *t, const Json *settings, const char *origin, Error *error) {
+  if (!json_is_object(settings)) return config_read(&t->settings, settings, origin, error);
   for (const Json *member = json_first(settings); member; member = json_next(member)) {
     const char *key = json_key(member), *nothing = NULL;
     for (size_t i = 0; i < sizeof retired / sizeof *retired; i++)
