@@ -13,6 +13,8 @@
 #include "datasets/toy_sets.h"
 #include "envs/env.h"
 #include "policy/policy.h"
+#include "rl/measure/figures.h"
+#include "rl/measure/measure.h"
 
 /* settings every algorithm has; the first members of every algorithm's struct */
 #define TRAIN_FIELDS(F)                                                                            \
@@ -50,7 +52,9 @@ typedef struct {
   int obs_dim, act_dim;
   const float *act_low, *act_high; /* [act_dim] */
   const Drawer *drawer;            /* offline: where batches come from */
-  const EnvModel *env;             /* online: what to act in; else NULL */
+  const Drawer *held;              /* offline without an environment: rows kept apart; else NULL */
+  const EnvModel *env;             /* what to act or be measured in; NULL: nothing */
+  bool reference;                  /* normalised scores are shown */
   const ToyDef *toy;               /* toy: what to draw from; else NULL */
   const ImageSet *images;          /* images: likewise; else NULL */
   const char *run;                 /* the run's folder */
@@ -60,9 +64,25 @@ typedef struct {
 typedef struct AlgoDef AlgoDef;
 typedef struct {
   const AlgoDef *def;
-  Policy *policy;  /* what it yields; NULL: a model that does not act */
-  bool wants_init; /* a student: trains with --init alone */
-} Agent;           /* first member of every algorithm's state */
+  const AlgoSetup *setup; /* what it was made with */
+  Policy *policy;         /* what it yields; NULL: a model that does not act */
+  bool wants_init;        /* a student: trains with --init alone */
+} Agent;                  /* first member of every algorithm's state */
+
+/* Measures that are taken together (rl/measure/measure.h says what a measure is). */
+typedef struct {
+  const Measure *measures;
+  int count;
+  MeasureWhen when;
+  bool (*applies)(const Agent *agent); /* nullable: to every run */
+  /* the numbers, in the table's order */
+  bool (*measure)(Agent *agent, double *value, Error *error);
+  /* nullable: the members of the line where it says more than the numbers, with what they were
+   * made; else measures_put */
+  void (*write)(const Agent *agent, const double *value, JsonText *out);
+} MeasureSet;
+
+enum { ALGO_MEASURES = 4 };
 
 struct AlgoDef {
   const char *name, *paper, *about;
@@ -75,14 +95,13 @@ struct AlgoDef {
   bool (*collect)(Agent *agent, int64_t step, Error *error);
   /* one gradient step; false if the numbers are no longer finite */
   bool (*update)(Agent *agent, int64_t step, Log *log);
-  /* offline, nullable: the loss on rows kept apart, where there is no environment */
-  double (*held_out)(Agent *agent, const Drawer *drawer);
-  /* where no policy acts: members of a line of eval.jsonl, and a score, more is better */
-  bool (*measure)(Agent *agent, JsonText *line, double *score, Error *error);
+  /* what it is measured by: all of these that apply, in this order; NULL ends */
+  const MeasureSet *measured[ALGO_MEASURES + 1];
   /* where no policy acts, nullable: begin with the weights of another run */
   bool (*begin)(Agent *agent, const Checkpoint *checkpoint, Error *error);
-  /* nullable: files in the run's folder that show what was learned, for its report */
-  bool (*show)(const Agent *agent, const char *folder, Error *error);
+  /* nullable: figures of what was learned, after an evaluation or at the end of a sitting; what
+   * fails is noted and ends nothing */
+  bool (*show)(Agent *agent, MeasureWhen when, Figures *figures, Error *error);
   /* all state beyond the step: Params, moments, simulator */
   bool (*save)(const Agent *agent, Checkpoint *checkpoint, Error *error);
   bool (*load)(Agent *agent, const Checkpoint *checkpoint, Error *error);

@@ -6,6 +6,7 @@
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
 #include "rl/algos/td.h"
+#include "rl/measure/returns.h"
 #include <string.h>
 
 #define DIFFUSION_BC_FIELDS(F)                                                                     \
@@ -86,9 +87,16 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-static double held_out(Agent *agent, const Drawer *drawer) {
-  return held_out_loss(((DiffusionBc *)agent)->held, drawer);
+static bool measure_held_out(Agent *agent, double *value, Error *error) {
+  (void)error;
+  *value = held_out_loss(((DiffusionBc *)agent)->held, agent->setup->held);
+  return true;
 }
+
+static const MeasureSet measured_held_out = { .measures = held_out_measures,
+                                              .count = 1,
+                                              .applies = held_out_applies,
+                                              .measure = measure_held_out };
 
 static bool save(const Agent *agent, Checkpoint *c, Error *error) {
   (void)error;
@@ -113,7 +121,7 @@ const AlgoDef algo_diffusion_bc = {
   .config_size = sizeof(DiffusionBcConfig),
   .create = create,
   .update = update,
-  .held_out = held_out,
+  .measured = { &measured_returns, &measured_held_out },
   .save = save,
   .load = load,
 };

@@ -9,6 +9,7 @@
 #include "diffusion/loss.h"
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
+#include "rl/measure/returns.h"
 #include <string.h>
 
 #define DIFFUSION_QL_FIELDS(F)                                                                     \
@@ -201,9 +202,16 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-static double held_out(Agent *agent, const Drawer *drawer) {
-  return held_out_loss(((DiffusionQl *)agent)->held, drawer);
+static bool measure_held_out(Agent *agent, double *value, Error *error) {
+  (void)error;
+  *value = held_out_loss(((DiffusionQl *)agent)->held, agent->setup->held);
+  return true;
 }
+
+static const MeasureSet measured_held_out = { .measures = held_out_measures,
+                                              .count = 1,
+                                              .applies = held_out_applies,
+                                              .measure = measure_held_out };
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
@@ -236,7 +244,7 @@ const AlgoDef algo_diffusion_ql = {
   .config_size = sizeof(DiffusionQlConfig),
   .create = create,
   .update = update,
-  .held_out = held_out,
+  .measured = { &measured_returns, &measured_held_out },
   .save = save,
   .load = load,
 };

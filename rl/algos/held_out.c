@@ -33,3 +33,9 @@ double held_out_loss(HeldOut *held, const Drawer *drawer) {
   }
   return sum / BATCHES;
 }
+
+const Measure held_out_measures[] = { { "held_out_loss", "held-out loss",
+                                        .caption = "Loss on data held out of training.",
+                                        .less_is_better = true, .main = true, .no_best = true } };
+
+bool held_out_applies(const Agent *agent) { return agent->setup->held; }

@@ -1,5 +1,5 @@
-/* held_out.h -- the denoising loss on episodes kept apart: the score of a run without an
- * environment. */
+/* held_out.h -- the denoising loss on episodes kept apart: what a run without an environment is
+ * measured by. */
 #ifndef RL_HELD_OUT_H
 #define RL_HELD_OUT_H
 #include "rl/algo.h"
@@ -11,5 +11,9 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy);
 
 /* Mean over a fixed number of batches: the same rows and noise at every call. */
 double held_out_loss(HeldOut *held, const Drawer *drawer);
+
+/* The table of one measure, which chooses no best: a loss does not say which policy acts best. */
+extern const Measure held_out_measures[1];
+bool held_out_applies(const Agent *agent); /* are there rows kept apart? */
 
 #endif

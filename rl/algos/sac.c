@@ -10,6 +10,7 @@
 #include "rl/algo.h"
 #include "rl/rollout/replay.h"
 #include "rl/algos/td.h"
+#include "rl/measure/returns.h"
 #include <math.h>
 #include <string.h>
 
@@ -272,6 +273,7 @@ const AlgoDef algo_sac = {
   .create = create,
   .collect = collect,
   .update = update,
+  .measured = { &measured_returns },
   .save = save,
   .load = load,
   .close = close_agent,

@@ -44,6 +44,7 @@ typedef struct {
   Drawer drawer, held; /* held: rows kept apart when there is no environment */
   AlgoSetup setup;
   Agent *agent;
+  Figures figures; /* of the run so far; train_run opens the list */
   uint64_t seed;
   bool reference; /* normalised scores are shown */
 } Trainer;
@@ -75,5 +76,9 @@ typedef struct {
 /* Train to the end (or a signal).  Fails with FAIL_DIVERGED if numbers are no longer finite, and
  * with FAIL_RUNNING if a rank is lost: the last good checkpoint stands. */
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error);
+
+/* What a sitting leaves behind: RUN/measures.json, unless a signal ended it, and figures.  For the
+ * rank that records; what fails is noted, for the training is saved. */
+void train_show(Trainer *t, const TrainOutcome *outcome);
 
 #endif

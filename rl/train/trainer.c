@@ -1,5 +1,6 @@
 /* trainer.c -- from a request to a run that is set up. */
 #include "core/check.h"
+#include "rl/train/measuring.h"
 #include "rl/train/preset.h"
 #include "rl/rollout/task.h"
 #include "rl/train/train.h"
@@ -203,6 +204,7 @@ static void prepare_setup(Trainer *t) {
   t->setup.act_dim = t->data ? t->data->act_dim : t->env_def->act_dim;
   t->setup.act_low = low, t->setup.act_high = high;
   t->setup.drawer = t->data ? &t->drawer : NULL, t->setup.env = t->env;
+  t->setup.held = t->held.pool_count ? &t->held : NULL, t->setup.reference = t->reference;
 }
 
 /* ---- the run's folder ------------------------------------------------------------------------ */
@@ -259,6 +261,9 @@ static bool write_config(const Trainer *t, Error *error) {
   json_close(&out, ']');
   write_versions(t, &out);
   if (t->data) write_dataset(t, &out);
+  json_open(&out, "measures", '[');
+  measuring_describe(t->agent, &out);
+  json_close(&out, ']');
   json_close(&out, '}');
   bool done = (t->request->resume || task_write_file(t->run.metrics, "", 0, error)) &&
               task_write_file(t->run.config, out.text, out.length, error);
@@ -434,7 +439,7 @@ static bool open_all(Trainer *t, Error *error) {
   prepare_setup(t);
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
-  t->agent->def = t->algo;
+  t->agent->def = t->algo, t->agent->setup = &t->setup;
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
   if (r->init && !init_weights(t, r->init, error)) return false;
