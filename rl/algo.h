@@ -66,6 +66,7 @@ typedef struct {
   const AlgoDef *def;
   const AlgoSetup *setup; /* what it was made with */
   Policy *policy;         /* what it yields; NULL: a model that does not act */
+  struct HeldOut *held;   /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
   bool wants_init;        /* a student: trains with --init alone */
 } Agent;                  /* first member of every algorithm's state */
 

@@ -200,10 +200,10 @@ static bool measure_held_out(Agent *agent, double *value, Error *error) {
   return true;
 }
 
-static const MeasureSet measured_held_out = { .measures = held_out_measures,
-                                              .count = 1,
-                                              .applies = held_out_applies,
-                                              .measure = measure_held_out };
+static const MeasureSet measured_windows = { .measures = held_out_measures,
+                                             .count = 1,
+                                             .applies = held_out_applies,
+                                             .measure = measure_held_out };
 
 static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Error *error) {
   const DiffuserSampling how = { .sampler = diffuser_sampler(m->model),
@@ -278,7 +278,7 @@ const AlgoDef algo_diffuser = {
   .config_size = sizeof(DiffuserConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_plans, &measured_held_out },
+  .measured = { &measured_plans, &measured_windows },
   .begin = begin,
   .show = show,
   .save = save,

@@ -38,7 +38,6 @@ typedef struct {
   const DiffusionBcConfig *cfg;
   Objective actor;
   Batch *batch;
-  HeldOut *held;
 } DiffusionBc;
 
 static void build_actor(DiffusionBc *m) {
@@ -73,7 +72,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->batch = algo_batch(setup);
   build_actor(m);
   m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
-  m->held = held_out_new(setup, p);
+  m->agent.held = held_out_new(setup, p);
   return &m->agent;
 }
 
@@ -86,17 +85,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   log_scalar(log, "lr/actor", optim_rate(&m->actor.optim->spec, m->actor.optim->step - 1));
   return true;
 }
-
-static bool measure_held_out(Agent *agent, double *value, Error *error) {
-  (void)error;
-  *value = held_out_loss(((DiffusionBc *)agent)->held, agent->setup->held);
-  return true;
-}
-
-static const MeasureSet measured_held_out = { .measures = held_out_measures,
-                                              .count = 1,
-                                              .applies = held_out_applies,
-                                              .measure = measure_held_out };
 
 static bool save(const Agent *agent, Checkpoint *c, Error *error) {
   (void)error;

@@ -51,7 +51,6 @@ typedef struct {
   ActorObjective actor_terms;
   Optim *actor_optim;
   Batch *batch;
-  HeldOut *held;
 } DiffusionQl;
 
 /* ---- objectives ------------------------------------------------------------------------------ */
@@ -175,7 +174,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->actor_optim->follows =
       (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
   m->critic.optim->follows = (Ema){ p->critic_target, 1 - m->cfg->tau, 0, 1 };
-  m->held = held_out_new(setup, p);
+  m->agent.held = held_out_new(setup, p);
   return &m->agent;
 }
 
@@ -201,17 +200,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   report(m, with_q, log);
   return true;
 }
-
-static bool measure_held_out(Agent *agent, double *value, Error *error) {
-  (void)error;
-  *value = held_out_loss(((DiffusionQl *)agent)->held, agent->setup->held);
-  return true;
-}
-
-static const MeasureSet measured_held_out = { .measures = held_out_measures,
-                                              .count = 1,
-                                              .applies = held_out_applies,
-                                              .measure = measure_held_out };
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 

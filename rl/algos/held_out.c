@@ -39,3 +39,13 @@ const Measure held_out_measures[] = { { "held_out_loss", "held-out loss",
                                         .less_is_better = true, .main = true, .no_best = true } };
 
 bool held_out_applies(const Agent *agent) { return agent->setup->held; }
+
+static bool measure(Agent *agent, double *value, Error *error) {
+  (void)error;
+  *value = held_out_loss(agent->held, agent->setup->held);
+  return true;
+}
+
+const MeasureSet measured_held_out = {
+  .measures = held_out_measures, .count = 1, .applies = held_out_applies, .measure = measure
+};

@@ -12,8 +12,10 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy);
 /* Mean over a fixed number of batches: the same rows and noise at every call. */
 double held_out_loss(HeldOut *held, const Drawer *drawer);
 
-/* The table of one measure, which chooses no best: a loss does not say which policy acts best. */
+/* As a measure that chooses no best, for a loss does not say which policy acts best.  The set is of
+ * agents that have a HeldOut, and applies where rows are kept apart. */
 extern const Measure held_out_measures[1];
-bool held_out_applies(const Agent *agent); /* are there rows kept apart? */
+extern const MeasureSet measured_held_out;
+bool held_out_applies(const Agent *agent);
 
 #endif
