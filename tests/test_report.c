@@ -247,7 +247,7 @@ static void a_null_is_a_gap(void **state) {
 /* ---- what config.json describes -------------------------------------------------------------- */
 
 static const Measure own_measures[] = {
-  { "surprise", "surprise", "nats", "Surprise <at> rows that no training saw.", .beside = "bound",
+  { "nll", "surprise", "nats", "Surprise <at> rows that no training saw.", .beside = "bound",
     .less_is_better = true, .main = true },
   { .key = "bound", .title = "of the data" },
   { "by_part", "surprise by part", "part, 0 first to 1 last", .less_is_better = true, .count = 3 },
@@ -261,9 +261,9 @@ static void write_own(const char *folder, int seed) {
   write_described(folder, seed, "1", own_measures, OWN);
   write_metrics(folder);
   write_in(folder, "eval.jsonl",
-           "{\"step\":100,\"surprise\":2,\"bound\":0.5,\"by_part\":[1,2,3],\"hidden\":77}\n"
-           "{\"step\":200,\"surprise\":1,\"bound\":0.5,\"by_part\":[1,1,1],\"hidden\":77}\n"
-           "{\"step\":300,\"surprise\":3,\"bound\":0.5,\"by_part\":[1,1,7],\"hidden\":77}\n");
+           "{\"step\":100,\"nll\":2,\"bound\":0.5,\"by_part\":[1,2,3],\"hidden\":77}\n"
+           "{\"step\":200,\"nll\":1,\"bound\":0.5,\"by_part\":[1,1,1],\"hidden\":77}\n"
+           "{\"step\":300,\"nll\":3,\"bound\":0.5,\"by_part\":[1,1,7],\"hidden\":77}\n");
 }
 
 static void any_measure_is_shown_as_it_is_described(void **state) {
@@ -388,7 +388,8 @@ static void numbers_that_nothing_describes_are_shown_by_their_keys(void **state)
   assert_has(html, "<td>last</td><td>300</td><td>0.7500</td><td>64.00</td>");
   assert_has(html, "<td>best</td><td>200</td><td>0.2500</td>"); /* less is better */
   assert_has(html, "<td>mean of the last 3</td><td>300</td><td>0.5000</td>");
-  assert_has(html, "<h3>Loss</h3>");
+  assert_has(html, "<h3>loss</h3>");
+  assert_has(html, "<p class=\"note\">loss: less is better.");
   free(html);
 }
 

@@ -127,7 +127,7 @@ static void add_plain(History *history, Arena *arena, const char *key) {
       return;
     }
   key = arena_text(arena, "%s", key);
-  add_measure(history, (Measure){ .key = key, .title = key, .less_is_better = true });
+  add_measure(history, (Measure){ .key = key, .title = key });
 }
 
 static bool take_keys(History *history, Arena *arena, const Json *line, size_t room) {
@@ -149,7 +149,7 @@ static bool read_measures(History *history) {
 }
 
 /* Nothing says by what runs of release 0.1 without returns are compared: by the first number that
- * is not the same in all evaluations. */
+ * is not the same in all evaluations.  Of those, less was always better. */
 static void choose_main(History *history) {
   for (int i = 0; i < history->measures; i++)
     if (history->measure[i].is.main) return;
@@ -158,7 +158,7 @@ static void choose_main(History *history) {
       const HistoryMeasure *m = &history->measure[i];
       double first = history_value(&history->evaluation[0], m);
       if (history->evaluations > 1 && history_value(&history->evaluation[k], m) == first) continue;
-      history->measure[i].is.main = true;
+      history->measure[i].is.main = history->measure[i].is.less_is_better = true;
       return;
     }
 }

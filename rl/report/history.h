@@ -21,7 +21,7 @@ typedef struct {
 
 /* A measure, as config.json describes it, and where its numbers are among those of an evaluation.
  * A run that describes none (release 0.1) has those of the shared table of returns, and every other
- * number of its lines under its key, less being better. */
+ * number of its lines under its key. */
 typedef struct {
   Measure is;
   int at, numbers;

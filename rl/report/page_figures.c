@@ -37,9 +37,10 @@ static double *new_points(const Page *page, const Figure *figure) {
   return arena_array(page->arena, double, figure->points);
 }
 
-/* A title that a table has in small letters, above a plot. */
+/* A title that a table has in small letters, above a plot; a key stays as it is. */
 static const char *heading(const Page *page, const Measure *m) {
-  const char *title = m->title ? m->title : m->key;
+  if (page_same_text(m->title, m->key) || !m->title) return m->key;
+  const char *title = m->title;
   return arena_text(page->arena, "%c%s", toupper((unsigned char)*title), title + !!*title);
 }
 
