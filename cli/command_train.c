@@ -206,7 +206,7 @@ static void put_measured(const Trainer *t, JsonText *out) {
   Error ignored;
   History history;
   if (!history_read(&history, t->arena, t->run.folder, &ignored)) return;
-  Scores s = scores_of(t->arena, &history, NULL);
+  Scores s = scores_of(t->arena, &history);
   if (s.count) {
     json_put_text(out, "measure", s.main->is.key);
     json_put_text(out, "unit", s.main->is.unit);

@@ -565,7 +565,7 @@ static void a_long_run_gives_a_small_page(void **state) {
 static void scores_of_no_evaluations_are_not_numbers(void **state) {
   (void)state;
   Arena *arena = arena_new();
-  Scores s = scores_of(arena, &(History){ .folder = "x" }, NULL);
+  Scores s = scores_of(arena, &(History){ .folder = "x" });
   assert_int_equal(s.count, 0);
   assert_true(isnan(scores_value(&s, &s.last)) && isnan(scores_value(&s, &s.mean)));
   arena_free(arena);

@@ -86,7 +86,7 @@ void measures_describe(const Measure *m, int count, int episodes, JsonText *out)
 bool measure_read(Measure *m, const Json *row) {
 #define TEXT(key) .key = json_text(json_get(row, #key))
 #define FLAG(key) .key = json_bool(json_get(row, #key), false)
-  enum { MOST = 1 << 20 }; /* numbers under a key that is believed */
+  enum { MOST = 1 << 12 }; /* numbers under a key that are believed */
   double count = json_number(json_get(row, "count"), 0);
   *m = (Measure){
     TEXT(key),    TEXT(title),   TEXT(unit),  TEXT(caption),

@@ -38,7 +38,8 @@ const Measure plan_measures[PLAN_MEASURES] = {
   { "plan_error", "error of plans", "deviations of the data's change in one step",
     "Error of plans: the simulator is put into each state of a plan and does its action; root mean "
     "square distance to the plan's next state, each entry divided by the deviation of its change "
-    "in one step of the data. Drifts over more steps are in eval.jsonl.",
+    "in one step of the data. Standing still: of the plan's states to their next ones. Drifts over "
+    "more steps are in eval.jsonl.",
     .beside = "plan_still", .less_is_better = true, .main = true },
   { .key = "plan_still", .title = "of standing still" },
   DRIFTS("plan"),

@@ -105,7 +105,7 @@ static const char *learning_key(const Page *page) {
     if (all) return key;
   }
   for (size_t r = 0; r < page->count; r++) {
-    Scores s = scores_of(page->arena, &page->run[r], NULL);
+    Scores s = scores_of(page->arena, &page->run[r]);
     if (s.count) return s.main->is.key;
   }
   return NULL;
@@ -154,18 +154,24 @@ static void add_learning_curve(const Page *page, Figure *figure, size_t index, c
   if (lows == curve->count && highs == lows) curve->low = low, curve->high = high;
 }
 
-/* A dashed level: the same number of the data set, or the floor beside the measure.  Its label;
- * NULL: none. */
+static bool is_constant(const History *run, const HistoryMeasure *m) {
+  for (size_t i = 1; i < run->evaluations; i++)
+    if (history_value(&run->evaluation[i], m) != history_value(&run->evaluation[0], m))
+      return false;
+  return run->evaluations > 0;
+}
+
+/* A dashed level: the same number of the data set, or what is beside the measure if it is a floor,
+ * the same at every step.  Its label; NULL: none. */
 static const char *find_reference(const Page *page, const HistoryMeasure *m, double *level) {
   const History *run = &page->run[0];
   const HistoryMeasure *beside = history_measure(run, m->is.beside);
   if (!page_all_same(page, "data")) return NULL;
   *level = json_number(json_get(page_config(run, "dataset"), m->is.key), NAN);
   if (isfinite(*level)) return "mean of the data set";
-  Scores s = scores_of(page->arena, run, m);
-  if (!beside || !s.count) return NULL;
-  *level = history_value(&s.last, beside);
-  return beside->is.title;
+  if (!beside || !is_constant(run, beside)) return NULL;
+  *level = history_value(&run->evaluation[0], beside);
+  return isfinite(*level) ? beside->is.title : NULL;
 }
 
 static const char *learning_caption(const Page *page, const Figure *figure, const Measure *m) {

@@ -197,7 +197,7 @@ static void put_evaluation(const Page *page, const char *name, const HistoryEval
 }
 
 static void put_run(const Page *page, const History *run) {
-  Scores s = scores_of(page->arena, run, NULL);
+  Scores s = scores_of(page->arena, run);
   const char *act = shared_act(page);
   if (!s.count) {
     page_put(page, "<p class=\"note\">Not evaluated yet.</p>\n");
@@ -228,9 +228,9 @@ static const char *title_of(const Scores *s) { return s->main ? s->main->is.titl
 
 /* the measure that all runs are compared by; NULL: they differ */
 static const HistoryMeasure *shared_main(const Page *page) {
-  Scores first = scores_of(page->arena, &page->run[0], NULL);
+  Scores first = scores_of(page->arena, &page->run[0]);
   for (size_t i = 1; i < page->count; i++) {
-    Scores s = scores_of(page->arena, &page->run[i], NULL);
+    Scores s = scores_of(page->arena, &page->run[i]);
     if (!first.main || !s.main || strcmp(s.main->is.key, first.main->is.key)) return NULL;
   }
   return first.main;
@@ -259,7 +259,7 @@ static void put_runs(const Page *page) {
   open_table(page, main ? alike : apart, act);
   for (size_t i = 0; i < page->count; i++) {
     const History *run = &page->run[i];
-    Scores s = scores_of(page->arena, run, NULL);
+    Scores s = scores_of(page->arena, run);
     const HistoryEvaluation *const shown[] = { &s.last, &s.best, &s.mean };
     page_put(page, "<tr>");
     put_text_cell(page, run->folder);
@@ -285,7 +285,7 @@ static bool differ_in_seed(const Page *page, const History *a, const History *b)
     if (!page_same_text(page_config_text(page, a, keys[i]), page_config_text(page, b, keys[i])))
       return false;
   }
-  Scores sa = scores_of(page->arena, a, NULL), sb = scores_of(page->arena, b, NULL);
+  Scores sa = scores_of(page->arena, a), sb = scores_of(page->arena, b);
   return sa.count && sb.count && !strcmp(sa.main->is.key, sb.main->is.key) &&
          sa.last.step == sb.last.step && !strcmp(sa.last.with, sb.last.with) &&
          !page_same_text(page_config_text(page, a, "seed"), page_config_text(page, b, "seed"));
@@ -305,7 +305,7 @@ static void put_seed_row(const Page *page, const History *const *run, size_t run
                          const char *act) {
   Moments last = { 0 }, best = { 0 }, mean = { 0 };
   for (size_t i = 0; i < runs; i++) {
-    Scores s = scores_of(page->arena, run[i], NULL);
+    Scores s = scores_of(page->arena, run[i]);
     add_moment(&last, scores_value(&s, &s.last));
     add_moment(&best, scores_value(&s, &s.best));
     add_moment(&mean, scores_value(&s, &s.mean));
@@ -313,7 +313,7 @@ static void put_seed_row(const Page *page, const History *const *run, size_t run
   const Moments *const shown[] = { &last, &best, &mean };
   const char *env = page_config_text(page, run[0], "env");
   const char *algo = page_config_text(page, run[0], "algo");
-  Scores first = scores_of(page->arena, run[0], NULL);
+  Scores first = scores_of(page->arena, run[0]);
   page_put(page, "<tr>");
   put_text_cell(page, env ? arena_text(page->arena, "%s on %s", algo ? algo : "–", env) : algo);
   put_count_cell(page, (double)runs);

@@ -56,8 +56,8 @@ static void average(Arena *arena, const History *run, Scores *s, const HistoryEv
   for (size_t i = 0; i < count; i++) s->acts_differ |= strcmp(e[i]->with, s->mean.with) != 0;
 }
 
-Scores scores_of(Arena *arena, const History *run, const HistoryMeasure *by) {
-  Scores s = { .main = by ? by : main_of(run) };
+Scores scores_of(Arena *arena, const History *run) {
+  Scores s = { .main = main_of(run) };
   const HistoryEvaluation *few[SCORES_LAST];
   for (size_t i = run->evaluations; i-- > 0;) {
     const HistoryEvaluation *e = &run->evaluation[i];

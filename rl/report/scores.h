@@ -17,9 +17,9 @@ typedef struct {
   bool acts_differ;             /* they were not all made with the same act record */
 } Scores;
 
-/* by: a measure of the run; NULL: its main one, the last in the table that is one and that some
- * evaluation has as a number.  The mean lives in the arena. */
-Scores scores_of(Arena *arena, const History *run, const HistoryMeasure *by);
+/* The main measure is the last in the table that is one and that some evaluation has as a number.
+ * The mean lives in the arena. */
+Scores scores_of(Arena *arena, const History *run);
 
 /* The number a run is compared by, of one of these evaluations, and its deviation over episodes;
  * NAN if there is none. */

@@ -23,8 +23,9 @@ static bool take_set(Agent *agent, const MeasureSet *s, JsonText *line, Measured
     s->write(agent, value, line);
   else if (done)
     measures_put(s->measures, s->count, episodes, value, line);
-  if (done && !measured->main)
-    measured->main = measures_main(s->measures, s->count, episodes, value, &measured->value);
+  double main;
+  const Measure *found = done ? measures_main(s->measures, s->count, episodes, value, &main) : NULL;
+  if (found) measured->main = found, measured->value = main;
   measured->any |= done;
   arena_free(arena);
   return done;

@@ -5,7 +5,7 @@
 #define RL_MEASURING_H
 #include "rl/algo.h"
 
-/* What came of it: the main number of those that were taken. */
+/* What came of it: the main number of those that were taken, of several sets that of the last. */
 typedef struct {
   bool any;            /* something applies, and was taken */
   const Measure *main; /* NULL: none of them is a number */

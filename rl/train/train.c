@@ -189,7 +189,7 @@ static bool measure_now(Loop *l, Error *error) {
 }
 
 static bool evaluate_now(Loop *l, Error *error) {
-  if (l->evaluated == l->step) return true;
+  if (l->evaluated == l->step || stop_asked()) return true;
   double began = now();
   bool done = measure_now(l, error);
   l->t->figures.step = l->step;
