@@ -1,7 +1,7 @@
 /* command.c -- from words to a struct, by the table of options. */
 #include "cli/command.h"
 #include "core/check.h"
-#include "core/config.h"
+#include "core/names.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,18 +11,14 @@ static const int64_t largest = INT64_C(1) << 53; /* numbers pass through JSON un
 /* ---- options --------------------------------------------------------------------------------- */
 
 static const Option *find(const Command *c, const char *name, size_t length, Error *error) {
-  const char *names[OPTIONS_MAX], *near;
-  char word[64];
-  for (int i = 0; i < c->option_count; i++) {
-    names[i] = c->options[i].name;
-    if (strlen(names[i]) == length && !strncmp(names[i], name, length)) return &c->options[i];
-  }
+  char word[64], see[64];
   snprintf(word, sizeof word, "%.*s", (int)length, name);
-  near = config_nearest(word, names, (size_t)c->option_count);
-  error_set(error, FAIL_USAGE, "%s: unknown option --%s; %s%s%s", c->name, word,
-            near ? "did you mean --" : "see `diffrl ", near ? near : c->name,
-            near ? "?" : " --help`");
-  return NULL;
+  snprintf(see, sizeof see, "`diffrl %s --help`", c->name);
+  int i = names_find(
+      NAMES(c->options, (size_t)c->option_count, .what = "option", .see = see, .mark = "--"), word,
+      error);
+  if (i < 0) error_prefix(error, "%s", c->name);
+  return i < 0 ? NULL : &c->options[i];
 }
 
 static bool set_number(const Option *o, const char *text, int64_t *number, Error *error) {

@@ -47,20 +47,19 @@ static void print_action(const float *act, int count) {
 
 /* ---- acting ---------------------------------------------------------------------------------- */
 
-/* An empty line starts the next episode; noise is that of the evaluation of the same seed.  plan
- * [horizon, act_dim] is made anew when act_steps of its actions are done. */
-static bool act_lines(Actor *actor, const Policy *policy, float *obs, float *plan, Error *error) {
-  const PolicySpec *spec = &policy->spec;
+/* An empty line starts the next episode; noise is that of the evaluation of the same seed. */
+static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, float *act, Error *error) {
   char *line = NULL;
   size_t room = 0;
   uint32_t episode = 0;
-  uint64_t step = 0;
-  bool right = true;
+  bool right = true, begun = false;
+  actor_begin(actor, 0, episode);
   for (long number = 1; right; number++) {
     ssize_t length = getline(&line, &room, stdin);
     if (length <= 0) break;
     if (is_blank(line) && strlen(line) == (size_t)length) {
-      episode += step > 0, step = 0;
+      if (begun) actor_begin(actor, 0, ++episode);
+      begun = false;
       continue;
     }
     right = strlen(line) == (size_t)length && read_numbers(line, obs, (int)spec->obs_dim);
@@ -70,10 +69,9 @@ static bool act_lines(Actor *actor, const Policy *policy, float *obs, float *pla
                 number, (int)spec->obs_dim);
       break;
     }
-    int64_t age = (int64_t)step % policy->act.act_steps;
-    if (!age) actor_act(actor, obs, 1, step, &episode, plan, NULL);
-    print_action(plan + age * spec->act_dim, (int)spec->act_dim);
-    step++;
+    actor_act(actor, (int[]){ 0 }, 1, obs, act, NULL);
+    print_action(act, (int)spec->act_dim);
+    begun = true;
     if (ferror(stdout)) break;
   }
   free(line);
@@ -86,11 +84,11 @@ static bool run_in(Arena *arena, const Act *c, Error *error) {
   if (!kernels || !saved_open(&saved, arena, c->given.arguments.word[0], c->which, &c->act, error))
     return false;
   uint64_t seed = eval_episode_seed(SEEDS_REPORT, (uint64_t)c->seed);
-  const Policy *policy = saved.policy;
-  Actor *actor = actor_new(arena, policy, 1, seed, NULL, kernels, error);
-  float *obs = arena_array(arena, float, policy->spec.obs_dim);
-  float *plan = arena_array(arena, float, policy_horizon(policy) * policy->spec.act_dim);
-  return actor && act_lines(actor, policy, obs, plan, error);
+  const PolicySpec *spec = &saved.policy->spec;
+  Actor *actor = actor_new(arena, saved.policy, 1, seed, NULL, kernels, error);
+  float *obs = arena_array(arena, float, spec->obs_dim);
+  float *act = arena_array(arena, float, spec->act_dim);
+  return actor && act_lines(actor, spec, obs, act, error);
 }
 
 static int run(const void *request, Error *error) {

@@ -1,6 +1,6 @@
 /* data.c -- diffrl data make, diffrl data inspect. */
 #include "cli/command.h"
-#include "core/config.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "datasets/dataset.h"
@@ -33,23 +33,12 @@ static const char *default_out(Arena *arena, const char *name, Error *error) {
   const char *path = task_made_path(arena, name);
   char *folder = arena_text(arena, "%s", path);
   *strrchr(folder, '/') = '\0';
-  return run_make_folders(folder, error) ? path : NULL;
-}
-
-static bool known_set(const char *name, Error *error) {
-  const char *names[WORDS_MAX], *near;
-  size_t count;
-  const DataSpec *sets = make_data_list(&count);
-  for (size_t i = 0; i < count && i < WORDS_MAX; i++)
-    if (!strcmp(names[i] = sets[i].name, name)) return true;
-  near = config_nearest(name, names, count);
-  return error_set(error, FAIL_USAGE, "no generated data set \"%s\"; %s%s", name,
-                   near ? "did you mean " : "see `diffrl list datasets`", near ? near : "");
+  return file_make_folders(folder, error) ? path : NULL;
 }
 
 static int make_in(Arena *arena, const Make *c, Error *error) {
   const char *name = task_set_name(arena, c->given.arguments.word[0]);
-  if (!known_set(name, error)) return (int)error->kind;
+  if (!make_data_find(name, error)) return (int)error->kind;
   MakeDataRequest request = { .name = name,
                               .out = c->out ? c->out : default_out(arena, name, error),
                               .transitions = c->transitions,

@@ -99,7 +99,7 @@ static void print_line(const Outcome *o, Arena *arena) {
                  "%.1f us %s",
                  o->env->name, r->return_mean, r->return_std, score, r->episodes, r->length_mean,
                  failed, saved_act_text(arena, o->saved->policy), o->latency,
-                 policy_horizon(o->saved->policy) > 1 ? "a plan" : "an action"));
+                 o->saved->policy->horizon > 1 ? "a plan" : "an action"));
 }
 
 /* ---- evaluating ------------------------------------------------------------------------------ */
@@ -166,7 +166,7 @@ static int run_in(Arena *arena, const Eval *c, Error *error) {
   Saved saved;
   if (!saved_read(&saved, arena, c->given.arguments.word[0], c->which, error))
     return (int)error->kind;
-  bool pictures = image_model_saved(saved.checkpoint);
+  bool pictures = model_saved(saved.checkpoint) == &model_pictures;
   return (pictures ? eval_images : eval_policy)(c, &saved, arena, error);
 }
 

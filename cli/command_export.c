@@ -1,10 +1,9 @@
 /* export.c -- diffrl export: a policy alone, without what training needs, or as C. */
 #include "cli/saved.h"
+#include "core/file.h"
 #include "policy/export/export.h"
 #include "rl/version.h"
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct {
   Given given;
@@ -23,16 +22,12 @@ static const Option options[] = {
 
 /* The acting weights, and the critics if it chooses among candidates. */
 static bool write_policy(Arena *arena, const Saved *saved, const char *path, Error *error) {
-  const Policy *p = saved->policy;
   Checkpoint c;
   checkpoint_init(&c, arena);
-  policy_save(p, &c);
+  policy_save_acting(saved->policy, &c);
   if (saved->algo) checkpoint_add_text(&c, "algo", saved->algo);
   if (saved->env) checkpoint_add_text(&c, "env", saved->env);
   checkpoint_add_text(&c, "step", arena_text(arena, "%lld", (long long)saved->step));
-  params_save(p->actor, &c);
-  if (!strcmp(p->act.weights.s, "ema")) params_save(p->actor_ema, &c);
-  if (p->act.candidates > 1) params_save(p->critic_target, &c);
   return checkpoint_save(&c, path, error);
 }
 
@@ -55,9 +50,7 @@ static bool check(const Export *c, Error *error) {
   if (!c->out) return error_set(error, FAIL_USAGE, "export: where to? expected --out DIR");
   if (c->format && !is_c(c) && strcmp(c->format, "safetensors"))
     return error_set(error, FAIL_USAGE, "--format %s: expected c or safetensors", c->format);
-  if (mkdir(c->out, 0777) && errno != EEXIST)
-    return error_set(error, FAIL_RUNNING, "cannot make folder %s: %s", c->out, strerror(errno));
-  return true;
+  return file_make_folders(c->out, error);
 }
 
 static bool run_in(Arena *arena, const Export *c, Error *error) {

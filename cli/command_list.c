@@ -1,7 +1,7 @@
 /* list.c -- diffrl list: every name that other commands take, from the tables they come from. */
 #include "cli/command.h"
-#include "core/config.h"
 #include "core/kernels/kernels.h"
+#include "core/names.h"
 #include "diffusion/grid.h"
 #include "diffusion/method.h"
 #include "diffusion/schedule.h"
@@ -9,7 +9,6 @@
 #include "rl/bench/bench.h"
 #include "rl/rollout/make_data.h"
 #include "rl/train/preset.h"
-#include <string.h>
 
 typedef struct {
   Given given;
@@ -102,8 +101,9 @@ static void list_presets(bool json) {
 }
 
 static void list_kernels(bool json) {
-  static const char *const names[] = { "own", "avx512", "avx2", "plain", "openblas" };
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+  size_t count;
+  const char *const *names = kernels_list(&count);
+  for (size_t i = 0; i < count; i++) {
     Error why = { 0 };
     const Kernels *kernels = kernels_find(names[i], &why);
     put(json, "kernels", names[i], kernels ? kernels->name : "not on this machine",
@@ -130,19 +130,16 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static int run(const void *request, Error *error) {
   const List *c = request;
-  const char *names[KINDS], *near, *wanted = c->given.arguments.word[0];
+  const char *wanted = c->given.arguments.word[0];
+  const Names *names = NAMES(kinds, KINDS, .what = "list");
+  int only = wanted ? names_find(names, wanted, error) : 0;
+  if (only < 0) return (int)error->kind;
+  if (wanted) return kinds[only].list(c->json), 0;
   for (int i = 0; i < KINDS; i++) {
-    names[i] = kinds[i].name;
-    if (wanted && strcmp(wanted, names[i])) continue;
-    if (!wanted && !c->json) printf("%s%s\n", i ? "\n" : "", names[i]);
+    if (!c->json) printf("%s%s\n", i ? "\n" : "", kinds[i].name);
     kinds[i].list(c->json);
-    if (wanted) return 0;
   }
-  if (!wanted) return 0;
-  near = config_nearest(wanted, names, KINDS);
-  error_set(error, FAIL_USAGE, "list: no list of \"%s\"; %s%s", wanted,
-            near ? "did you mean " : "see `diffrl list --help`", near ? near : "");
-  return FAIL_USAGE;
+  return 0;
 }
 
 const Command command_list = {

@@ -1,8 +1,10 @@
 /* sample.c -- diffrl sample: points, pictures or plans of a model that does not act. */
 #include "cli/command_sample.h"
 #include "cli/saved.h"
+#include "core/file.h"
 #include "policy/models/pictures.h"
-#include "rl/rollout/task.h"
+#include "policy/models/plans.h"
+#include "policy/models/points.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,7 +60,7 @@ bool sample_write_npy(const char *path, const double *values, const int shape[],
                         "{'descr': '<f8', 'fortran_order': False, 'shape': (%s), }", text);
   bytes[10 + length] = ' ', bytes[HEADER - 1] = '\n';
   memcpy(bytes + HEADER, values, body);
-  bool done = task_write_file(path, bytes, HEADER + body, error);
+  bool done = file_write(path, bytes, HEADER + body, error);
   free(bytes);
   return done;
 }
@@ -72,6 +74,22 @@ static bool check_out(const char *path, Error *error) {
                    path ? path : "is missing");
 }
 
+static const struct {
+  const ModelDef *def;
+  bool (*sample)(const SampleJob *job, Error *error);
+} kinds[] = { { &model_points, sample_points },
+              { &model_pictures, sample_images },
+              { &model_plans, sample_plans } };
+
+static bool sample_kind(const SampleJob *job, Error *error) {
+  const ModelDef *def = model_saved(job->checkpoint);
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (kinds[i].def == def) return kinds[i].sample(job, error);
+  return error_set(error, FAIL_INPUT,
+                   "no model that can be sampled; expected one made by `diffrl train toy`, `image` "
+                   "or `diffuser`");
+}
+
 static bool sample(SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
   Saved saved;
@@ -79,10 +97,7 @@ static bool sample(SampleJob *job, Error *error) {
       !saved_read(&saved, job->arena, asked->given.arguments.word[0], asked->which, error))
     return false;
   job->checkpoint = saved.checkpoint;
-  bool plans = checkpoint_text(saved.checkpoint, "diffuser");
-  bool done = (plans                                 ? sample_plans
-               : image_model_saved(saved.checkpoint) ? sample_images
-                                                     : sample_points)(job, error);
+  bool done = sample_kind(job, error);
   if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", saved.path);
   return done;
 }

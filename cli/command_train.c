@@ -216,7 +216,7 @@ static void put_measured(const Trainer *t, JsonText *out) {
   history_close(&history);
   if (!s.count || !t->agent->policy) return;
   double latency = saved_latency(t->agent->policy, t->kernels, &ignored);
-  saved_write_act(t->agent->policy, out);
+  policy_write_act(t->agent->policy, "act", out);
   json_put_number(out, "action_us", round(10 * latency) / 10);
 }
 

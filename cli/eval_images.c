@@ -1,8 +1,8 @@
 /* eval_images.c -- the scores of a model of pictures. */
 #include "cli/command_eval.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "rl/measure/image_scores.h"
-#include "rl/rollout/task.h"
 #include "rl/stop.h"
 #include "rl/draw/picture_grid.h"
 #include <string.h>
@@ -11,7 +11,7 @@
 typedef struct {
   const Eval *asked;
   const Saved *saved;
-  ImageModel *model;
+  PicturesModel *model;
   ImageSet *set;
   ImageScores scores;
 } Scoring;
@@ -19,7 +19,7 @@ typedef struct {
 /* The pictures it learned from, by their content, wherever they lie now. */
 static bool open_set(Scoring *s, Arena *arena, Error *error) {
   const char *hash = checkpoint_text(s->saved->checkpoint, "data_hash");
-  s->set = images_open(arena, s->asked->data ? s->asked->data : s->model->data, error);
+  s->set = images_open(arena, s->asked->data ? s->asked->data : s->model->base.data, error);
   if (!s->set || !hash || !strcmp(hash, s->set->hash)) return s->set;
   return error_set(error, FAIL_INPUT,
                    "%s is not the data this model was trained on (its content differs); give the "
@@ -32,7 +32,7 @@ static void write_json(const Scoring *s, JsonText *out) {
   image_scores_values(&s->scores, value);
   json_open(out, NULL, '{');
   json_put_text(out, "algo", s->saved->algo);
-  json_put_text(out, "data", s->model->data);
+  json_put_text(out, "data", s->model->base.data);
   json_put_text(out, "which", s->saved->which);
   json_put_integer(out, "step", s->saved->step);
   image_scores_write(value, s->model, (uint64_t)s->asked->seed, out);
@@ -41,7 +41,7 @@ static void write_json(const Scoring *s, JsonText *out) {
 
 static const char *write_line(const Scoring *s, Arena *arena) {
   const ImageScores *r = &s->scores;
-  const ImageShape *shape = &s->model->shape;
+  const ModelSettings *shape = &s->model->base.settings;
   return arena_text(arena,
                     "%s: Frechet distance %.3f of %d samples to test pictures, %.3f between real "
                     "ones (ratio %.2f); nearest training picture at %.3f, of test pictures %.3f "
@@ -58,15 +58,14 @@ static void keep(const Scoring *s, Arena *arena, const JsonText *json) {
   const char *run = s->asked->given.arguments.word[0];
   Error error;
   if (stat(run, &status) || !S_ISDIR(status.st_mode)) return;
-  if (!task_write_file(arena_text(arena, "%s/measures.json", run), json->text, json->length,
-                       &error))
+  if (!file_write(arena_text(arena, "%s/measures.json", run), json->text, json->length, &error))
     log_progress(true, "not kept: %s", error.text);
 }
 
 static bool score(Scoring *s, Arena *arena, Error *error) {
   enum { ROWS = 8 }; /* of the grid */
   const Eval *asked = s->asked;
-  ImageSampling how = image_model_sampling(s->model);
+  ModelSampling how = model_sampling(&s->model->base);
   if (!(how.kernels = kernels_find("own", error))) return false;
   how.seed = (uint64_t)asked->seed;
   how.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus());
@@ -77,7 +76,7 @@ static bool score(Scoring *s, Arena *arena, Error *error) {
       image_scores_draw(arena, s->model, s->set, &how, (int)asked->pictures, &s->scores, error);
   pool_free(how.pool);
   if (!pictures || !asked->out) return pictures;
-  int shown = ROWS * (s->model->shape.labels ? s->model->classes : ROWS);
+  int shown = ROWS * (s->model->labels ? s->model->classes : ROWS);
   if (shown > s->scores.pictures) shown = s->scores.pictures;
   return image_write_grid(s->model, pictures, shown, true, asked->out, error);
 }
@@ -87,7 +86,7 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   Scoring s = { .asked = asked, .saved = saved };
   if (!eval_refuse(asked, foreign, "draws pictures and does not act", error))
     return (int)error->kind;
-  if (!(s.model = image_model_load(arena, saved->checkpoint, error))) {
+  if (!(s.model = (PicturesModel *)model_load(arena, &model_pictures, saved->checkpoint, error))) {
     error_prefix(error, "%s", saved->path);
     return (int)error->kind;
   }

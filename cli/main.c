@@ -4,7 +4,7 @@
  * 128 + n stopped by signal n with a checkpoint written. */
 #include "cli/command.h"
 #include "core/arena.h"
-#include "core/config.h"
+#include "core/names.h"
 #include "rl/version.h"
 #include <errno.h>
 #include <signal.h>
@@ -28,24 +28,18 @@ static void print_overview(FILE *out) {
 
 /* The command whose name is the first word, or the first two; *words says how many. */
 static const Command *find(int count, char *const *word, int *words, Error *error) {
-  const char *names[COMMANDS], *near;
+  bool data = !strcmp(word[0], "data"); /* commands of two words begin so */
   char two[64];
   snprintf(two, sizeof two, "%.30s %.30s", word[0], count > 1 ? word[1] : "");
-  for (int i = 0; i < COMMANDS; i++) {
-    names[i] = commands[i]->name;
-    *words = strchr(names[i], ' ') ? 2 : 1;
-    if (!strcmp(names[i], *words == 2 ? two : word[0])) return commands[i];
-  }
-  bool data = !strcmp(word[0], "data");
   if (data && count == 1) {
     error_set(error, FAIL_USAGE, "data: expected `diffrl data make` or `diffrl data inspect`");
     return NULL;
   }
-  near = config_nearest(data ? two : word[0], names, COMMANDS);
-  error_set(error, FAIL_USAGE, "unknown command \"%s\"; %s%s%s", data ? two : word[0],
-            near ? "did you mean `diffrl " : "`diffrl --help` lists them", near ? near : "",
-            near ? "`?" : "");
-  return NULL;
+  const Names *names = NAMES(commands, COMMANDS, .pointers = true, .what = "command",
+                             .mark = "diffrl ", .see = "`diffrl --help`");
+  int i = names_find(names, data ? two : word[0], error);
+  *words = 1 + data;
+  return i < 0 ? NULL : commands[i];
 }
 
 static int run(const Command *command, int count, char *const *word, Error *error) {

@@ -10,21 +10,22 @@
 enum { MOST = 60000 };
 
 /* what the labels of a listed set are called */
-static const char *class_name(const ImageModel *m, int label) {
+static const char *class_name(const PicturesModel *m, int label) {
   size_t count;
   const ImagesDef *all = images_list(&count);
   for (size_t i = 0; i < count; i++)
-    if (!strcmp(all[i].name, m->data) && label < IMAGES_MAX_NAMES) return all[i].class_name[label];
+    if (!strcmp(all[i].name, m->base.data) && label < IMAGES_MAX_NAMES)
+      return all[i].class_name[label];
   return NULL;
 }
 
 /* a number, or its name */
-static bool read_label(const ImageModel *m, const char *text, int *label, Error *error) {
+static bool read_label(const PicturesModel *m, const char *text, int *label, Error *error) {
   char *end;
   long number = strtol(text, &end, 10);
-  if (!m->shape.labels)
-    return error_set(error, FAIL_USAGE, "sample: --label %s, but this model was told no labels",
-                     text);
+  if (!m->labels)
+    return error_set(error, FAIL_USAGE,
+                     "sample: --label %s, but this model is not conditioned on labels", text);
   for (*label = 0; *label < m->classes; ++*label) {
     const char *name = class_name(m, *label);
     if ((name && !strcmp(name, text)) || (end != text && !*end && number == *label)) return true;
@@ -42,32 +43,35 @@ static bool read_guidance(const char *text, double *guidance, Error *error) {
                    text);
 }
 
-static bool choose(const SampleJob *job, const ImageModel *m, ImageSampling *how, Error *error) {
+static bool choose(const SampleJob *job, const PicturesModel *m, ModelSampling *how, int *label,
+                   Error *error) {
   const Sample *asked = job->asked;
-  *how = image_model_sampling(m);
+  *how = model_sampling(&m->base), *label = PICTURES_ALL_LABELS;
   how->seed = (uint64_t)asked->seed, how->pool = job->pool, how->kernels = job->kernels;
   sample_choose(asked, &how->sampler);
-  return (!asked->label || read_label(m, asked->label, &how->label, error)) &&
+  return (!asked->label || read_label(m, asked->label, label, error)) &&
          (!asked->guidance || read_guidance(asked->guidance, &how->guidance, error));
 }
 
 bool sample_images(const SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
-  ImageModel *m = image_model_load(job->arena, job->checkpoint, error);
-  ImageSampling how;
-  if (!m || !choose(job, m, &how, error)) return false;
-  int count = asked->count ? (int)asked->count : 10 * 8, size = (int)m->shape.size;
+  PicturesModel *m =
+      (PicturesModel *)model_load(job->arena, &model_pictures, job->checkpoint, error);
+  ModelSampling how;
+  int label;
+  if (!m || !choose(job, m, &how, &label, error)) return false;
+  int count = asked->count ? (int)asked->count : 10 * 8, size = (int)m->size;
   bool png = sample_ends(asked->out, ".png");
   if (count > MOST || sample_ends(asked->out, ".csv"))
     return error_set(error, FAIL_USAGE,
                      "sample: pictures go to FILE.png or FILE.npy, at most %d at once", MOST);
   double *pictures = arena_array(job->arena, double, (size_t)count *(size_t)(size * size));
-  if (!image_sample(m, &how, count, pictures, error)) return false;
+  if (!pictures_sample(&m->base, &how, label, count, pictures, error)) return false;
   bool done =
-      png ? image_write_grid(m, pictures, count, how.label == IMAGE_ALL_LABELS, asked->out, error)
+      png ? image_write_grid(m, pictures, count, label == PICTURES_ALL_LABELS, asked->out, error)
           : sample_write_npy(asked->out, pictures, (int[]){ count, size, size }, 3, error);
   if (done)
-    log_progress(true, "%d pictures of %s by %s: %s", count, m->data, how.sampler.method,
+    log_progress(true, "%d pictures of %s by %s: %s", count, m->base.data, how.sampler.method,
                  asked->out);
   return done;
 }

@@ -1,14 +1,14 @@
 /* sample_plans.c -- plans from start states of the environment that the model was trained for. */
 #include "cli/command_sample.h"
+#include "core/file.h"
 #include "core/log.h"
+#include "envs/env.h"
 #include "rl/draw/plans_picture.h"
-#include "rl/rollout/task.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* plan,step,a0..,s0..: a line a step */
-static bool write_csv(const DiffuserModel *m, const DiffuserPlans *p, const char *path,
-                      Error *error) {
+static bool write_csv(const PlansModel *m, const DiffuserPlans *p, const char *path, Error *error) {
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
@@ -17,20 +17,21 @@ static bool write_csv(const DiffuserModel *m, const DiffuserPlans *p, const char
   for (int j = 0; j < m->act_dim; j++) fprintf(out, ",a%d", j);
   for (int j = 0; j < m->obs_dim; j++) fprintf(out, ",s%d", j);
   const float *x = p->plans;
-  for (int i = 0; i < p->count * m->horizon; i++) {
-    fprintf(out, "\n%d,%d", i / m->horizon, i % m->horizon);
+  const int horizon = (int)m->horizon;
+  for (int i = 0; i < p->count * horizon; i++) {
+    fprintf(out, "\n%d,%d", i / horizon, i % horizon);
     for (int j = 0; j < m->width; j++) fprintf(out, ",%.9g", (double)*x++);
   }
   fputc('\n', out);
   CHECK(!fclose(out), "out of memory");
-  bool done = task_write_file(path, text, length, error);
+  bool done = file_write(path, text, length, error);
   free(text);
   return done;
 }
 
-static bool write_npy(const SampleJob *job, const DiffuserModel *m, const DiffuserPlans *p,
+static bool write_npy(const SampleJob *job, const PlansModel *m, const DiffuserPlans *p,
                       Error *error) {
-  const int shape[] = { p->count, m->horizon, m->width };
+  const int shape[] = { p->count, (int)m->horizon, m->width };
   int numbers = shape[0] * shape[1] * shape[2];
   double *values = arena_array(job->arena, double, numbers);
   for (int i = 0; i < numbers; i++) values[i] = (double)p->plans[i];
@@ -49,18 +50,16 @@ static float *start_states(const SampleJob *job, const EnvModel *model, int coun
   return first;
 }
 
-static bool plan(const SampleJob *job, const DiffuserModel *m, const EnvModel *env, Error *error) {
+static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env, Error *error) {
   const Sample *asked = job->asked;
   DiffuserPlans p = { .count = asked->count ? (int)asked->count : 8 };
   float *first = start_states(job, env, p.count, error);
   if (!first) return false;
-  DiffuserSampling how = { .sampler = diffuser_sampler(m),
-                           .seed = (uint64_t)asked->seed,
-                           .pool = job->pool,
-                           .kernels = job->kernels };
+  ModelSampling how = model_sampling(&m->base);
+  how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
   sample_choose(asked, &how.sampler);
-  p.plans = arena_array(job->arena, float, (size_t)p.count *(size_t)m->denoiser->dim);
-  if (!diffuser_plan(m, &how, p.count, first, p.plans, error)) return false;
+  p.plans = arena_array(job->arena, float, (size_t)p.count *(size_t)m->base.denoiser->dim);
+  if (!plans_sample(m, &how, p.count, first, p.plans, error)) return false;
   if (!(sample_ends(asked->out, ".csv")   ? write_csv(m, &p, asked->out, error)
         : sample_ends(asked->out, ".npy") ? write_npy(job, m, &p, error)
                                           : diffuser_plans_draw(&p, m, env, asked->out, error)))
@@ -71,11 +70,11 @@ static bool plan(const SampleJob *job, const DiffuserModel *m, const EnvModel *e
 }
 
 bool sample_plans(const SampleJob *job, Error *error) {
-  DiffuserModel *m = diffuser_load(job->arena, job->checkpoint, error);
+  PlansModel *m = (PlansModel *)model_load(job->arena, &model_plans, job->checkpoint, error);
   const char *name = checkpoint_text(job->checkpoint, "env");
   if (!m) return false;
   if (job->asked->label || job->asked->guidance)
-    return error_set(error, FAIL_USAGE, "sample: --%s is for models that were told labels",
+    return error_set(error, FAIL_USAGE, "sample: --%s needs a model that is conditioned on labels",
                      job->asked->label ? "label" : "guidance");
   const EnvDef *def = name && strcmp(name, "none") ? env_find(name) : NULL;
   if (!def || def->obs_dim != m->obs_dim || def->act_dim != m->act_dim)

@@ -1,14 +1,14 @@
 /* sample_points.c -- points in the plane. */
 #include "cli/command_sample.h"
+#include "core/file.h"
 #include "core/log.h"
-#include "rl/rollout/task.h"
 #include "rl/draw/points_picture.h"
 #include <stdlib.h>
 
 typedef struct {
-  const ToyModel *model;
+  const Model *model;
   const ToyDef *data;
-  const ToySampling *how;
+  const ModelSampling *how;
   const double *points;
   int count;
 } Points;
@@ -22,7 +22,7 @@ static bool write_csv(const Points *p, const char *path, Error *error) {
   for (int i = 0; i < p->count; i++)
     fprintf(out, "%.9g,%.9g\n", p->points[TOY_DIM * i], p->points[TOY_DIM * i + 1]);
   CHECK(!fclose(out), "out of memory");
-  bool done = task_write_file(path, text, length, error);
+  bool done = file_write(path, text, length, error);
   free(text);
   return done;
 }
@@ -47,21 +47,19 @@ static bool write_points(const Points *p, const char *path, Error *error) {
 
 bool sample_points(const SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
-  ToyModel *model = toy_model_load(job->arena, job->checkpoint, error);
+  Model *model = model_load(job->arena, &model_points, job->checkpoint, error);
   const ToyDef *data = model ? toy_find(model->data, error) : NULL;
   if (!data) return false;
   if (asked->label || asked->guidance)
-    return error_set(error, FAIL_USAGE, "sample: --%s is for models that were told labels",
+    return error_set(error, FAIL_USAGE, "sample: --%s needs a model that is conditioned on labels",
                      asked->label ? "label" : "guidance");
-  ToySampling how = { .sampler = toy_model_sampler(model),
-                      .seed = (uint64_t)asked->seed,
-                      .pool = job->pool,
-                      .kernels = job->kernels };
+  ModelSampling how = model_sampling(model);
+  how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
   sample_choose(asked, &how.sampler);
   int count = asked->count ? (int)asked->count : 4096;
   double *points = arena_array(job->arena, double, TOY_DIM *count);
   Points p = { model, data, &how, points, count };
-  if (!toy_sample(model, &how, count, points, error) || !write_points(&p, asked->out, error))
+  if (!points_sample(model, &how, count, points, error) || !write_points(&p, asked->out, error))
     return false;
   log_progress(true, "%d points of %s by %s: %s", count, model->data, how.sampler.method,
                asked->out);

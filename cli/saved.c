@@ -1,10 +1,10 @@
 /* saved.c -- finding the checkpoint, reading it, changing how it acts, timing it. */
 #include "cli/saved.h"
+#include "core/clock.h"
 #include "rl/report/history.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- which file ------------------------------------------------------------------------------ */
@@ -39,9 +39,8 @@ static const char *find(Saved *saved, Arena *arena, const char *run, const char 
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static bool change_act(Policy *policy, const Words *act, Error *error) {
-  Config record = { .fields = act_fields, .count = act_field_count, .values = &policy->act };
   for (int i = 0; i < act->count; i++)
-    if (!config_set_all(&record, act->word[i], "--act", error)) return false;
+    if (!policy_set_act(policy, act->word[i], "--act", error)) return false;
   return true;
 }
 
@@ -73,32 +72,17 @@ bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, 
 
 /* ---- how it acts ----------------------------------------------------------------------------- */
 
-void saved_write_act(const Policy *policy, JsonText *out) {
-  Config record = { .fields = act_fields,
-                    .count = act_field_count,
-                    .values = (void *)(uintptr_t)&policy->act };
-  json_open(out, "act", '{');
-  config_write(&record, out);
-  json_close(out, '}');
-}
-
 const char *saved_act_text(Arena *arena, const Policy *policy) {
   JsonText text = { 0 };
   Error impossible;
   json_open(&text, NULL, '{');
-  saved_write_act(policy, &text);
+  policy_write_act(policy, "act", &text);
   json_close(&text, '}');
   Json *json = json_parse(text.text, text.length, &impossible);
   const char *plain = history_text(arena, json_get(json, "act"));
   json_free(json);
   json_text_free(&text);
   return plain;
-}
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -109,16 +93,16 @@ static int by_size(const void *a, const void *b) {
 double saved_latency(const Policy *policy, const Kernels *kernels, Error *error) {
   enum { MOST = 1000, LEAST = 10 };
   const double patience = 0.2; /* s */
-  double seconds[MOST], began = now();
+  double seconds[MOST], began = clock_now();
   int count = 0;
   Arena *arena = arena_new();
-  float *obs = arena_array(arena, float, policy->spec.obs_dim);
-  float *act = arena_array(arena, float, policy_horizon(policy) * policy->spec.act_dim);
+  float *seen = arena_array(arena, float, policy->seen);
+  float *act = arena_array(arena, float, policy->horizon * policy->spec.act_dim);
   Actor *actor = actor_new(arena, policy, 1, 0, NULL, kernels, error);
-  while (actor && count < MOST && (count < LEAST || now() - began < patience)) {
-    double start = now();
-    actor_act(actor, obs, 1, (uint64_t)count, NULL, act, NULL);
-    seconds[count++] = now() - start;
+  while (actor && count < MOST && (count < LEAST || clock_now() - began < patience)) {
+    double start = clock_now();
+    actor_answer(actor, seen, 1, (uint64_t)count, NULL, act, NULL);
+    seconds[count++] = clock_now() - start;
   }
   arena_free(arena);
   if (!actor) return -1;

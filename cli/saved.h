@@ -2,7 +2,7 @@
 #ifndef CLI_SAVED_H
 #define CLI_SAVED_H
 #include "cli/command.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
 
 typedef struct {
   const Checkpoint *checkpoint;
@@ -22,8 +22,7 @@ bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, 
 bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, Error *error);
 bool saved_policy(Saved *saved, Arena *arena, const Words *act, Error *error);
 
-/* The member "act" of a JSON object, and for people: "weights=ema sampler=ddpm steps=0 ..." */
-void saved_write_act(const Policy *policy, JsonText *out);
+/* How it acts, for people: "weights=ema sampler=ddpm steps=0 ..." */
 const char *saved_act_text(Arena *arena, const Policy *policy);
 
 /* Median time of one action, or plan, in microseconds, measured in the calling thread; negative and

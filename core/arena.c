@@ -137,3 +137,8 @@ void arena_reset(Arena *arena, ArenaMark mark) {
 }
 
 size_t arena_bytes(const Arena *arena) { return arena->total; }
+
+bool arena_has_room(size_t bytes) {
+  void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return room != MAP_FAILED && !munmap(room, bytes);
+}

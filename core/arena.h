@@ -5,6 +5,7 @@
  * start.  In the address-sanitizer build the gaps between blocks are poisoned. */
 #ifndef CORE_ARENA_H
 #define CORE_ARENA_H
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct Arena Arena;
@@ -28,6 +29,10 @@ char *arena_text(Arena *arena, const char *format, ...) __attribute__((format(pr
 ArenaMark arena_mark(const Arena *arena);
 void arena_reset(Arena *arena, ArenaMark mark);
 size_t arena_bytes(const Arena *arena); /* handed out so far */
+
+/* Would the system give so many bytes more at once?  For what a user asks for, before an arena,
+ * whose callers cannot fail, is asked. */
+bool arena_has_room(size_t bytes);
 
 #define arena_array(arena, type, count)                                                            \
   ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))

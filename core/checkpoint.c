@@ -10,6 +10,7 @@
  * three is another writer's and is taken on trust; a file that has one must have all. */
 #include "core/checkpoint.h"
 #include "core/check.h"
+#include "core/file.h"
 #include "core/json.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -134,6 +135,34 @@ const char *checkpoint_text(const Checkpoint *checkpoint, const char *key) {
   return NULL;
 }
 
+const char *checkpoint_need_text(const Checkpoint *checkpoint, const char *key, const char *what,
+                                 Error *error) {
+  const char *text = checkpoint_text(checkpoint, key);
+  if (!text) error_set(error, FAIL_INPUT, "no \"%s\" in the metadata: not %s", key, what);
+  return text;
+}
+
+void checkpoint_add_config(Checkpoint *checkpoint, const char *key, const ConfigField *fields,
+                           size_t count, const void *values) {
+  JsonText text = { 0 };
+  config_write_object(fields, count, values, NULL, &text);
+  checkpoint_add_text(checkpoint, key, text.text);
+  json_text_free(&text);
+}
+
+bool checkpoint_read_config(const Checkpoint *checkpoint, const char *key,
+                            const ConfigField *fields, size_t count, void *values, const char *what,
+                            Error *error) {
+  Config config;
+  config_init(&config, fields, count, values);
+  const char *text = checkpoint_need_text(checkpoint, key, what, error);
+  Json *json = text ? json_parse(text, strlen(text), error) : NULL;
+  bool done = json && config_read(&config, json, "checkpoint", error);
+  json_free(json);
+  if (!done) error->kind = FAIL_INPUT;
+  return done;
+}
+
 /* ---- saving ---------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -226,59 +255,21 @@ static char *make_head(const Checkpoint *checkpoint, const Span *span, size_t *b
   return head;
 }
 
-static bool write_all(int fd, const void *data, size_t bytes) {
-  const char *p = data;
-  while (bytes) {
-    ssize_t wrote = write(fd, p, bytes < 1 << 30 ? bytes : 1 << 30);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
-    p += wrote, bytes -= (size_t)wrote;
-  }
-  return true;
-}
-
-static bool write_file(const char *path, const char *head, size_t head_bytes, const Span *span,
-                       size_t count) {
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) return false;
-  bool done = write_all(fd, head, head_bytes);
-  for (size_t i = 0; i < count && done; i++)
-    done = write_all(fd, span[i].tensor->data, span[i].end - span[i].begin);
-  done = done && fsync(fd) == 0;
-  return close(fd) == 0 && done;
-}
-
-/* Makes a rename last.  File systems that cannot sync a folder say EINVAL: nothing to be done. */
-static bool sync_folder(Arena *arena, const char *path) {
-  const char *slash = strrchr(path, '/');
-  const char *folder = slash ? arena_text(arena, "%.*s", (int)(slash - path) + 1, path) : ".";
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
-  if (fd >= 0) close(fd);
-  return done;
-}
-
 bool checkpoint_save(const Checkpoint *checkpoint, const char *path, Error *error) {
   ArenaMark mark = arena_mark(checkpoint->arena);
   Span *span = place_tensors(checkpoint);
-  size_t head_bytes;
+  size_t count = checkpoint->tensors, head_bytes;
   char *head = make_head(checkpoint, span, &head_bytes);
-  char *fresh = arena_text(checkpoint->arena, "%s.tmp", path);
-  bool done = false;
-  if (head_bytes - PREFIX > MAX_HEADER) {
-    error_set(error, FAIL_RUNNING,
-              "%s: not saved: names and texts need %zu bytes, 1 MB is the limit", path, head_bytes);
-  } else if (!write_file(fresh, head, head_bytes, span, checkpoint->tensors) ||
-             rename(fresh, path) != 0) {
-    error_set(error, FAIL_RUNNING, "%s: not saved: %s; an older file there is untouched", path,
-              strerror(errno));
-    unlink(fresh);
-  } else {
-    done = sync_folder(checkpoint->arena, path);
-    if (!done)
-      error_set(error, FAIL_RUNNING, "%s: saved, but its folder could not be synced: %s", path,
-                strerror(errno));
-  }
+  FilePiece *piece = arena_array(checkpoint->arena, FilePiece, count + 1);
+  piece[0] = (FilePiece){ head, head_bytes };
+  for (size_t i = 0; i < count; i++)
+    piece[1 + i] = (FilePiece){ span[i].tensor->data, span[i].end - span[i].begin };
+  bool done = head_bytes - PREFIX > MAX_HEADER
+                  ? error_set(error, FAIL_RUNNING,
+                              "%s: cannot be written: names and texts need %zu bytes, 1 MB is the "
+                              "limit",
+                              path, head_bytes)
+                  : file_write_pieces(path, piece, count + 1, error);
   arena_reset(checkpoint->arena, mark);
   return done;
 }

@@ -8,6 +8,7 @@
 #ifndef CORE_CHECKPOINT_H
 #define CORE_CHECKPOINT_H
 #include "core/arena.h"
+#include "core/config.h"
 #include "core/error.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,6 +45,20 @@ void checkpoint_add_text(Checkpoint *checkpoint, const char *key, const char *va
 
 const CheckpointTensor *checkpoint_tensor(const Checkpoint *checkpoint, const char *name);
 const char *checkpoint_text(const Checkpoint *checkpoint, const char *key); /* NULL if absent */
+
+/* The same, but NULL comes with FAIL_INPUT: no "KEY" in the metadata: not WHAT. */
+const char *checkpoint_need_text(const Checkpoint *checkpoint, const char *key, const char *what,
+                                 Error *error);
+
+/* A struct of settings as a JSON object under this key. */
+void checkpoint_add_config(Checkpoint *checkpoint, const char *key, const ConfigField *fields,
+                           size_t count, const void *values);
+
+/* And back: defaults, then what the object has.  FAIL_INPUT if it is not there (`what` says what
+ * the file is expected to be, "a policy of diffrl"), or is not JSON or not of these settings. */
+bool checkpoint_read_config(const Checkpoint *checkpoint, const char *key,
+                            const ConfigField *fields, size_t count, void *values, const char *what,
+                            Error *error);
 
 /* False and FAIL_RUNNING if the disk is full or the folder is not writable; the old file stands. */
 bool checkpoint_save(const Checkpoint *checkpoint, const char *path, Error *error);

@@ -5,12 +5,12 @@
  * without loss. */
 #include "core/config.h"
 #include "core/check.h"
-#include <ctype.h>
+#include "core/names.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FIELDS = 128, MAX_CHOICES = 32, LIST_SIZE = 512, WORD_SIZE = 64 };
+enum { MAX_FIELDS = 128, MAX_CHOICES = 32, LIST_SIZE = 512 };
 
 /* What a member of the struct holds.  Texts are zero-padded and no number is -0, so two values are
  * equal if their bytes are. */
@@ -84,10 +84,9 @@ static size_t split_choices(const ConfigField *field, char list[LIST_SIZE],
 
 static bool fail_choice(const ConfigField *field, const char *text, const char *const *choice,
                         size_t count, Error *error) {
-  const char *near = config_nearest(text, choice, count);
+  const char *near = names_nearest(NAMES(choice, count, .what = field->key), text);
   return error_set(error, FAIL_USAGE, "%s: \"%.60s\" is not one of %s%s%s%s", field->key, text,
-                   field->low, near ? "; did you mean \"" : "", near ? near : "",
-                   near ? "\"?" : "");
+                   field->low, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static bool parse_text(const ConfigField *field, const char *text, Value *value, Error *error) {
@@ -146,16 +145,9 @@ void config_init(Config *config, const ConfigField *fields, size_t count, void *
 /* ---- setting --------------------------------------------------------------------------------- */
 
 static const ConfigField *find(const Config *config, const char *key, Error *error) {
-  const char *names[MAX_FIELDS];
-  for (size_t i = 0; i < config->count; i++) {
-    names[i] = config->fields[i].key;
-    if (!strcmp(key, names[i])) return &config->fields[i];
-  }
-  const char *near = config_nearest(key, names, config->count);
-  error_set(error, FAIL_USAGE, "unknown setting \"%.60s\"; %s%s%s", key,
-            near ? "did you mean \"" : "--help lists the settings", near ? near : "",
-            near ? "\"?" : "");
-  return NULL;
+  const Names *names = NAMES(config->fields, config->count, .what = "setting", .see = "--help");
+  int i = names_find(names, key, error);
+  return i < 0 ? NULL : &config->fields[i];
 }
 
 bool config_set(Config *config, const char *key, const char *text, const char *origin,
@@ -209,14 +201,25 @@ static bool read_member(Config *config, const ConfigField *field, const Json *me
   return done;
 }
 
+bool config_read_member(Config *config, const Json *member, const char *origin, Error *error) {
+  const ConfigField *field = find(config, json_key(member), error);
+  return field && read_member(config, field, member, origin, error);
+}
+
 bool config_read(Config *config, const Json *object, const char *origin, Error *error) {
   if (!json_is_object(object))
     return error_set(error, FAIL_USAGE, "%s: expected an object {\"key\": value, ...}", origin);
-  for (const Json *member = json_first(object); member; member = json_next(member)) {
-    const ConfigField *field = find(config, json_key(member), error);
-    if (!field || !read_member(config, field, member, origin, error)) return false;
-  }
+  for (const Json *member = json_first(object); member; member = json_next(member))
+    if (!config_read_member(config, member, origin, error)) return false;
   return true;
+}
+
+void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values) {
+  for (size_t i = 0; i < to->count; i++)
+    for (const ConfigField *from = fields; from < fields + count; from++)
+      if (to->fields[i].type == from->type && !strcmp(to->fields[i].key, from->key))
+        memcpy(place(to, &to->fields[i]), (const char *)values + from->offset,
+               types[from->type].size);
 }
 
 void config_write(const Config *config, JsonText *out) {
@@ -231,6 +234,14 @@ void config_write(const Config *config, JsonText *out) {
     case CONFIG_TEXT: json_put_text(out, field->key, value.text.s); break;
     }
   }
+}
+
+void config_write_object(const ConfigField *fields, size_t count, const void *values,
+                         const char *key, JsonText *out) {
+  Config config = { .fields = fields, .count = count, .values = (void *)(uintptr_t)values };
+  json_open(out, key, '{');
+  config_write(&config, out);
+  json_close(out, '}');
 }
 
 bool config_equal(const Config *config, const void *other, const char **key) {
@@ -270,35 +281,4 @@ void config_help(const Config *config, FILE *out) {
     print_range(field, out);
     fputc('\n', out);
   }
-}
-
-/* ---- suggestions ----------------------------------------------------------------------------- */
-
-/* Letters to insert, delete or replace between two words; case and - for _ cost nothing. */
-static size_t edit_distance(const char *a, const char *b) {
-  size_t row[WORD_SIZE + 1], columns = strlen(b);
-  for (size_t j = 0; j <= columns; j++) row[j] = j;
-  for (size_t i = 0; a[i]; i++) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < columns; j++) {
-      int x = a[i] == '-' ? '_' : tolower((unsigned char)a[i]);
-      int y = b[j] == '-' ? '_' : tolower((unsigned char)b[j]);
-      size_t replace = diagonal + (x != y), step = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
-      diagonal = row[j + 1];
-      row[j + 1] = replace < step ? replace : step;
-    }
-  }
-  return row[columns];
-}
-
-const char *config_nearest(const char *word, const char *const *names, size_t count) {
-  size_t length = strlen(word), best = (length + 2) / 3 + 1;
-  const char *nearest = NULL;
-  for (size_t i = 0; i < count && length && length <= WORD_SIZE; i++) {
-    if (strlen(names[i]) > WORD_SIZE) continue;
-    size_t distance = edit_distance(word, names[i]);
-    if (distance < best && distance < length) nearest = names[i], best = distance;
-  }
-  return nearest;
 }

@@ -68,11 +68,19 @@ bool config_set_all(Config *config, const char *pairs, const char *origin, Error
 /* Every member of a JSON object that is a setting; unknown members are errors. */
 bool config_read(Config *config, const Json *object, const char *origin, Error *error);
 
+/* One member, by its own key; as above. */
+bool config_read_member(Config *config, const Json *member, const char *origin, Error *error);
+
+/* Take every setting that another struct has under the same key and with the same type, whatever
+ * else either of them has. */
+void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values);
+
 void config_write(const Config *config, JsonText *out); /* members only, in list order */
+
+/* The same of a struct without its Config, as an object: the member `key`; NULL: the whole text. */
+void config_write_object(const ConfigField *fields, size_t count, const void *values,
+                         const char *key, JsonText *out);
 bool config_equal(const Config *config, const void *other, const char **key); /* first difference */
 void config_help(const Config *config, FILE *out); /* key, default, range, text: one line each */
-
-/* The entry nearest to `word` by edit distance, NULL if none is near. */
-const char *config_nearest(const char *word, const char *const *names, size_t count);
 
 #endif

@@ -4,6 +4,7 @@
  * then tested until they are done, and a long wait sleeps between tests.  So ranks that wait while
  * rank 0 evaluates leave it the CPUs, and a wait can end when a rank is gone. */
 #include "core/check.h"
+#include "core/clock.h"
 #include "core/ranks.h"
 #include <limits.h>
 #include <mpi.h>
@@ -28,12 +29,6 @@ typedef struct Transport {
   MPI_Request *request; /* [room] begun and not awaited */
   int requests, room;
 } Transport;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
@@ -60,7 +55,7 @@ void ranks_await(Ranks *ranks) {
   for (int done = 0; !ranks->lost;) {
     note(ranks, MPI_Testall(t->requests, t->request, &done, MPI_STATUSES_IGNORE));
     if (done) break;
-    double time = now();
+    double time = clock_now();
     if (!began) began = time;
     if (!give_up && t->stopped()) give_up = time + patience;
     if (give_up && time > give_up) ranks->lost = true;

@@ -22,6 +22,11 @@ Rng rng_stream(uint64_t seed, const char *name) {
   return (Rng){ { (uint32_t)key, (uint32_t)(key >> 32) } };
 }
 
+uint64_t rng_seed(uint64_t seed, const char *name) {
+  Rng rng = rng_stream(seed, name);
+  return (uint64_t)rng.key[1] << 32 | rng.key[0];
+}
+
 void rng_bits(Rng rng, uint64_t step, uint32_t row, uint32_t draw, uint32_t out[4]) {
   philox4x32_ctr_t counter = { { (uint32_t)step, (uint32_t)(step >> 32), row, draw } };
   philox4x32_key_t key = { { rng.key[0], rng.key[1] } };

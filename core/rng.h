@@ -14,6 +14,9 @@ typedef struct {
 /* The stream of this name under this seed. */
 Rng rng_stream(uint64_t seed, const char *name);
 
+/* 64 bits of that name: a seed that has nothing to do with those of other names. */
+uint64_t rng_seed(uint64_t seed, const char *name);
+
 /* Four independent 32-bit words. */
 void rng_bits(Rng rng, uint64_t step, uint32_t row, uint32_t draw, uint32_t out[4]);
 

@@ -5,6 +5,7 @@
  * and disturb nobody. */
 #include "datasets/dataset.h"
 #include "core/check.h"
+#include "core/file.h"
 #include "datasets/cache.h"
 #include "datasets/hdf5_process.h"
 #include <errno.h>
@@ -49,13 +50,8 @@ static bool cache_folder(char folder[PATH_MAX]) {
   else if (home && *home == '/')
     n = snprintf(folder, PATH_MAX, "%s/.cache/diffrl", home);
   if (n < 0 || n >= PATH_MAX) return false;
-  for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-    *slash = '\0';
-    mkdir(folder, 0777);
-    *slash = '/';
-  }
-  mkdir(folder, 0777);
-  return access(folder, W_OK | X_OK) == 0;
+  Error ignored;
+  return file_make_folders(folder, &ignored) && access(folder, W_OK | X_OK) == 0;
 }
 
 static bool cache_path(const Source *source, char path[PATH_MAX]) {
@@ -151,7 +147,11 @@ static Dataset *cache_make(const Source *source, const char *cache, Error *error
   if (fd < 0) return NULL;
   Dataset *data = import(source, temporary, error) ? map_checked(fd, source, error) : NULL;
   close(fd);
-  if (!data || !beside || rename(temporary, cache) != 0) unlink(temporary);
+  Error ignored; /* it is mapped: the next process makes it again */
+  if (data && beside)
+    file_place(temporary, cache, true, &ignored);
+  else
+    unlink(temporary);
   return data;
 }
 

@@ -3,6 +3,7 @@
  * The rows lie in a file beside the target that has already lost its name, so nothing stays behind
  * whatever happens; the HDF5 file is made beside it as PATH.part-PID and renamed when whole. */
 #include "core/check.h"
+#include "core/file.h"
 #include "datasets/dataset.h"
 #include "datasets/hdf5_process.h"
 #include "datasets/rows.h"
@@ -111,30 +112,6 @@ static bool rows_finish(DatasetWriter *writer, const char *metadata, Error *erro
   return done || writing_failed(writer, error);
 }
 
-static bool sync_path(const char *path, int flags) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
-  bool done = fd >= 0 && fsync(fd) == 0;
-  if (fd >= 0) close(fd);
-  return done;
-}
-
-/* Sync `part`, give it the final name without replacing a file that appeared there meanwhile. */
-static bool publish(const char *part, const char *path, Error *error) {
-  char folder[PATH_MAX];
-  snprintf(folder, sizeof folder, "%s", path);
-  char *slash = strrchr(folder, '/');
-  snprintf(slash ? slash + 1 : folder, 2, ".");
-  if (!sync_path(part, 0)) return error_set(error, FAIL_RUNNING, "%s: %s", path, strerror(errno));
-  int failed = renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE);
-  if (failed && (errno == EINVAL || errno == ENOSYS)) { /* a file system without that flag */
-    if (!target_free(path, error)) return false;
-    failed = rename(part, path);
-  }
-  if (failed) return error_set(error, FAIL_RUNNING, "%s: %s", path, strerror(errno));
-  sync_path(folder, O_DIRECTORY);
-  return true;
-}
-
 static bool finish(DatasetWriter *writer, const char *metadata, Error *error) {
   char part[PATH_MAX + 32];
   if (writer->header.rows == 0)
@@ -145,7 +122,7 @@ static bool finish(DatasetWriter *writer, const char *metadata, Error *error) {
   double seconds = 600 + 1e-5 * (double)writer->header.rows * (double)writer->at.stride;
   bool done = hdf5_process_run(argument, fileno(writer->file), seconds, error) ||
               error_prefix(error, "%s", writer->path);
-  done = done && publish(part, writer->path, error);
+  done = done && file_place(part, writer->path, false, error); /* without replacing one */
   if (done) return true;
   unlink(part);
   error->kind = FAIL_RUNNING;

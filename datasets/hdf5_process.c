@@ -1,6 +1,7 @@
 /* hdf5_process.c -- fork, exec, read the one message, wait with a deadline. */
 #include "datasets/hdf5_process.h"
 #include "core/check.h"
+#include "core/clock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static bool runnable(char path[PATH_MAX], const char *folder, const char *below) {
@@ -57,18 +57,12 @@ static _Noreturn void become(const char *path, const char *const argument[], int
   _exit(127);
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The child's words until it closes the pipe; what does not fit is dropped.  False at the
  * deadline. */
 static bool read_message(int pipe, double deadline, char *text, size_t size) {
   size_t used = 0;
   for (;;) {
-    double left = deadline - now();
+    double left = deadline - clock_now();
     int ready = left > 0 ? poll(&(struct pollfd){ .fd = pipe, .events = POLLIN }, 1,
                                 left < 3600 ? (int)(1e3 * left) + 1 : 3600000)
                          : 0;
@@ -119,7 +113,7 @@ bool hdf5_process_run(const char *const argument[], int input, double seconds, E
     return error_set(error, FAIL_RUNNING, "cannot start diffrl-hdf5: %s", strerror(problem));
   }
   char message[sizeof error->text] = "";
-  bool in_time = read_message(ends[0], now() + seconds, message, sizeof message);
+  bool in_time = read_message(ends[0], clock_now() + seconds, message, sizeof message);
   close(ends[0]);
   if (!in_time) kill(child, SIGKILL);
   int status;

@@ -1,27 +1,16 @@
 /* png.c -- the door to libpng, through its simplified interface: no long jumps, no printing. */
 #include "datasets/png.h"
 #include "core/check.h"
+#include "core/file.h"
 #include <errno.h>
 #include <png.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- writing --------------------------------------------------------------------------------- */
-
-/* On failure errno says why, as well as that can be known. */
-static bool write_image(const Image *image, FILE *file) {
-  png_image header = { .version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)image->width,
-                       .height = (png_uint_32)image->height,
-                       .format = image->channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB };
-  errno = 0;
-  if (png_image_write_to_stdio(&header, file, 0, image->pixel, 0, NULL))
-    return fflush(file) == 0 && fsync(fileno(file)) == 0;
-  if (!errno) errno = EIO;
-  return false;
-}
 
 bool png_save(const Image *image, const char *path, Error *error) {
   CHECK(image->channels == 1 || image->channels == 3, "a picture with %d channels",
@@ -29,17 +18,20 @@ bool png_save(const Image *image, const char *path, Error *error) {
   CHECK(0 < image->width && image->width <= PNG_MOST && 0 < image->height &&
             image->height <= PNG_MOST,
         "a picture of %d x %d", image->width, image->height);
-  char draft[4096];
-  int length = snprintf(draft, sizeof draft, "%s.tmp", path);
-  errno = ENAMETOOLONG;
-  FILE *file = length < (int)sizeof draft ? fopen(draft, "we") : NULL;
-  bool written = file && write_image(image, file);
-  int reason = errno;
-  if (file && fclose(file) != 0 && written) written = false, reason = errno;
-  if (written && rename(draft, path) == 0) return true;
-  if (written) reason = errno;
-  if (file) unlink(draft);
-  return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(reason));
+  png_image header = { .version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)image->width,
+                       .height = (png_uint_32)image->height,
+                       .format = image->channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB };
+  char *bytes = NULL;
+  size_t length = 0;
+  FILE *out = open_memstream(&bytes, &length);
+  CHECK(out, "out of memory");
+  bool made = png_image_write_to_stdio(&header, out, 0, image->pixel, 0, NULL);
+  made = fclose(out) == 0 && made;
+  bool done = made ? file_write(path, bytes, length, error)
+                   : error_set(error, FAIL_RUNNING, "%s: %s", path, header.message);
+  free(bytes);
+  return done;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

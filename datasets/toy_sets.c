@@ -1,8 +1,7 @@
 /* toy.c -- the sets: curves with a little noise, squares, and mixtures of Gaussians. */
 #include "datasets/toy_sets.h"
-#include "core/config.h"
+#include "core/names.h"
 #include <math.h>
-#include <string.h>
 
 #define PI 3.14159265358979323846
 
@@ -96,16 +95,8 @@ const ToyDef *toy_list(size_t *count) {
 }
 
 const ToyDef *toy_find(const char *name, Error *error) {
-  const char *names[SETS];
-  for (int i = 0; i < SETS; i++) {
-    names[i] = sets[i].name;
-    if (!strcmp(names[i], name)) return &sets[i];
-  }
-  const char *nearest = config_nearest(name, names, SETS);
-  error_set(error, FAIL_USAGE, "unknown toy set \"%s\"; %s%s%s", name,
-            nearest ? "did you mean " : "expected swissroll, moons, rings, checkerboard, ",
-            nearest ? nearest : "8gaussians, 2spirals or gmm", nearest ? "?" : "");
-  return NULL;
+  int i = names_find(NAMES(sets, SETS, .what = "toy set"), name, error);
+  return i < 0 ? NULL : &sets[i];
 }
 
 void toy_draw(const ToyDef *def, uint64_t seed, uint64_t i, double out[2]) {

@@ -1,8 +1,7 @@
 /* grid.c -- spacings. */
 #include "diffusion/grid.h"
-#include "core/config.h"
+#include "core/names.h"
 #include <math.h>
-#include <string.h>
 
 typedef void Spacing(const Schedule *s, double from, int count, double *times);
 
@@ -70,23 +69,9 @@ const char *const *grid_list(size_t *count) {
 }
 const char *grid_about(size_t i) { return spacings[i].about; }
 
-static int find(const char *name, Error *error) {
-  size_t count;
-  const char *const *names = grid_list(&count);
-  for (int i = 0; i < SPACINGS; i++)
-    if (!strcmp(name, spacings[i].name)) return i;
-  const char *nearest = config_nearest(name, names, count);
-  error_set(error, FAIL_USAGE, "unknown spacing \"%s\"; %s%s", name,
-            nearest ? "did you mean "
-                    : "choose linspace, leading, trailing, quadratic, lambda or "
-                      "karras",
-            nearest ? nearest : "");
-  return -1;
-}
-
 bool grid_times(const Schedule *s, const char *name, double from, int count, double *times,
                 Error *error) {
-  int i = find(name ? name : "linspace", error);
+  int i = names_find(NAMES(spacings, SPACINGS, .what = "spacing"), name ? name : "linspace", error);
   if (i < 0) return false;
   double start = from > 0 ? from : s->t_max;
   if (!(start <= s->t_max && start >= s->t_min) || (s->steps && start != floor(start)))

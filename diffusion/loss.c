@@ -1,9 +1,8 @@
 /* loss.c -- the denoising loss: numbers of a row's noise level in double, the rest on the tape. */
 #include "diffusion/loss.h"
-#include "core/config.h"
+#include "core/names.h"
 #include "diffusion/guide.h"
 #include <math.h>
-#include <string.h>
 
 /* ---- weightings ------------------------------------------------------------------------------ */
 
@@ -74,19 +73,6 @@ struct Loss {
 const char *loss_weighting(size_t i) { return i < WEIGHTINGS ? weightings[i].name : NULL; }
 const char *loss_times(size_t i) { return i < TIMES_LISTED ? times[i].name : NULL; }
 
-/* its place in a list; -1 and an error if it is not there */
-static int find(const char *what, const char *name, const char *listed(size_t), Error *error) {
-  const char *names[WEIGHTINGS + TIMES_LISTED];
-  int count = 0;
-  if (!name) return 0;
-  for (; (names[count] = listed((size_t)count)); count++)
-    if (!strcmp(names[count], name)) return count;
-  const char *nearest = config_nearest(name, names, (size_t)count);
-  error_set(error, FAIL_USAGE, "unknown %s \"%s\"%s%s%s", what, name,
-            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-  return -1;
-}
-
 /* |error of `of`|^2 = to_out^2 |error of the output|^2, since x is known */
 double loss_weight(const Loss *loss, const Level *level) {
   const Denoiser *d = loss->denoiser;
@@ -150,8 +136,10 @@ static bool check_spec(const LossSpec *spec, const Denoiser *d, Error *error) {
 }
 
 Loss *loss_new(Arena *arena, const LossSpec *spec, const Denoiser *d, Error *error) {
-  int w = find("weighting", spec->weighting, loss_weighting, error);
-  int t = find("distribution of times", spec->times, loss_times, error);
+  const Names *of_weight = NAMES(weightings, WEIGHTINGS, .what = "weighting");
+  const Names *of_times = NAMES(times, TIMES_LISTED, .what = "distribution of times");
+  int w = spec->weighting ? names_find(of_weight, spec->weighting, error) : 0;
+  int t = spec->times ? names_find(of_times, spec->times, error) : 0;
   if (w < 0 || t < 0 || !check_spec(spec, d, error)) return NULL;
   Loss *loss = arena_alloc(arena, sizeof *loss);
   *loss = (Loss){ .spec = *spec, .denoiser = d, .weighting = weightings[w], .times = times[t] };

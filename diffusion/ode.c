@@ -1,6 +1,6 @@
 /* ode.c -- embedded pairs as tables, and one loop of attempts for all of them. */
 #include "diffusion/ode.h"
-#include "core/config.h"
+#include "core/names.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -132,15 +132,8 @@ static const Pair pairs[] = {
 enum { PAIRS = sizeof pairs / sizeof *pairs, MOST = 10000 };
 
 static const Pair *find(const char *name, Error *error) {
-  const char *names[PAIRS];
-  for (int i = 0; i < PAIRS; i++) {
-    names[i] = pairs[i].name;
-    if (!name || !strcmp(names[i], name)) return &pairs[i];
-  }
-  const char *nearest = config_nearest(name, names, PAIRS);
-  error_set(error, FAIL_USAGE, "unknown ODE method \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "expected dp5, dpm_12 or dpm_23", nearest ? nearest : "");
-  return NULL;
+  int i = name ? names_find(NAMES(pairs, PAIRS, .what = "ODE method"), name, error) : 0;
+  return i < 0 ? NULL : &pairs[i];
 }
 
 static bool check(const Pair *pair, const OdeSpec *spec, Error *error) {

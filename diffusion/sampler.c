@@ -1,6 +1,6 @@
 /* sampler.c -- making stage tables.  (chain.c runs them.) */
 #include "diffusion/sampler.h"
-#include "core/config.h"
+#include "core/names.h"
 #include "diffusion/grid.h"
 #include "diffusion/method.h"
 #include <math.h>
@@ -15,19 +15,11 @@ const char *sampler_name(size_t i) {
 }
 
 static const Method *find(const char *name, Error *error) {
-  enum { MOST = 64 };
-  const char *names[MOST];
   size_t count;
   const Method *methods = method_list(&count);
-  CHECK(count <= MOST, "sampler: %zu methods", count);
-  for (size_t i = 0; i < count; i++) {
-    names[i] = methods[i].name;
-    if (!strcmp(names[i], name)) return &methods[i];
-  }
-  const char *nearest = config_nearest(name, names, count);
-  error_set(error, FAIL_USAGE, "unknown sampler \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list samplers`", nearest ? nearest : "");
-  return NULL;
+  const Names *names = NAMES(methods, count, .what = "sampler", .see = "`diffrl list samplers`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : &methods[i];
 }
 
 static bool ends_clean(const Method *method, const SamplerSpec *spec, const Schedule *schedule) {

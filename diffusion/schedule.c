@@ -1,7 +1,7 @@
 /* schedule.c -- schedules as tables or functions of time, in double. */
 #include "diffusion/schedule.h"
 #include "core/check.h"
-#include "core/config.h"
+#include "core/names.h"
 #include "core/ops/ops.h"
 #include <math.h>
 #include <string.h>
@@ -151,16 +151,10 @@ const ScheduleDef *const *schedule_list(size_t *count) {
 }
 
 static const ScheduleDef *find(const char *name, Error *error) {
-  const char *names[SCHEDULES];
-  for (int i = 0; i < SCHEDULES; i++) {
-    names[i] = schedules[i].name;
-    if (!strcmp(names[i], name)) return &schedules[i];
-  }
-  const char *nearest = config_nearest(name, names, SCHEDULES);
-  error_set(error, FAIL_USAGE, "unknown schedule \"%s\"%s%s%s", name,
-            nearest ? "; did you mean " : "", nearest ? nearest : "",
-            nearest ? "?" : "; see `diffrl list schedules`");
-  return NULL;
+  const Names *names =
+      NAMES(schedules, SCHEDULES, .what = "schedule", .see = "`diffrl list schedules`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : &schedules[i];
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */

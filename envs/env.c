@@ -3,6 +3,7 @@
  * Everything else is the simulator's (env_ops.h). */
 #include "envs/env.h"
 #include "core/check.h"
+#include "core/names.h"
 #include "core/rng.h"
 #include "envs/env_ops.h"
 #include "envs/mujoco.h"
@@ -42,9 +43,10 @@ const EnvDef *const *env_list(size_t *count) {
 }
 
 const EnvDef *env_find(const char *name) {
-  for (size_t i = 0; i < sizeof registry / sizeof *registry; i++)
-    if (strcmp(registry[i]->name, name) == 0) return registry[i];
-  return NULL;
+  size_t count;
+  const EnvDef *const *all = env_list(&count);
+  int i = names_index(NAMES(all, count, .pointers = true), name);
+  return i < 0 ? NULL : all[i];
 }
 
 double env_normalized(const EnvDef *def, double episode_return) {

@@ -1,28 +1,44 @@
-/* actor.c -- a policy as sealed tapes: observations in, actions out.
+/* actor.c -- acting, one batch at a time.
  *
  * The candidates of an observation are several rows of the tape that proposes them, so that threads
  * can share them; a second tape chooses among all.  Rows do not see each other, so how they are
  * grouped changes no bit (with our own kernels: with OpenBLAS groups do not depend on threads). */
+#include "policy/actor.h"
 #include "core/check.h"
-#include "policy/policy.h"
 #include <math.h>
 #include <string.h>
+
+/* what an episode remembers: its last observations, and the answer that is being done */
+typedef struct {
+  uint32_t episode;
+  uint64_t step; /* observations seen */
+  int done;      /* actions of the answer */
+  float log_prob;
+  float *seen, *answer; /* [obs_steps, obs_dim], [horizon, act_dim] */
+} Memory;
 
 struct Actor {
   const Policy *policy;
   int max_rows, parts; /* an observation is so many rows of `graph` */
   Graph *graph;
-  Tensor *input, *proposal, *q, *log_prob;
-  real *obs;    /* [max_rows, parts, row_stride(obs_dim)] */
+  Tensor *input, *proposal;
+  Proposal more;
+  real *obs;    /* [max_rows, parts, row_stride(seen)] */
   uint32_t *id; /* [max_rows, parts] */
 
   Graph *choice; /* max_rows rows; NULL with one candidate */
   Tensor *proposed, *valued;
   const Tensor *act; /* of either tape */
+
+  Memory *memory; /* [max_rows] */
+  /* the slots that are asked at once: where they come from, what goes in and out */
+  int *asked;
+  uint32_t *asked_id;
+  float *asked_seen, *answers, *log_probs;
 };
 
-/* candidates of a part; those that pass the cache together, and plans likewise */
-enum { LEAST_PART = 16, LANE = 64, PLAN_LANE = 16 };
+/* candidates of a part */
+enum { LEAST_PART = 16 };
 
 /* candidates of a row: halves as long as they are large */
 static int part_of(int candidates) {
@@ -30,33 +46,50 @@ static int part_of(int candidates) {
   return candidates;
 }
 
+/* ---- tapes ----------------------------------------------------------------------------------- */
+
 static int group_rows(const Policy *policy, int rows, int part, const Pool *pool,
                       const Kernels *kernels) {
-  int threads = pool && kernels->packs ? pool_threads(pool) : 1, wide = policy->diffuser != NULL;
-  int each = (rows + threads - 1) / threads, lane = (wide ? PLAN_LANE : LANE) / part;
+  int threads = pool && kernels->packs ? pool_threads(pool) : 1;
+  int each = (rows + threads - 1) / threads, lane = policy->def->lane / part;
   return lane < 1 ? 1 : lane < each ? lane : each;
 }
 
 static void bind_inputs(Arena *arena, Actor *a) {
   int rows = a->max_rows * a->parts;
-  a->obs = arena_array(arena, real, (ptrdiff_t)rows * row_stride((int)a->policy->spec.obs_dim));
+  a->obs = arena_array(arena, real, (ptrdiff_t)rows * row_stride(a->policy->seen));
   a->id = arena_array(arena, uint32_t, rows);
   graph_bind(a->input, a->obs);
   if (!a->choice) return;
   graph_bind(a->proposed, graph_values(a->proposal));
-  graph_bind(a->valued, graph_values(a->q));
+  graph_bind(a->valued, graph_values(a->more.q));
 }
 
 static void record_choice(Arena *arena, Actor *a, uint64_t seed, const Kernels *kernels) {
   a->choice =
       graph_new(arena, &(GraphSpec){ .seed = seed, .kernels = kernels, .max_rows = a->max_rows });
   int candidates = (int)a->policy->act.candidates;
-  a->proposed = t_input(a->choice, "proposed", candidates, (int)a->policy->spec.act_dim);
+  a->proposed = t_input(a->choice, "proposed", candidates, a->policy->width);
   a->valued = t_input(a->choice, "valued", candidates, 1);
   Tensor *act = policy_choose(a->policy, a->proposed, a->valued);
-  graph_keep(act), graph_keep(a->q);
+  graph_keep(act), graph_keep(a->more.q);
   graph_seal(a->choice);
   a->act = act;
+}
+
+static void prepare_memory(Arena *arena, Actor *a) {
+  const Policy *p = a->policy;
+  int rows = a->max_rows, answer = p->horizon * (int)p->spec.act_dim;
+  a->memory = arena_array(arena, Memory, rows);
+  for (int i = 0; i < rows; i++) {
+    a->memory[i].seen = arena_array(arena, float, p->seen);
+    a->memory[i].answer = arena_array(arena, float, answer);
+    actor_begin(a, i, (uint32_t)i);
+  }
+  a->asked = arena_array(arena, int, rows), a->asked_id = arena_array(arena, uint32_t, rows);
+  a->asked_seen = arena_array(arena, float, rows * p->seen);
+  a->answers = arena_array(arena, float, rows *answer);
+  a->log_probs = arena_array(arena, float, rows);
 }
 
 Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed, Pool *pool,
@@ -71,15 +104,16 @@ Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed
                                      .kernels = kernels,
                                      .max_rows = rows,
                                      .group = group_rows(policy, rows, part, pool, kernels) });
-  a->input = t_input(a->graph, "obs", 1, (int)policy->spec.obs_dim);
-  a->proposal = policy_propose(policy, a->graph, a->input, part, &a->q, &a->log_prob, error);
+  a->input = t_input(a->graph, "obs", 1, policy->seen);
+  a->proposal = policy_propose(policy, a->graph, a->input, part, &a->more, error);
   if (!a->proposal) return NULL;
   a->act = a->proposal;
   graph_keep(a->proposal);
-  if (a->log_prob) graph_keep(a->log_prob);
-  if (a->q) record_choice(arena, a, seed, kernels);
+  if (a->more.log_prob) graph_keep(a->more.log_prob);
+  if (a->more.q) record_choice(arena, a, seed, kernels);
   graph_seal(a->graph);
   bind_inputs(arena, a);
+  prepare_memory(arena, a);
   return a;
 }
 
@@ -89,15 +123,16 @@ Actor *actor_fork(Arena *arena, const Actor *actor) {
   fork->graph = graph_fork(arena, actor->graph);
   fork->input = graph_forked(fork->graph, actor->input);
   fork->act = fork->proposal = graph_forked(fork->graph, actor->proposal);
-  if (actor->log_prob) fork->log_prob = graph_forked(fork->graph, actor->log_prob);
+  if (actor->more.log_prob) fork->more.log_prob = graph_forked(fork->graph, actor->more.log_prob);
   if (actor->choice) {
-    fork->q = graph_forked(fork->graph, actor->q);
+    fork->more.q = graph_forked(fork->graph, actor->more.q);
     fork->choice = graph_fork(arena, actor->choice);
     fork->proposed = graph_forked(fork->choice, actor->proposed);
     fork->valued = graph_forked(fork->choice, actor->valued);
     fork->act = graph_forked(fork->choice, actor->act);
   }
   bind_inputs(arena, fork);
+  prepare_memory(arena, fork);
   return fork;
 }
 
@@ -106,49 +141,94 @@ void actor_reseed(Actor *actor, uint64_t seed) {
   if (actor->choice) graph_reseed(actor->choice, seed);
 }
 
-/* the normalised observation, once for each part */
-static void set_row(Actor *a, int row, const float *obs, uint32_t id) {
-  int n = (int)a->policy->spec.obs_dim, ld = row_stride(n);
+/* ---- single answers -------------------------------------------------------------------------- */
+
+/* the observations as the network sees them, once for each part */
+static void set_row(Actor *a, int row, const float *seen, uint32_t id) {
+  const Units *u = &a->policy->units;
+  int n = a->policy->seen, ld = row_stride(n);
   real *to = a->obs + (ptrdiff_t)row * a->parts * ld;
-  if (a->policy->normalizer)
-    normalizer_apply(a->policy->normalizer, obs, to);
-  else
-    for (int j = 0; j < n; j++) to[j] = (real)obs[j];
+  for (int t = 0; t * u->obs_dim < n; t++)
+    units_obs_in(u, seen + t * u->obs_dim, to + t * u->obs_dim);
   for (int i = 0; i < a->parts; i++) {
     if (i) memcpy(to + i * ld, to, (size_t)n * sizeof *to);
     a->id[row * a->parts + i] = id * (uint32_t)a->parts + (uint32_t)i;
   }
 }
 
-static float within(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
-
-/* one row's answer in the data's units */
-static void put_actions(const Policy *p, const real *x, float *act) {
-  const DiffuserModel *plan = p->diffuser;
-  int m = (int)p->spec.act_dim;
-  for (int j = 0; !plan && j < m; j++) {
-    double mid = 0.5 * ((double)p->low[j] + (double)p->high[j]);
-    double half = 0.5 * ((double)p->high[j] - (double)p->low[j]);
-    act[j] = (float)(mid + half * (double)x[j]);
-  }
-  for (int t = 0; plan && t < plan->horizon; t++, x += plan->width, act += m) {
-    const Normalizer first = { m, plan->normalizer.mean, plan->normalizer.std };
-    normalizer_invert(&first, x, act);
-    for (int j = 0; j < m; j++) act[j] = within(act[j], p->low[j], p->high[j]);
-  }
-}
-
-void actor_act(Actor *a, const float *obs, int rows, uint64_t step, const uint32_t *row_ids,
-               float *act, float *log_prob) {
-  int n = (int)a->policy->spec.obs_dim;
-  int each = policy_horizon(a->policy) * (int)a->policy->spec.act_dim;
+void actor_answer(Actor *a, const float *seen, int rows, uint64_t step, const uint32_t *row_ids,
+                  float *act, float *log_prob) {
+  const Policy *p = a->policy;
+  int each = p->horizon * (int)p->spec.act_dim;
   CHECK(rows <= a->max_rows, "actor: %d rows of %d", rows, a->max_rows);
-  for (int r = 0; r < rows; r++) set_row(a, r, obs + r * n, row_ids ? row_ids[r] : (uint32_t)r);
+  for (int r = 0; r < rows; r++)
+    set_row(a, r, seen + (ptrdiff_t)r * p->seen, row_ids ? row_ids[r] : (uint32_t)r);
   graph_run(a->graph, rows * a->parts, step, a->id);
   if (a->choice) graph_run(a->choice, rows, step, row_ids);
   const real *from = graph_values(a->act);
   for (int r = 0; r < rows; r++)
-    put_actions(a->policy, from + (ptrdiff_t)r * a->act->ld, act + (ptrdiff_t)r * each);
+    policy_put(p, from + (ptrdiff_t)r * a->act->ld, act + (ptrdiff_t)r * each);
+  const Tensor *density = a->more.log_prob;
   for (int r = 0; log_prob && r < rows; r++)
-    log_prob[r] = a->log_prob ? (float)graph_values(a->log_prob)[r * row_stride(1)] : NAN;
+    log_prob[r] = density ? (float)graph_values(density)[r * row_stride(1)] : NAN;
+}
+
+/* ---- episodes -------------------------------------------------------------------------------- */
+
+void actor_begin(Actor *a, int slot, uint32_t episode) {
+  Memory *m = &a->memory[slot];
+  CHECK(slot < a->max_rows, "actor: slot %d of %d", slot, a->max_rows);
+  m->episode = episode, m->step = 0, m->log_prob = NAN;
+  m->done = (int)a->policy->act.act_steps; /* nothing is left to do */
+}
+
+/* The newest observation goes last; an episode's first stands for those before it. */
+static void remember(const Policy *p, Memory *m, const float *obs) {
+  size_t n = (size_t)p->spec.obs_dim, all = (size_t)p->seen;
+  if (m->step)
+    memmove(m->seen, m->seen + n, (all - n) * sizeof *obs);
+  else
+    for (size_t t = 0; t + n < all; t += n) memcpy(m->seen + t, obs, n * sizeof *obs);
+  memcpy(m->seen + all - n, obs, n * sizeof *obs);
+}
+
+/* the slots at the step of the first that has nothing left to do; returns how many */
+static int gather(Actor *a, const int *slot, int count, uint64_t *step) {
+  const Policy *p = a->policy;
+  int rows = 0;
+  for (int i = 0; i < count; i++) {
+    Memory *m = &a->memory[slot[i]];
+    if (m->done < p->act.act_steps || (rows && m->step != *step)) continue;
+    *step = m->step;
+    memcpy(a->asked_seen + (ptrdiff_t)rows * p->seen, m->seen, (size_t)p->seen * sizeof *m->seen);
+    a->asked_id[rows] = m->episode, a->asked[rows++] = slot[i];
+  }
+  return rows;
+}
+
+static void ask(Actor *a, const int *slot, int count) {
+  size_t answer = (size_t)a->policy->horizon * (size_t)a->policy->spec.act_dim;
+  uint64_t step = 0;
+  for (int rows; (rows = gather(a, slot, count, &step)) > 0;) {
+    actor_answer(a, a->asked_seen, rows, step, a->asked_id, a->answers, a->log_probs);
+    for (int r = 0; r < rows; r++) {
+      Memory *m = &a->memory[a->asked[r]];
+      memcpy(m->answer, a->answers + (size_t)r * answer, answer * sizeof *m->answer);
+      m->log_prob = a->log_probs[r], m->done = 0;
+    }
+  }
+}
+
+void actor_act(Actor *a, const int *slot, int count, const float *obs, float *act,
+               float *log_prob) {
+  const Policy *p = a->policy;
+  int n = (int)p->spec.obs_dim, m = (int)p->spec.act_dim;
+  for (int i = 0; i < count; i++) remember(p, &a->memory[slot[i]], obs + (ptrdiff_t)i * n);
+  ask(a, slot, count);
+  for (int i = 0; i < count; i++) {
+    Memory *memory = &a->memory[slot[i]];
+    memcpy(act + (ptrdiff_t)i * m, memory->answer + memory->done * m, (size_t)m * sizeof *act);
+    if (log_prob) log_prob[i] = memory->log_prob;
+    memory->done++, memory->step++;
+  }
 }

@@ -227,6 +227,9 @@ DIFFRL_API void diffrl_policy_free(diffrl_policy *policy);
 DIFFRL_API int diffrl_policy_obs_dim(const diffrl_policy *policy);
 DIFFRL_API int diffrl_policy_act_dim(const diffrl_policy *policy);
 
+/* Observations that it sees, the last ones: 1 for a policy without history. */
+DIFFRL_API int diffrl_policy_obs_steps(const diffrl_policy *policy);
+
 /* Actions of a plan: 1 for a policy that answers every observation with one action. */
 DIFFRL_API int diffrl_policy_horizon(const diffrl_policy *policy);
 
@@ -288,7 +291,9 @@ DIFFRL_API diffrl_status diffrl_actor_seek(diffrl_actor *actor, uint64_t call, c
  *   and counts as the last action unless DIFFRL_FALL_KEEP; the call counts.
  *   DIFFRL_BAD_ARGUMENT: a pointer is NULL; nothing is done and the call does not count.
  * A policy that plans does so when act_steps (of its record) actions of the last plan are done, and
- * after a call that failed; in between obs is only looked at. */
+ * after a call that failed; in between obs is only looked at.  A policy with history sees the last
+ * obs_steps observations of calls that did not fail since the reset; before there were so many, the
+ * first stands for those that are missing. */
 DIFFRL_API diffrl_status diffrl_actor_act(diffrl_actor *actor, const float *obs, float *action);
 
 /* ---- planning apart from acting -------------------------------------------------------------- */
@@ -298,11 +303,11 @@ DIFFRL_API diffrl_status diffrl_actor_act(diffrl_actor *actor, const float *obs,
  * may plan while another calls next; every other call on an actor needs both to be done.  Neither
  * takes memory or a lock or calls the system.
  *
- * obs [obs_dim] -> a plan, whose first action is the next one to be handed out.  The number of the
- * call is that of the actions handed out so far, so a plan and act_steps times next are as many
- * calls of act.
+ * seen [obs_steps, obs_dim], the oldest first -> a plan, whose first action is the next one to be
+ * handed out.  The number of the call is that of the actions handed out so far, so a plan and
+ * act_steps times next are as many calls of act.
  *   DIFFRL_BAD_OBSERVATION, DIFFRL_NOT_FINITE (an action): there is none, the old plan stays. */
-DIFFRL_API diffrl_status diffrl_actor_plan(diffrl_actor *actor, const float *obs);
+DIFFRL_API diffrl_status diffrl_actor_plan(diffrl_actor *actor, const float *seen);
 
 /* The next action of the newest plan -> action [act_dim].
  *   DIFFRL_NO_PLAN: all actions are done, or there was no plan since the last reset; the fallback

@@ -1,207 +1,271 @@
-/* policy.c -- building networks from a shape, and recording how they act. */
+/* policy.c -- what all policies do alike: building, the act record, choosing, files. */
 #include "policy/policy.h"
 #include "core/check.h"
-#include "policy/nets/denoiser_mlp.h"
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-enum { MOST_STAGES = 2000, MOST_PLAN_STAGES = 100 }; /* a tape has room for them */
+static const PolicyDef *const policies[] = { &policy_deterministic, &policy_diffusion,
+                                             &policy_gaussian, &policy_plans };
+enum { POLICIES = sizeof policies / sizeof *policies };
+
+const PolicyDef *const *policy_list(size_t *count) {
+  *count = POLICIES;
+  return policies;
+}
 
 #define CONFIG_STRUCT PolicySpec
-const ConfigField policy_fields[] = { CONFIG_ROWS(POLICY_FIELDS) };
+static const ConfigField spec_fields[] = { CONFIG_ROWS(POLICY_FIELDS) };
 #undef CONFIG_STRUCT
 #define CONFIG_STRUCT ActRecord
 const ConfigField act_fields[] = { CONFIG_ROWS(ACT_FIELDS) };
 #undef CONFIG_STRUCT
-const size_t policy_field_count = sizeof policy_fields / sizeof *policy_fields;
-const size_t act_field_count = sizeof act_fields / sizeof *act_fields;
+enum {
+  SPEC_FIELDS = sizeof spec_fields / sizeof *spec_fields,
+  ACT_FIELD_COUNT = sizeof act_fields / sizeof *act_fields
+};
+const size_t act_field_count = ACT_FIELD_COUNT;
+_Static_assert((int)ACT_FIELD_COUNT <= (int)ACT_ROWS, "every row has a place");
 
-/* ---- networks -------------------------------------------------------------------------------- */
-
-static bool build_diffusion(Policy *p, Error *error) {
-  const PolicySpec *s = &p->spec;
-  p->schedule = schedule_new(
-      p->arena, &(ScheduleSpec){ .name = s->schedule.s, .steps = (int)s->diffusion_steps }, error);
-  if (!p->schedule) return false;
-  p->denoiser =
-      mlp_denoiser_new(p->arena, p->actor, p->schedule, denoiser_prediction(s->predicts.s),
-                       (int)s->act_dim, (int)s->obs_dim, (int)s->hidden);
-  return true;
+/* three lists of settings: what all kinds share, a kind's own, the act record */
+static Config spec_of(const Policy *p) {
+  return (
+      Config){ .fields = spec_fields, .count = SPEC_FIELDS, .values = (void *)(uintptr_t)&p->spec };
+}
+static Config own_of(const Policy *p) {
+  return (Config){ .fields = p->def->fields,
+                   .count = p->def->field_count,
+                   .values = (void *)(uintptr_t)p };
+}
+static Config act_of(const Policy *p) {
+  return (
+      Config){ .fields = p->act_row, .count = p->act_rows, .values = (void *)(uintptr_t)&p->act };
 }
 
-static void build_gaussian(Policy *p) {
-  const PolicySpec *s = &p->spec;
-  p->gaussian = mlp_new(p->actor, &(MlpSpec){ "trunk", 1, (int)s->obs_dim, (int)s->hidden, 2,
-                                              2 * (int)s->act_dim, MAP_relu });
+/* is `key` a word of the list? */
+static bool is_listed(const char *list, const char *key) {
+  size_t length = strlen(key);
+  for (const char *at = list; at && (at = strstr(at, key)); at += length)
+    if ((at == list || at[-1] == ' ') && (!at[length] || at[length] == ' ')) return true;
+  return false;
 }
 
-/* Diffusion-QL's critics have three hidden layers of Mish, SAC's two of ReLU. */
-static void build_critics(Policy *p, bool diffusion) {
-  const PolicySpec *s = &p->spec;
-  p->critic = params_new(p->arena, "critic");
-  p->critics = mlp_new(p->critic, &(MlpSpec){ "q", (int)s->critics, (int)(s->obs_dim + s->act_dim),
-                                              (int)s->hidden, diffusion ? 3 : 2, 1,
-                                              diffusion ? MAP_mish : MAP_relu });
-  params_allocate(p->critic);
-  p->critic_target = params_clone(p->critic, "critic_target");
-}
+/* ---- building -------------------------------------------------------------------------------- */
 
-Policy *policy_new(Arena *arena, const PolicySpec *spec, Error *error) {
-  Policy *p = arena_alloc(arena, sizeof *p);
-  p->spec = *spec, p->arena = arena;
-  CHECK(spec->act_dim <= POLICY_MAX_ACT, "policy: %d actions", (int)spec->act_dim);
-  Config act;
-  config_init(&act, act_fields, act_field_count, &p->act);
-  for (int i = 0; i < spec->act_dim; i++) p->low[i] = -1, p->high[i] = 1;
-  p->actor = params_new(arena, "actor");
-  bool diffusion = !strcmp(spec->kind.s, "diffusion");
-  if (!diffusion)
-    build_gaussian(p);
-  else if (!build_diffusion(p, error))
-    return NULL;
-  params_allocate(p->actor);
-  p->actor_ema = params_clone(p->actor, "actor_ema");
-  if (spec->critics) build_critics(p, diffusion);
+Policy *policy_start(Arena *arena, const PolicyDef *def) {
+  Policy *p = arena_alloc(arena, def->size);
+  Config config;
+  config_init(&config, def->fields, def->field_count, p);
+  config_init(&config, spec_fields, SPEC_FIELDS, &p->spec);
+  config_init(&config, act_fields, ACT_FIELD_COUNT, &p->act);
+  p->def = def, p->arena = arena;
+  snprintf(p->spec.kind.s, sizeof p->spec.kind.s, "%s", def->kind);
   return p;
 }
 
-Tensor *policy_critics(const Policy *p, Graph *g, const Params *critic, Tensor *obs, Tensor *act) {
-  return t_fold(mlp(&p->critics, g, critic, IN(obs, act)));
+void policy_set(Policy *p, const ConfigField *fields, size_t count, const void *values) {
+  Config spec = spec_of(p), own = own_of(p);
+  config_copy(&spec, fields, count, values);
+  config_copy(&own, fields, count, values);
 }
 
-/* log pi(a) = sum log N(u; mean, std) - log(1 - tanh(u)^2 + 1e-6) */
-static Tensor *squashed_log_prob(Tensor *noise, Tensor *log_std, Tensor *act) {
-  const double half_log_2pi = 0.91893853320467274178;
-  Tensor *normal = t_mix(-0.5, t_map(MAP_square, noise), -1, log_std);
-  Tensor *volume = t_map(MAP_log, t_shift(t_scale(-1, t_map(MAP_square, act)), 1 + 1e-6));
-  return t_sum_last(t_shift(t_sub(normal, volume), -half_log_2pi));
+/* has one of the two lists this key? */
+static bool has_key(const Config *config, const char *pair) {
+  size_t length = strcspn(pair, "=");
+  for (size_t i = 0; i < config->count; i++)
+    if (strlen(config->fields[i].key) == length && !strncmp(config->fields[i].key, pair, length))
+      return true;
+  return false;
 }
 
-Tensor *policy_gaussian(const Policy *p, Graph *g, const Params *actor, Tensor *obs, Tensor *noise,
-                        Tensor **log_prob) {
-  int n = (int)p->spec.act_dim;
-  Tensor *out = mlp(&p->gaussian, g, actor, IN(obs)), *mean = t_slice(out, 0, n);
-  if (log_prob) *log_prob = NULL;
-  if (!noise) return t_map(MAP_tanh, mean);
-  Tensor *log_std = t_shift(t_scale(3.5, t_map(MAP_tanh, t_slice(out, n, n))), -1.5);
-  Tensor *u = t_add(mean, t_mul(t_map(MAP_exp, log_std), noise)), *act = t_map(MAP_tanh, u);
-  if (log_prob) *log_prob = squashed_log_prob(noise, log_std, act);
-  return act;
+bool policy_set_all(Policy *p, const char *pairs, Error *error) {
+  Config spec = spec_of(p), own = own_of(p);
+  Arena *scratch = arena_new();
+  char *rest = arena_text(scratch, "%s", pairs), *pair;
+  bool done = true;
+  while (done && (pair = strsep(&rest, " ")))
+    if (*pair) done = config_set_all(has_key(&own, pair) ? &own : &spec, pair, "policy", error);
+  arena_free(scratch);
+  return done;
 }
 
-/* ---- acting ---------------------------------------------------------------------------------- */
-
-/* Actions lie in [-1, 1]; a plan begins in the state that is seen. */
-static SamplerSpec sampler_of(const Policy *p, Arena *arena) {
-  const ActRecord *a = &p->act;
-  SamplerSpec spec = { .method = a->sampler.s,
-                       .steps = (int)a->steps,
-                       .spacing = a->spacing.s,
-                       .order = (int)a->order,
-                       .eta = a->eta };
-  const Guide **guides = arena_array(arena, const Guide *, 2);
-  if (p->diffuser)
-    guides[0] = diffuser_guide(arena, p->diffuser), spec.guides = guides;
-  else
-    spec.clip = true, spec.low = -1, spec.high = 1;
-  return spec;
+static Map activation_of(const Policy *p) {
+  static const Map maps[] = { MAP_relu, MAP_mish, MAP_gelu, MAP_silu, MAP_tanh };
+  for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+    if (!strcmp(map_name(maps[i]), p->spec.critic_activation.s)) return maps[i];
+  return p->def->critic_activation;
 }
 
-static Tensor *propose_diffusion(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,
-                                 Tensor **q, Error *error) {
-  const ActRecord *a = &p->act;
-  SamplerSpec spec = sampler_of(p, graph_arena(g));
-  Sampler *sampler = sampler_new(graph_arena(g), &spec, p->denoiser, error);
-  if (!sampler) return NULL;
-  int most = p->diffuser ? MOST_PLAN_STAGES : MOST_STAGES;
-  if (sampler->stages > most) {
-    error_set(error, FAIL_USAGE, "sampler %s with %d stages: %s with at most %d", a->sampler.s,
-              sampler->stages, p->diffuser ? "plans are acted on" : "a policy acts", most);
-    return NULL;
+static MlpNorm norm_of(const Policy *p) {
+  const char *name = p->spec.layernorm.s;
+  return *name == 'n' ? MLP_PLAIN : *name == 'b' ? MLP_NORM_BEFORE : MLP_NORM_AFTER;
+}
+
+static void add_critics(Policy *p) {
+  const PolicySpec *s = &p->spec;
+  int layers = s->critic_layers ? (int)s->critic_layers : p->def->critic_layers;
+  CriticSpec spec = { .members = (int)s->critics,
+                      .layers = layers,
+                      .activation = activation_of(p),
+                      .norm = norm_of(p),
+                      .inputs = p->seen + p->width,
+                      .hidden = (int)s->hidden };
+  p->critics = critic_new(p->arena, &p->blocks, &spec);
+}
+
+/* What this policy may be told about acting, in the order of the whole list. */
+static void choose_rows(Policy *p) {
+  bool chooses = p->model && p->critics;
+  for (size_t i = 0; i < ACT_FIELD_COUNT; i++) {
+    const char *key = act_fields[i].key;
+    if (is_listed(p->def->takes, key) || is_listed("obs_steps horizon act_steps", key) ||
+        (chooses && is_listed("candidates choice temperature value rho", key)))
+      p->act_row[p->act_rows++] = act_fields[i];
   }
-  const char *stream = p->diffuser ? "plan" : "act";
-  Tensor *x = sampler_record(g, sampler, p->denoiser, actor, stream, obs, k);
-  if (a->candidates > 1) *q = t_min_last(policy_critics(p, g, p->critic_target, obs, x));
-  return x;
 }
 
-int policy_horizon(const Policy *p) { return p->diffuser ? p->diffuser->horizon : 1; }
+static void set_dims(Policy *p) {
+  const PolicySpec *s = &p->spec;
+  CHECK(s->act_dim <= POLICY_MAX_ACT, "policy: %d actions", (int)s->act_dim);
+  for (int i = 0; i < s->act_dim; i++) p->low[i] = -1, p->high[i] = 1;
+  p->units = (Units){
+    .obs_dim = (int)s->obs_dim, .act_dim = (int)s->act_dim, .low = p->low, .high = p->high
+  };
+  p->seen = (int)(s->obs_steps * s->obs_dim), p->width = (int)(s->chunk * s->act_dim);
+  p->horizon = (int)s->chunk;
+  p->act.obs_steps = s->obs_steps, p->act.horizon = p->act.act_steps = s->chunk;
+}
+
+bool policy_build(Policy *p, Error *error) {
+  set_dims(p);
+  if (!p->def->network(p, error)) return false;
+  if (p->spec.critics) add_critics(p);
+  choose_rows(p);
+  return true;
+}
+
+void policy_init(Policy *p, uint64_t seed) {
+  params_init(p->actor, seed);
+  params_copy(p->actor_ema, p->actor);
+  if (p->critics) critic_init(p->critics, seed);
+}
+
+/* Two sets of weights, packed or filtered copies, some twenty values a layer and candidate, levels
+ * of a U-Net; and an arena may take the next power of two, and once more. */
+size_t policy_bytes(const Policy *p) {
+  const ActRecord *a = &p->act;
+  size_t weights = blocks_bytes(&p->blocks), members = (size_t)p->spec.critics;
+  size_t width = (size_t)row_stride((int)p->spec.hidden);
+  size_t layer = (size_t)(p->seen + p->width) + 80 + (members + 1) * width;
+  size_t stages = (size_t)a->steps, values = (size_t)a->candidates * layer;
+  size_t base = (size_t)1 << 23;
+  if (p->model) {
+    if (p->model->settings.diffusion_steps > a->steps)
+      stages = (size_t)p->model->settings.diffusion_steps;
+    values += 4 * (size_t)p->model->denoiser->dim;
+  }
+  if (p->def->file) base = (size_t)1 << 28, values += 12 * (size_t)p->model->denoiser->dim * width;
+  return base + 8 * weights + 4 * (20 * values + 4096 * stages) * sizeof(real);
+}
+
+/* ---- the act record -------------------------------------------------------------------------- */
+
+static bool refuse_row(const Policy *p, const char *pair, Error *error) {
+  Arena *scratch = arena_new();
+  const char *rows = "";
+  for (size_t i = 0; i < p->act_rows; i++)
+    rows = arena_text(scratch, "%s%s%s", rows, i ? ", " : "", p->act_row[i].key);
+  error_set(error, FAIL_USAGE, "%.60s: a %s policy%s has no %.*s; it has %s", pair, p->def->kind,
+            p->model && !p->critics ? " without critics" : "", (int)strcspn(pair, "="), pair, rows);
+  arena_free(scratch);
+  return false;
+}
+
+bool policy_set_act(Policy *p, const char *pairs, const char *origin, Error *error) {
+  Config act = act_of(p), all = { .fields = act_fields, .count = ACT_FIELD_COUNT };
+  Arena *scratch = arena_new();
+  char *rest = arena_text(scratch, "%s", pairs), *pair;
+  bool done = true;
+  while (done && (pair = strsep(&rest, " \t\n"))) {
+    if (!*pair) continue;
+    bool foreign = has_key(&all, pair) && !has_key(&act, pair);
+    done = foreign ? refuse_row(p, pair, error) : config_set_all(&act, pair, origin, error);
+  }
+  arena_free(scratch);
+  return done;
+}
+
+void policy_write_act(const Policy *p, const char *key, JsonText *text) {
+  config_write_object(p->act_row, p->act_rows, &p->act, key, text);
+}
 
 static bool check_steps(const Policy *p, Error *error) {
-  int horizon = policy_horizon(p), given = (int)p->act.horizon, steps = (int)p->act.act_steps;
-  if (given != horizon)
-    return error_set(error, FAIL_USAGE, "horizon=%d: this policy plans %d action%s at once", given,
-                     horizon, horizon > 1 ? "s" : "");
-  return steps <= horizon ||
-         error_set(error, FAIL_USAGE, "act_steps=%d: this policy plans %d action%s at once", steps,
-                   horizon, horizon > 1 ? "s" : "");
+  const ActRecord *a = &p->act;
+  int horizon = p->horizon;
+  if (a->horizon != horizon || a->act_steps > horizon)
+    return error_set(error, FAIL_USAGE, "%s=%d: this policy answers with %d action%s at once",
+                     a->horizon != horizon ? "horizon" : "act_steps",
+                     (int)(a->horizon != horizon ? a->horizon : a->act_steps), horizon,
+                     horizon > 1 ? "s" : "");
+  return a->obs_steps == p->spec.obs_steps ||
+         error_set(error, FAIL_USAGE, "obs_steps=%d: this policy sees %d observation%s",
+                   (int)a->obs_steps, (int)p->spec.obs_steps, p->spec.obs_steps > 1 ? "s" : "");
 }
 
 static bool check_record(const Policy *p, Error *error) {
   const ActRecord *a = &p->act;
-  if (!strcmp(a->weights.s, "ema") && !p->actor_ema)
+  bool chooses = strstr("softmax argmax", a->choice.s) != NULL, several = a->candidates > 1;
+  if (!strcmp(a->weights.s, "ema") && !params_held(p->actor_ema))
     return error_set(error, FAIL_USAGE,
-                     "weights=ema: this file holds no averaged weights; use "
-                     "weights=online");
-  bool diffusion = p->denoiser, chooses = strstr("softmax argmax", a->choice.s) != NULL;
-  if (a->candidates > 1 && !diffusion)
-    return error_set(error, FAIL_USAGE, "candidates=%d: a %s policy draws one action",
-                     (int)a->candidates, p->spec.kind.s);
-  if (a->candidates > 1 && !p->critic_target)
+                     "weights=ema: this file holds no averaged weights; use weights=online");
+  if (several && !(p->critics && params_held(p->critics->target)))
     return error_set(error, FAIL_USAGE,
-                     "candidates=%d needs critics to choose by, and this "
-                     "policy was trained without; use candidates=1",
+                     "candidates=%d needs critics to choose by, and this file holds none; use "
+                     "candidates=1",
                      (int)a->candidates);
-  if (a->candidates > 1 && !chooses)
+  if (several && !chooses)
     return error_set(error, FAIL_USAGE, "candidates=%d needs choice=softmax or choice=argmax",
                      (int)a->candidates);
-  if (diffusion && !strcmp(a->choice.s, "mean"))
-    return error_set(error, FAIL_USAGE,
-                     "choice=mean: a diffusion policy has no mean action; "
-                     "use choice=sample");
   return check_steps(p, error);
 }
 
-Tensor *policy_propose(const Policy *p, Graph *g, Tensor *obs, int k, Tensor **q, Tensor **log_prob,
+/* ---- acting on a tape ------------------------------------------------------------------------ */
+
+Tensor *policy_propose(const Policy *p, Graph *g, Tensor *obs, int k, Proposal *more,
                        Error *error) {
-  *q = NULL;
-  if (log_prob) *log_prob = NULL;
-  if (!check_record(p, error)) return NULL;
   const Params *actor = strcmp(p->act.weights.s, "ema") ? p->actor : p->actor_ema;
-  if (p->denoiser) return propose_diffusion(p, g, actor, obs, k, q, error);
-  bool mean = !strcmp(p->act.choice.s, "mean");
-  Tensor *noise = mean ? NULL : t_normal(g, "act", 1, (int)p->spec.act_dim);
-  return policy_gaussian(p, g, actor, obs, noise, log_prob);
+  *more = (Proposal){ NULL, NULL };
+  if (!check_record(p, error)) return NULL;
+  return p->def->propose(p, g, actor, obs, k, more, error);
 }
 
 Tensor *policy_choose(const Policy *p, Tensor *x, Tensor *q) {
-  return t_pick(x, q, "act choice", strcmp(p->act.choice.s, "argmax") ? p->act.temperature : 0);
+  bool argmax = !strcmp(p->act.choice.s, "argmax");
+  return t_pick(x, q, "act choice", argmax ? 0 : p->act.temperature);
 }
 
 Tensor *policy_record(const Policy *p, Graph *g, Tensor *obs, Tensor **log_prob, Error *error) {
-  Tensor *q, *x = policy_propose(p, g, obs, (int)p->act.candidates, &q, log_prob, error);
-  return x && q ? policy_choose(p, x, q) : x;
+  Proposal more;
+  Tensor *x = policy_propose(p, g, obs, (int)p->act.candidates, &more, error);
+  if (log_prob) *log_prob = more.log_prob;
+  return x && more.q ? policy_choose(p, x, more.q) : x;
+}
+
+void policy_put(const Policy *p, const real *x, float *act) {
+  int n = (int)p->spec.act_dim;
+  if (p->def->put)
+    p->def->put(p, x, act);
+  else
+    for (int t = 0; t < p->spec.chunk; t++) units_act_out(&p->units, x + t * n, act + t * n);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static void write_fields(JsonText *text, const ConfigField *fields, size_t count,
-                         const void *values) {
-  Config config = { .fields = fields, .count = count, .values = (void *)(uintptr_t)values };
-  json_open(text, NULL, '{');
-  config_write(&config, text);
-  json_close(text, '}');
-}
-
-void policy_write_act(const Policy *p, JsonText *text) {
-  write_fields(text, act_fields, act_field_count, &p->act);
-}
-
-static void save_fields(Checkpoint *c, const char *key, const ConfigField *fields, size_t count,
-                        const void *values) {
+static void save_text(Checkpoint *c, const char *key, const Config *first, const Config *second) {
   JsonText text = { 0 };
-  write_fields(&text, fields, count, values);
+  json_open(&text, NULL, '{');
+  config_write(first, &text);
+  if (second) config_write(second, &text);
+  json_close(&text, '}');
   checkpoint_add_text(c, key, text.text);
   json_text_free(&text);
 }
@@ -212,31 +276,80 @@ static void save_vector(Checkpoint *c, const char *name, const float *values, in
   checkpoint_add(c, name, CHECKPOINT_F32, 1, &n, copy);
 }
 
-void policy_save(const Policy *p, Checkpoint *c) {
-  save_fields(c, "act", act_fields, act_field_count, &p->act);
-  if (p->diffuser) {
-    diffuser_save_shape(p->diffuser, c);
+void policy_save_shape(const Policy *p, Checkpoint *c) {
+  Config act = act_of(p), spec = spec_of(p), own = own_of(p);
+  save_text(c, "act", &act, NULL);
+  if (p->def->file) {
+    model_save_shape(p->model, c);
     return;
   }
-  save_fields(c, "policy", policy_fields, policy_field_count, &p->spec);
+  save_text(c, "policy", &spec, &own);
   save_vector(c, "action_low", p->low, p->spec.act_dim);
   save_vector(c, "action_high", p->high, p->spec.act_dim);
-  if (!p->normalizer) return;
-  save_vector(c, "normalizer/mean", p->normalizer->mean, p->spec.obs_dim);
-  save_vector(c, "normalizer/std", p->normalizer->std, p->spec.obs_dim);
+  if (!p->units.obs) return;
+  save_vector(c, "normalizer/mean", p->units.obs->mean, p->spec.obs_dim);
+  save_vector(c, "normalizer/std", p->units.obs->std, p->spec.obs_dim);
 }
 
-static bool load_fields(const Checkpoint *c, const char *key, const ConfigField *fields,
-                        size_t count, void *values, Error *error) {
-  Config config;
-  config_init(&config, fields, count, values);
-  const char *text = checkpoint_text(c, key);
-  if (!text)
-    return error_set(error, FAIL_INPUT, "no \"%s\" in the metadata: not a policy of diffrl", key);
+void policy_save(const Policy *p, Checkpoint *c) {
+  policy_save_shape(p, c);
+  blocks_save(&p->blocks, c);
+}
+
+void policy_save_acting(const Policy *p, Checkpoint *c) {
+  policy_save_shape(p, c);
+  params_save(p->actor, c);
+  if (!strcmp(p->act.weights.s, "ema")) params_save(p->actor_ema, c);
+  if (p->act.candidates > 1) params_save(p->critics->target, c);
+}
+
+/* One member of a file's text goes to the list that has its key. */
+static bool read_member(Policy *p, const Json *member, Error *error) {
+  Config lists[2] = { spec_of(p), own_of(p) };
+  const char *key = json_key(member);
+  bool own = has_key(&lists[1], key), known = own || has_key(&lists[0], key);
+  if (!known && is_listed(p->def->ignored, key)) return true;
+  return config_read_member(&lists[own], member, "checkpoint", error);
+}
+
+static const PolicyDef *find_kind(const char *kind, Error *error) {
+  if (!kind) return &policy_diffusion; /* the default of that setting */
+  for (int i = 0; i < POLICIES; i++)
+    if (!policies[i]->file && !strcmp(policies[i]->kind, kind)) return policies[i];
+  error_set(error, FAIL_INPUT, "a policy of kind \"%.40s\", which this release does not know",
+            kind);
+  return NULL;
+}
+
+/* the settings of a policy's file; NULL and an error if they are not those of a policy */
+static Policy *read_policy(Arena *arena, const Checkpoint *c, Error *error) {
+  const char *text = checkpoint_need_text(c, "policy", "a policy of diffrl", error);
+  if (!text) return NULL;
   Json *json = json_parse(text, strlen(text), error);
-  bool done = json && config_read(&config, json, "checkpoint", error);
+  bool object = json && (json_is_object(json) ||
+                         error_set(error, FAIL_INPUT, "\"policy\": expected a JSON object"));
+  const PolicyDef *def = object ? find_kind(json_text(json_get(json, "kind")), error) : NULL;
+  Policy *p = def ? policy_start(arena, def) : NULL;
+  for (const Json *member = json_first(json); p && member; member = json_next(member))
+    if (!read_member(p, member, error)) p = NULL;
   json_free(json);
-  if (!done) error->kind = FAIL_INPUT;
+  return p;
+}
+
+static bool read_act(Policy *p, const Checkpoint *c, Error *error) {
+  const char *text = checkpoint_text(c, "act");
+  if (!text)
+    return p->def->file ||
+           error_set(error, FAIL_INPUT, "no \"act\" in the metadata: not a policy of diffrl");
+  Config act = act_of(p), all = { .fields = act_fields, .count = ACT_FIELD_COUNT };
+  Json *json = json_parse(text, strlen(text), error);
+  bool done = json && (json_is_object(json) ||
+                       error_set(error, FAIL_INPUT, "\"act\": expected a JSON object"));
+  for (const Json *row = json_first(json); done && row; row = json_next(row)) {
+    bool foreign = has_key(&all, json_key(row)) && !has_key(&act, json_key(row));
+    if (!foreign) done = config_read_member(&act, row, "checkpoint", error);
+  }
+  json_free(json);
   return done;
 }
 
@@ -247,46 +360,6 @@ static bool load_vector(const Checkpoint *c, const char *name, float *values, in
     return error_set(error, FAIL_INPUT, "tensor %s: expected F32 [%d]", name, (int)n);
   memcpy(values, t->data, (size_t)n * sizeof *values);
   return true;
-}
-
-/* blocks that are there; the actor must be, another that is absent is NULL in the policy */
-static bool load_params(Policy *p, const Checkpoint *c, Error *error) {
-  Params **blocks[] = { &p->actor, &p->actor_ema, &p->critic, &p->critic_target };
-  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
-    Params *block = *blocks[i];
-    if (!block) continue;
-    char first[192];
-    snprintf(first, sizeof first, "%s/%s", block->block, block->layout->slot[0].name);
-    if (i && !checkpoint_tensor(c, first))
-      *blocks[i] = NULL;
-    else if (!params_load(block, c, error))
-      return false;
-  }
-  return true;
-}
-
-static bool holds_block(const Checkpoint *c, const char *block) {
-  for (size_t i = 0; i < c->tensors; i++)
-    if (!strncmp(c->tensor[i].name, block, strlen(block))) return true;
-  return false;
-}
-
-/* A first layer and one between hidden ones for each network that is there: a short file cannot
- * ask for much memory. */
-static bool check_size(const Checkpoint *c, const PolicySpec *s, Error *error) {
-  int64_t numbers = checkpoint_numbers(c), networks = 1;
-  if (holds_block(c, "critic/") || holds_block(c, "critic_target/")) networks += s->critics;
-  int64_t needed = networks * (s->obs_dim + s->hidden) * s->hidden;
-  return numbers >= needed ||
-         error_set(error, FAIL_INPUT,
-                   "the file holds %lld numbers, networks of its shape have at least %lld",
-                   (long long)numbers, (long long)needed);
-}
-
-bool policy_read(const Checkpoint *c, PolicySpec *spec, ActRecord *act, Error *error) {
-  return load_fields(c, "policy", policy_fields, policy_field_count, spec, error) &&
-         load_fields(c, "act", act_fields, act_field_count, act, error) &&
-         check_size(c, spec, error);
 }
 
 static bool load_bounds(Policy *p, const Checkpoint *c, Error *error) {
@@ -305,72 +378,50 @@ static bool load_normalizer(Policy *p, const Checkpoint *c, Error *error) {
   if (!checkpoint_tensor(c, "normalizer/mean")) return true;
   Normalizer *n = arena_alloc(p->arena, sizeof *n);
   *n = normalizer_new(p->arena, (int)p->spec.obs_dim);
-  p->normalizer = n;
+  p->units.obs = n;
   return load_vector(c, "normalizer/mean", n->mean, n->dim, error) &&
          load_vector(c, "normalizer/std", n->std, n->dim, error);
 }
 
-/* ---- a model of plans as a policy ------------------------------------------------------------ */
-
-/* how `diffrl sample` plans */
-static void planners_act(ActRecord *act, const DiffuserShape *shape) {
-  Config config;
-  config_init(&config, act_fields, act_field_count, act);
-  memcpy(act->weights.s, shape->weights.s, sizeof act->weights.s);
-  memcpy(act->sampler.s, shape->sampler.s, sizeof act->sampler.s);
-  act->steps = shape->sample_steps, act->horizon = shape->horizon;
-}
-
-static Policy *planner_new(Arena *arena, DiffuserModel *m) {
-  Policy *p = arena_alloc(arena, sizeof *p);
-  *p = (Policy){ .arena = arena, .diffuser = m, .schedule = m->schedule, .denoiser = m->denoiser };
-  p->actor = m->online, p->actor_ema = m->average;
-  p->spec = (PolicySpec){ .kind = { "diffuser" },
-                          .obs_dim = m->obs_dim,
-                          .act_dim = m->act_dim,
-                          .hidden = m->shape.hidden,
-                          .schedule = m->shape.schedule,
-                          .diffusion_steps = m->shape.diffusion_steps,
-                          .predicts = m->shape.predicts };
-  planners_act(&p->act, &m->shape);
-  memcpy(p->low, m->low, (size_t)m->act_dim * sizeof *m->low);
-  memcpy(p->high, m->high, (size_t)m->act_dim * sizeof *m->high);
-  Normalizer *state = arena_alloc(arena, sizeof *state);
-  *state =
-      (Normalizer){ m->obs_dim, m->normalizer.mean + m->act_dim, m->normalizer.std + m->act_dim };
-  p->normalizer = state;
+/* a policy whose file is that of a model */
+static Policy *load_model_shape(Arena *arena, const PolicyDef *def, const Checkpoint *c,
+                                Error *error) {
+  Policy *p = policy_start(arena, def);
+  p->model = model_load_shape(arena, def->file, c, error);
+  if (!p->model) return NULL;
+  Config spec = spec_of(p);
+  config_copy(&spec, def->file->fields, def->file->field_count, p->model);
+  p->spec.hidden = p->model->settings.hidden;
+  if (!policy_build(p, error)) return NULL;
+  memcpy(p->low, p->units.low, (size_t)p->spec.act_dim * sizeof *p->low);
+  memcpy(p->high, p->units.high, (size_t)p->spec.act_dim * sizeof *p->high);
   return p;
 }
 
-static Policy *load_planner(Arena *arena, const Checkpoint *c, Error *error) {
-  DiffuserModel *m = diffuser_load_shape(arena, c, error);
-  if (!m) return NULL;
-  if (m->act_dim > POLICY_MAX_ACT) {
-    error_set(error, FAIL_INPUT, "%d numbers in an action; a policy has at most %d", m->act_dim,
-              POLICY_MAX_ACT);
-    return NULL;
-  }
-  Policy *p = planner_new(arena, m);
-  if (checkpoint_text(c, "act") &&
-      !load_fields(c, "act", act_fields, act_field_count, &p->act, error))
-    return NULL;
-  return load_params(p, c, error) ? p : NULL;
-}
-
-static Policy *load_plain(Arena *arena, const Checkpoint *c, Error *error) {
-  PolicySpec spec;
-  ActRecord act;
-  if (!policy_read(c, &spec, &act, error)) return NULL;
-  PolicySpec held = spec;
-  if (!holds_block(c, "critic/") && !holds_block(c, "critic_target/")) held.critics = 0;
-  Policy *p = policy_new(arena, &held, error);
-  if (!p) return NULL;
-  p->spec = spec, p->act = act;
-  bool done = load_bounds(p, c, error) && load_normalizer(p, c, error) && load_params(p, c, error);
-  return done ? p : NULL;
+Policy *policy_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
+  const PolicyDef *def = NULL;
+  for (int i = 0; i < POLICIES; i++)
+    if (policies[i]->file && model_saved(c) == policies[i]->file) def = policies[i];
+  Policy *p = def ? load_model_shape(arena, def, c, error) : read_policy(arena, c, error);
+  bool done =
+      p &&
+      (def || (policy_build(p, error) && load_bounds(p, c, error) && load_normalizer(p, c, error)));
+  if (done && read_act(p, c, error)) return p;
+  error->kind = FAIL_INPUT;
+  return NULL;
 }
 
 Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
-  return checkpoint_text(c, "diffuser") ? load_planner(arena, c, error)
-                                        : load_plain(arena, c, error);
+  Policy *p = policy_load_shape(arena, c, error);
+  if (!p || !params_match(p->actor, c, error) || !blocks_load_held(&p->blocks, c, error))
+    return NULL;
+  return p;
+}
+
+bool policy_begin(Policy *p, const Checkpoint *from, Error *error) {
+  bool here = p->units.obs != NULL, there = checkpoint_tensor(from, "normalizer/mean") != NULL;
+  if (here != there)
+    return error_set(error, FAIL_USAGE, "its observations are %s; use --set normalize_obs=%s",
+                     there ? "normalised" : "not normalised", there ? "true" : "false");
+  return blocks_begin(&p->blocks, from, error);
 }

@@ -1,38 +1,35 @@
-/* policy.h -- a policy: networks as shapes, Params by block name, and how it acts.
+/* policy.h -- a policy: networks as shapes, their blocks of numbers, and how it acts.
  *
- * It answers an observation with one action, or, if it plans (diffuser.h), with the `horizon`
- * actions of a plan, of which `act_steps` are done before it is asked again.
+ * A policy is a row of a table, as ops, methods and environments are: a kind declares its networks
+ * and records how it proposes actions; files, bounds, critics, the choice among candidates, the act
+ * record and acting itself (actor.h) are here, once for all.
  *
- * How a policy acts is part of the policy: the act record is stored with the weights, printed by
- * every evaluation and obeyed everywhere.  Networks see actions in [-1, 1]; everything outside
- * sees the data's units through `low` and `high`. */
+ * It sees the last `obs_steps` observations and answers with `horizon` actions at once, of which
+ * `act_steps` are done before it is asked again.  How a policy acts is part of the policy: the act
+ * record is stored with the weights, printed by every evaluation and obeyed everywhere. */
 #ifndef POLICY_POLICY_H
 #define POLICY_POLICY_H
-#include "core/config.h"
-#include "core/maths/normalizer.h"
-#include "diffusion/sampler.h"
-#include "policy/models/plans.h"
-#include "policy/nets/mlp.h"
+#include "core/maths/units.h"
+#include "policy/critic.h"
+#include "policy/model.h"
 
 enum { POLICY_MAX_ACT = 64 };
 
-/* the shape: enough to build the networks again from a file */
+/* the shape that all kinds share: enough, with a kind's own, to build the networks from a file */
 #define POLICY_FIELDS(F)                                                                           \
-  F(TEXT, kind, "diffusion", "diffusion|gaussian", NULL, "family of distributions over actions")   \
+  F(TEXT, kind, "diffusion", NULL, NULL, "family of distributions over actions")                   \
   F(INT, obs_dim, 1, 1, 4096, "numbers in an observation")                                         \
   F(INT, act_dim, 1, 1, 64, "numbers in an action")                                                \
+  F(INT, obs_steps, 1, 1, 64, "observations that it sees, the last ones")                          \
+  F(INT, chunk, 1, 1, 256, "actions that it answers with at once")                                 \
   F(INT, hidden, 256, 1, 4096, "units of a hidden layer")                                          \
   F(INT, critics, 0, 0, 64, "members of the critic; 0: none")                                      \
-  F(TEXT, schedule, "vp", NULL, NULL, "noise schedule of a diffusion policy")                      \
-  F(INT, diffusion_steps, 5, 0, 100000, "steps of a discrete schedule")                            \
-  F(TEXT, predicts, "eps", "eps|x0", NULL, "what the denoiser's output is")
+  CRITIC_FIELDS(F)
 typedef struct {
   CONFIG_MEMBERS(POLICY_FIELDS)
 } PolicySpec;
-extern const ConfigField policy_fields[];
-extern const size_t policy_field_count;
 
-/* the act record */
+/* The act record.  A policy has those rows that mean something for it. */
 #define ACT_FIELDS(F)                                                                              \
   F(TEXT, weights, "online", "online|ema", NULL, "which weights act")                              \
   F(TEXT, sampler, "ddpm", NULL, NULL, "sampler of a diffusion policy (diffrl list samplers)")     \
@@ -44,90 +41,126 @@ extern const size_t policy_field_count;
   F(TEXT, choice, "sample", "sample|softmax|argmax|mean", NULL,                                    \
     "sample: the first; softmax, argmax: by the critics; mean: the centre of a gaussian policy")   \
   F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of softmax over raw Q values")                            \
-  F(INT, obs_steps, 1, 1, 1, "observations the policy sees")                                       \
+  VALUE_FIELDS(F)                                                                                  \
+  F(INT, obs_steps, 1, 1, 64, "observations that it sees; the policy's own, not to be chosen")     \
   F(INT, horizon, 1, 1, 1024, "actions planned at once; the policy's own, not to be chosen")       \
   F(INT, act_steps, 1, 1, 1024, "of them those done before planning again")
 typedef struct {
   CONFIG_MEMBERS(ACT_FIELDS)
 } ActRecord;
+enum { ACT_ROWS = 24 };
+
+/* every row that there is, for help */
 extern const ConfigField act_fields[];
 extern const size_t act_field_count;
 
+typedef struct PolicyDef PolicyDef;
 typedef struct {
+  const PolicyDef *def;
+  Arena *arena;
   PolicySpec spec;
   ActRecord act;
+  ConfigField act_row[ACT_ROWS]; /* the rows of the act record that it has */
+  size_t act_rows;
   float low[POLICY_MAX_ACT], high[POLICY_MAX_ACT]; /* action bounds in the data's units */
-  const Normalizer *normalizer;                    /* of observations; NULL: none */
-  Arena *arena;
-  /* diffusion */
-  const Schedule *schedule;
-  const Denoiser *denoiser;      /* of an action; of a whole plan if it plans */
-  const DiffuserModel *diffuser; /* the model that plans; else NULL */
-  /* gaussian: mean and log standard deviation of tanh^-1(action) */
-  Mlp gaussian;
-  Mlp critics;
-  /* blocks of those names: zeros until initialised, NULL if a file did not hold them */
-  Params *actor, *actor_ema;
-  Params *critic, *critic_target; /* blocks "critic", "critic_target"; NULL without critics */
+  Units units;                                     /* with these bounds; obs: the normaliser */
+  int seen, width;           /* numbers of obs_steps observations, and of `chunk` actions */
+  int horizon;               /* actions in an answer: the chunk, or the horizon of its plans */
+  Model *model;              /* a diffusion model of what it answers with; NULL: it has none */
+  Critic *critics;           /* NULL: none, or a file without them */
+  Params *actor, *actor_ema; /* the model's weights if it has one.  The average may be absent */
+  Blocks blocks;             /* all of these */
 } Policy;
 
-/* Build networks and Params of this shape, numbers zero.  NULL and an error for a bad schedule. */
-Policy *policy_new(Arena *arena, const PolicySpec *spec, Error *error);
+/* what a kind says beside k actions [k, 1, width] */
+typedef struct {
+  Tensor *q;        /* [k, 1, 1] the value of each candidate; NULL unless the record has several */
+  Tensor *log_prob; /* [1, 1, 1] log density of the action; NULL where it has none */
+} Proposal;
 
-/* critics(s, a): [k, 1, act_dim] -> [k, 1, E]; E values in the order of the members. */
-Tensor *policy_critics(const Policy *policy, Graph *g, const Params *critic, Tensor *obs,
-                       Tensor *act);
+struct PolicyDef {
+  const char *kind;
+  const ConfigField *fields; /* its own settings, places in its struct of `size` bytes, .. */
+  size_t field_count, size;  /* .. which begins with a Policy */
+  const char *takes;         /* rows of the act record that mean something, without the critics' */
+  const char *ignored;       /* keys that files of release 0.1 hold for nothing; or NULL */
+  const ModelDef *file;      /* such policies are files of this model, not of a policy; or NULL */
+  int critic_layers;         /* of critics as published */
+  Map critic_activation;
 
-/* a ~ N(mean, std) squashed by tanh, and log pi(a) [1, 1, 1]; noise NULL: the mean.  Haarnoja et
- * al. 2018, appendix C; log std in [-5, 2] by tanh. */
-Tensor *policy_gaussian(const Policy *policy, Graph *g, const Params *actor, Tensor *obs,
-                        Tensor *noise, Tensor **log_prob);
+  /* Declare the networks: actor, actor_ema (or model) in policy->blocks.  FAIL_USAGE. */
+  bool (*network)(Policy *policy, Error *error);
+  /* Record k actions, in [-1, 1] or as its units say, by these weights.  NULL and an error if the
+   * act record asks for what it has not. */
+  Tensor *(*propose)(const Policy *policy, Graph *g, const Params *actor, Tensor *obs, int k,
+                     Proposal *more, Error *error);
+  /* nullable: one answer [*] -> act [horizon, act_dim] in the data's units; else by its units */
+  void (*put)(const Policy *policy, const real *x, float *act);
 
-/* Actions in an answer: 1, or the horizon of its plans. */
-int policy_horizon(const Policy *policy);
+  int lane;      /* observations that pass the cache together when acting */
+  bool exported; /* can be printed as C */
+};
 
-/* Record acting as the act record says: obs [1, 1, obs_dim] -> [1, 1, act_dim] in [-1, 1], or a
- * plan as its model has it, [1, 1, horizon * width].
- * log_prob (nullable) is set for gaussian policies that sample, else NULL.  NULL and an error if
- * the record asks for what this policy has not (critics, a sampler). */
+const PolicyDef *const *policy_list(size_t *count);
+extern const PolicyDef policy_diffusion, policy_gaussian, policy_deterministic, policy_plans;
+
+/* ---- building -------------------------------------------------------------------------------- */
+
+/* A policy of a kind with default settings.  Then policy_set and the members of spec and of its
+ * struct say what it is to be, and policy_build declares its networks: its blocks have no numbers
+ * yet (blocks_allocate), its bounds are [-1, 1]. */
+Policy *policy_start(Arena *arena, const PolicyDef *def);
+void policy_set(Policy *policy, const ConfigField *fields, size_t count, const void *values);
+bool policy_set_all(Policy *policy, const char *pairs, Error *error); /* "hidden=32 critics=2" */
+bool policy_build(Policy *policy, Error *error);                      /* FAIL_USAGE */
+
+/* Initial weights of this seed for the actor, its average, the critics and their targets. */
+void policy_init(Policy *policy, uint64_t seed);
+
+/* Bytes that loading it takes, and a tape on which it acts as its record says, with a margin. */
+size_t policy_bytes(const Policy *policy);
+
+/* ---- the act record -------------------------------------------------------------------------- */
+
+/* "candidates=1 choice=sample" by `origin`.  FAIL_USAGE for a row that this policy does not have,
+ * naming those it has. */
+bool policy_set_act(Policy *policy, const char *pairs, const char *origin, Error *error);
+
+/* Its rows as a JSON object: the member `key`; NULL: the whole text. */
+void policy_write_act(const Policy *policy, const char *key, JsonText *text);
+
+/* ---- acting on a tape ------------------------------------------------------------------------ */
+
+/* Record acting as the act record says: obs [1, 1, seen] -> [1, 1, width] in network units.
+ * log_prob (nullable) is set for policies with a density that sample, else NULL.  NULL and an error
+ * if the record asks for what this policy has not (critics, a sampler). */
 Tensor *policy_record(const Policy *policy, Graph *g, Tensor *obs, Tensor **log_prob, Error *error);
 
-/* Its two halves: k actions [k, 1, act_dim] and, where the record has candidates, what the critics
- * say of each, q [k, 1, 1] (else NULL); and the choice of one.  Row r of n k candidates has the
- * numbers of rows n r .. n r + n - 1 of k each. */
-Tensor *policy_propose(const Policy *policy, Graph *g, Tensor *obs, int k, Tensor **q,
-                       Tensor **log_prob, Error *error);
+/* Its two halves: k actions and, where the record has candidates, what the critics say of each; and
+ * the choice of one.  Row r of n k candidates has the numbers of rows n r .. n r + n - 1 of k
+ * each. */
+Tensor *policy_propose(const Policy *policy, Graph *g, Tensor *obs, int k, Proposal *more,
+                       Error *error);
 Tensor *policy_choose(const Policy *policy, Tensor *x, Tensor *q);
 
-/* Everything but Params (callers save the blocks they need): texts "policy" and "act", bounds and
- * normaliser as tensors. */
+/* One answer of the network -> act [horizon, act_dim] in the data's units. */
+void policy_put(const Policy *policy, const real *x, float *act);
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* Shape, act record, bounds and normaliser; and with all blocks that it holds, or with those alone
+ * that acting needs. */
+void policy_save_shape(const Policy *policy, Checkpoint *checkpoint);
 void policy_save(const Policy *policy, Checkpoint *checkpoint);
+void policy_save_acting(const Policy *policy, Checkpoint *checkpoint);
 
-/* The act record as a JSON object, appended to `text`. */
-void policy_write_act(const Policy *policy, JsonText *text);
-
-/* Shape and act record alone, to know what loading will take; not for policies that plan. */
-bool policy_read(const Checkpoint *checkpoint, PolicySpec *spec, ActRecord *act, Error *error);
-
-/* The policy in a checkpoint with every block it holds: one that was saved as such, or the model of
- * `diffrl train diffuser`, which acts by its plans. */
+/* The policy in a checkpoint with every block it holds, of whatever kind; first without numbers, to
+ * know what it will take (FAIL_INPUT). */
+Policy *policy_load_shape(Arena *arena, const Checkpoint *checkpoint, Error *error);
 Policy *policy_load(Arena *arena, const Checkpoint *checkpoint, Error *error);
 
-/* ---- acting ---------------------------------------------------------------------------------- */
-
-/* A sealed tape that acts for up to max_rows observations at once.  Random numbers depend on
- * (seed, step, row_ids[r]) alone, never on the place in the batch. */
-typedef struct Actor Actor;
-Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed, Pool *pool,
-                 const Kernels *kernels, Error *error);
-
-/* A second actor on the tape of one that has acted, sharing its packed weights, without threads. */
-Actor *actor_fork(Arena *arena, const Actor *actor);
-void actor_reseed(Actor *actor, uint64_t seed); /* as if made with this seed */
-
-/* obs [rows, obs_dim] -> act [rows, horizon, act_dim], both in the data's units; log_prob
- * (nullable) [rows], NAN where the policy has none.  Never allocates. */
-void actor_act(Actor *actor, const float *obs, int rows, uint64_t step, const uint32_t *row_ids,
-               float *act, float *log_prob);
+/* Begin with the weights of another policy: blocks_begin, if its observations are normalised or not
+ * as here (FAIL_USAGE). */
+bool policy_begin(Policy *policy, const Checkpoint *from, Error *error);
 
 #endif

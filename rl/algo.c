@@ -1,5 +1,6 @@
 /* algo.c -- the list of algorithms. */
 #include "rl/algo.h"
+#include "core/names.h"
 #include <string.h>
 
 extern const AlgoDef algo_diffuser, algo_diffusion_bc, algo_diffusion_ql, algo_image, algo_sac,
@@ -14,15 +15,10 @@ const AlgoDef *const *algo_list(size_t *count) {
 }
 
 const AlgoDef *algo_find(const char *name, Error *error) {
-  const char *names[ALGOS];
-  for (int i = 0; i < ALGOS; i++) {
-    names[i] = algos[i]->name;
-    if (!strcmp(name, names[i])) return algos[i];
-  }
-  const char *nearest = config_nearest(name, names, ALGOS);
-  error_set(error, FAIL_USAGE, "unknown algorithm \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list algos`", nearest ? nearest : "");
-  return NULL;
+  const Names *names =
+      NAMES(algos, ALGOS, .pointers = true, .what = "algorithm", .see = "`diffrl list algos`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : algos[i];
 }
 
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {
@@ -33,13 +29,59 @@ OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {
   return spec;
 }
 
-void algo_policy(const AlgoSetup *setup, Policy *policy) {
-  params_init(policy->actor, setup->seed);
-  params_copy(policy->actor_ema, policy->actor);
+Policy *algo_policy(const AlgoSetup *setup, const PolicyDef *def, Error *error) {
+  Policy *p = policy_start(setup->arena, def);
+  policy_set(p, setup->def->fields, setup->def->field_count, setup->config);
+  p->spec.obs_dim = setup->obs_dim, p->spec.act_dim = setup->act_dim;
+  if (!policy_build(p, error) || !blocks_allocate(&p->blocks, error)) return NULL;
+  policy_init(p, setup->seed);
   size_t bytes = (size_t)setup->act_dim * sizeof(float);
-  memcpy(policy->low, setup->act_low, bytes);
-  memcpy(policy->high, setup->act_high, bytes);
-  if (setup->drawer) policy->normalizer = setup->drawer->obs_norm;
+  memcpy(p->low, setup->act_low, bytes);
+  memcpy(p->high, setup->act_high, bytes);
+  if (setup->drawer) p->units.obs = setup->drawer->obs_norm;
+  return p;
+}
+
+Model *algo_model(const AlgoSetup *setup, const ModelDef *def, const char *data) {
+  Model *m = model_start(setup->arena, def, data);
+  model_set(m, setup->def->fields, setup->def->field_count, setup->config);
+  return m;
+}
+
+bool algo_model_build(const AlgoSetup *setup, Model *m, Error *error) {
+  if (!model_build(m, error) || !blocks_allocate(&m->blocks, error)) return false;
+  model_init(m, setup->seed);
+  return true;
+}
+
+ModelSampling algo_sampling(const AlgoSetup *setup, const Model *m) {
+  ModelSampling how = model_sampling(m);
+  how.seed = setup->seed, how.pool = setup->pool, how.kernels = setup->kernels;
+  return how;
+}
+
+Optim *algo_train(const AlgoSetup *setup, Agent *agent, Params *params, double rate, double clip) {
+  OptimSpec spec = algo_optim(setup->config, rate, clip);
+  return blocks_train(&agent->blocks, optim_new(setup->arena, params, &spec));
+}
+
+bool algo_save(const Agent *agent, Checkpoint *c, Error *error) {
+  if (agent->policy) policy_save(agent->policy, c);
+  if (agent->model) model_save(agent->model, c);
+  blocks_save(&agent->blocks, c);
+  return !agent->def->save_more || agent->def->save_more(agent, c, error);
+}
+
+bool algo_load(Agent *agent, const Checkpoint *c, Error *error) {
+  return (!agent->policy || blocks_load(&agent->policy->blocks, c, error)) &&
+         (!agent->model || model_read(agent->model, c, error)) &&
+         blocks_load(&agent->blocks, c, error) &&
+         (!agent->def->load_more || agent->def->load_more(agent, c, error));
+}
+
+bool algo_begin(Agent *agent, const Checkpoint *from, Error *error) {
+  return agent->policy ? policy_begin(agent->policy, from, error)
+                       : model_begin(agent->model, from, error);
 }
 
 GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained) {

@@ -12,7 +12,7 @@
 #include "datasets/images.h"
 #include "datasets/toy_sets.h"
 #include "envs/env.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
 #include "rl/measure/figures.h"
 #include "rl/measure/measure.h"
 
@@ -43,6 +43,7 @@ typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY, ALGO_IMAGES } AlgoData;
 
 /* what `create` gets; everything outlives the agent */
 typedef struct {
+  const struct AlgoDef *def;
   Arena *arena;
   Pool *pool;
   Ranks *ranks; /* that train together; NULL: alone */
@@ -66,8 +67,10 @@ typedef struct {
   const AlgoDef *def;
   const AlgoSetup *setup; /* what it was made with */
   Policy *policy;         /* what it yields; NULL: a model that does not act */
+  Model *model;           /* likewise, where nothing acts; or NULL */
+  Blocks blocks;          /* what it owns beside them: optimisers above all */
   struct HeldOut *held;   /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
-  bool wants_init;        /* a student: trains with --init alone */
+  bool wants_init;        /* a student: needs --init */
 } Agent;                  /* first member of every algorithm's state */
 
 /* Measures that are taken together (rl/measure/measure.h says what a measure is). */
@@ -98,14 +101,12 @@ struct AlgoDef {
   bool (*update)(Agent *agent, int64_t step, Log *log);
   /* what it is measured by: all of these that apply, in this order; NULL ends */
   const MeasureSet *measured[ALGO_MEASURES + 1];
-  /* where no policy acts, nullable: begin with the weights of another run */
-  bool (*begin)(Agent *agent, const Checkpoint *checkpoint, Error *error);
   /* nullable: figures of what was learned, after an evaluation or at the end of a sitting; what
    * fails is noted and ends nothing */
   bool (*show)(Agent *agent, MeasureWhen when, Figures *figures, Error *error);
-  /* all state beyond the step: Params, moments, simulator */
-  bool (*save)(const Agent *agent, Checkpoint *checkpoint, Error *error);
-  bool (*load)(Agent *agent, const Checkpoint *checkpoint, Error *error);
+  /* nullable: state beyond policy, model and blocks (a simulator's) */
+  bool (*save_more)(const Agent *agent, Checkpoint *checkpoint, Error *error);
+  bool (*load_more)(Agent *agent, const Checkpoint *checkpoint, Error *error);
   void (*close)(Agent *agent); /* nullable: give back what is not in the arena */
 };
 
@@ -115,8 +116,27 @@ const AlgoDef *algo_find(const char *name, Error *error); /* suggests the neares
 /* Adam at this rate under the shared settings (schedule, its length). */
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 
-/* Initial weights of the actor and its average, action bounds and normaliser of a new policy. */
-void algo_policy(const AlgoSetup *setup, Policy *policy);
+/* A policy of this kind for this run: the shape that the settings say, initial weights, action
+ * bounds and normaliser of the data.  NULL and an error for a shape that cannot be. */
+Policy *algo_policy(const AlgoSetup *setup, const PolicyDef *def, Error *error);
+
+/* A model of this kind that learns `data`, with the settings of the run; then its struct's other
+ * members, and algo_model_build: network, blocks, initial weights (FAIL_USAGE). */
+Model *algo_model(const AlgoSetup *setup, const ModelDef *def, const char *data);
+bool algo_model_build(const AlgoSetup *setup, Model *model, Error *error);
+
+/* Sampling as the model's settings say, with the run's seed and threads. */
+ModelSampling algo_sampling(const AlgoSetup *setup, const Model *model);
+
+/* An optimiser of these Params that the agent saves and loads. */
+Optim *algo_train(const AlgoSetup *setup, Agent *agent, Params *params, double rate, double clip);
+
+/* All that a checkpoint holds of an agent: policy or model, blocks, and what is special. */
+bool algo_save(const Agent *agent, Checkpoint *checkpoint, Error *error);
+bool algo_load(Agent *agent, const Checkpoint *checkpoint, Error *error);
+
+/* --init: begin with the weights of another run. */
+bool algo_begin(Agent *agent, const Checkpoint *from, Error *error);
 
 /* A tape of this run.  One that trains Params is shared by all ranks, each of which must run it;
  * one that trains none (NULL) belongs to the rank that runs it. */

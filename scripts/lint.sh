@@ -95,8 +95,9 @@ check_includes() {
   room core/tape 'core core/kernels core/ops' # gradients are recorded as ops
   room core/ops 'core core/kernels core/tape'
   room policy/nets ''
-  room policy/models policy/nets
-  room policy 'policy/nets policy/models'
+  room policy/models 'policy policy/nets'
+  room policy policy/nets
+  room policy/policies 'policy policy/models policy/nets'
   room policy/export policy
   room policy/api policy
   measures='rl/measure/measure.h rl/measure/figures.h' # what a definition names

@@ -2,7 +2,8 @@
 #ifndef TESTS_SAVED_POLICY_H
 #define TESTS_SAVED_POLICY_H
 #include "core/ops/ops.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
+#include "policy/models/plans.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
@@ -50,21 +51,19 @@ typedef struct {
 
 static inline Draft draft_policy(Arena *arena, const char *kind) {
   Draft draft;
-  PolicySpec spec;
-  Config config;
   Error why;
-  config_init(&config, policy_fields, policy_field_count, &spec);
-  spec.obs_dim = OBS, spec.act_dim = ACT, spec.hidden = 24;
-  spec.critics = strcmp(kind, "diffusion") ? 0 : 2;
-  strcpy(spec.kind.s, kind);
-  Policy *p = policy_new(arena, &spec, &why);
+  bool diffusion = !strcmp(kind, "diffusion");
+  Policy *p = policy_start(arena, diffusion ? &policy_diffusion : &policy_gaussian);
+  p->spec.obs_dim = OBS, p->spec.act_dim = ACT, p->spec.hidden = 24;
+  p->spec.critics = diffusion ? 2 : 0;
+  if (!policy_build(p, &why) || !blocks_allocate(&p->blocks, &why)) fail_msg("%s", why.text);
   Normalizer *normalizer = arena_alloc(arena, sizeof *normalizer);
   *normalizer = normalizer_new(arena, OBS);
   for (int j = 0; j < OBS; j++) normalizer->mean[j] = 0.1f * (float)j, normalizer->std[j] = 1.5f;
-  p->normalizer = normalizer;
+  p->units.obs = normalizer;
   memcpy(p->low, saved_low, sizeof saved_low), memcpy(p->high, saved_high, sizeof saved_high);
   params_init(p->actor, 3);
-  if (p->critic_target) params_init(p->critic_target, 4);
+  if (p->critics) params_init(p->critics->target, 4);
   draft.policy = p;
   return draft;
 }
@@ -72,9 +71,9 @@ static inline Draft draft_policy(Arena *arena, const char *kind) {
 static inline void draft_fill(Draft *draft) {
   const Policy *p = draft->policy;
   checkpoint_init(&draft->checkpoint, p->arena);
-  policy_save(p, &draft->checkpoint);
+  policy_save_shape(p, &draft->checkpoint);
   params_save(p->actor, &draft->checkpoint);
-  if (p->critic_target) params_save(p->critic_target, &draft->checkpoint);
+  if (p->critics) params_save(p->critics->target, &draft->checkpoint);
 }
 
 static inline const char *draft_write(const Draft *draft, const Folder *folder, const char *name) {
@@ -100,38 +99,31 @@ static inline const char *saved_gaussian(const Folder *folder, const char *name)
 }
 
 /* A model of plans of HORIZON steps; weights=online is another than weights=ema, the default. */
-static inline DiffuserModel *draft_model(Arena *arena) {
+static inline PlansModel *draft_model(Arena *arena) {
   Error why;
-  DiffuserShape shape = { .horizon = HORIZON,
-                          .hidden = 8,
-                          .mults = { "1,2" },
-                          .groups = 4,
-                          .schedule = { "cosine" },
-                          .diffusion_steps = 5,
-                          .predicts = { "x0" },
-                          .weights = { "ema" },
-                          .sampler = { "ddpm" },
-                          .obs_dim = OBS,
-                          .act_dim = ACT };
-  DiffuserModel *m = diffuser_new(arena, &shape, &why);
-  if (!m) fail_msg("%s", why.text);
-  params_init(m->online, 3), params_init(m->average, 4);
+  Model *base = model_start(arena, &model_plans, NULL);
+  PlansModel *m = (PlansModel *)base;
+  m->obs_dim = OBS, m->act_dim = ACT, m->horizon = HORIZON;
+  if (!model_set_all(base, "hidden=8 mults=1,2 groups=4 diffusion_steps=5", &why) ||
+      !model_build(base, &why) || !blocks_allocate(&base->blocks, &why))
+    fail_msg("%s", why.text);
+  params_init(base->online, 3), params_init(base->average, 4);
   for (int j = 0; j < m->width; j++)
-    m->normalizer.mean[j] = 0.1f * (float)j, m->normalizer.std[j] = 1 + 0.3f * (float)j;
+    m->step.mean[j] = 0.1f * (float)j, m->step.std[j] = 1 + 0.3f * (float)j;
   memcpy(m->low, saved_low, sizeof saved_low), memcpy(m->high, saved_high, sizeof saved_high);
   return m;
 }
 
-static inline Draft draft_planner(Arena *arena, const DiffuserModel *m) {
+static inline Draft draft_planner(Arena *arena, const PlansModel *m) {
   Draft draft = { .policy = NULL };
   checkpoint_init(&draft.checkpoint, arena);
-  diffuser_save(m, &draft.checkpoint);
+  model_save(&m->base, &draft.checkpoint);
   return draft;
 }
 
 static inline const char *saved_planner(const Folder *folder, const char *name, const char *flaw) {
-  DiffuserModel *m = draft_model(folder->arena);
-  if (flaw) params_at(m->average, 4)[0] = NAN;
+  PlansModel *m = draft_model(folder->arena);
+  if (flaw) params_at(m->base.average, 4)[0] = NAN;
   Draft draft = draft_planner(folder->arena, m);
   return draft_write(&draft, folder, name);
 }
@@ -145,8 +137,7 @@ static inline Actor *saved_actor(Arena *arena, const char *path, const char *act
   if (!checkpoint_load(&checkpoint, path, NULL, &why)) fail_msg("%s", why.text);
   Policy *policy = policy_load(arena, &checkpoint, &why);
   if (!policy) fail_msg("%s", why.text);
-  Config record = { .fields = act_fields, .count = act_field_count, .values = &policy->act };
-  if (act && !config_set_all(&record, act, "act", &why)) fail_msg("%s", why.text);
+  if (act && !policy_set_act(policy, act, "act", &why)) fail_msg("%s", why.text);
   Actor *actor = actor_new(arena, policy, 1, seed, NULL, kernels_find("own", &why), &why);
   if (!actor) fail_msg("%s", why.text);
   return actor;

@@ -45,11 +45,11 @@ static void actions_are_those_of_the_recorded_policy(void **state) {
     graph_seal(g);
     real *normal = arena_array(folder->arena, real, ROWS * row_stride(OBS));
     for (int r = 0; r < ROWS; r++)
-      normalizer_apply(policy->normalizer, obs[r], normal + r * row_stride(OBS));
+      normalizer_apply(policy->units.obs, obs[r], normal + r * row_stride(OBS));
     graph_bind(input, normal);
     graph_run(g, ROWS, 5, id);
     Actor *actor = actor_of(folder->arena, policy, ROWS, NULL);
-    actor_act(actor, *obs, ROWS, 5, id, *act, NULL);
+    actor_answer(actor, *obs, ROWS, 5, id, *act, NULL);
     for (int r = 0; r < ROWS; r++)
       for (int j = 0; j < ACT; j++) {
         double mid = 0.5 * ((double)saved_low[j] + (double)saved_high[j]);
@@ -68,13 +68,13 @@ static void an_action_depends_on_its_row_alone(void **state) {
   draw_rows(obs, id);
   for (int c = 0; c < CASES; c++) {
     const Policy *policy = policy_of(folder->arena, candidates[c]);
-    actor_act(actor_of(folder->arena, policy, ROWS, NULL), *obs, ROWS, 5, id, *act, NULL);
+    actor_answer(actor_of(folder->arena, policy, ROWS, NULL), *obs, ROWS, 5, id, *act, NULL);
     for (int threads = 1; threads <= 4; threads++) {
       Pool *pool = pool_new(threads);
-      actor_act(actor_of(folder->arena, policy, ROWS, pool), *obs, ROWS, 5, id, *again, NULL);
+      actor_answer(actor_of(folder->arena, policy, ROWS, pool), *obs, ROWS, 5, id, *again, NULL);
       assert_memory_equal(again, act, sizeof act);
       Actor *alone = actor_of(folder->arena, policy, 1, pool);
-      for (int r = 0; r < ROWS; r++) actor_act(alone, obs[r], 1, 5, id + r, again[r], NULL);
+      for (int r = 0; r < ROWS; r++) actor_answer(alone, obs[r], 1, 5, id + r, again[r], NULL);
       assert_memory_equal(again, act, sizeof act);
       pool_free(pool);
     }

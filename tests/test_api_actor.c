@@ -46,7 +46,7 @@ static void actions_are_those_of_the_actor(void **state) {
       float obs[OBS], action[ACT], expected[ACT];
       draw_obs(n, obs);
       OK(diffrl_actor_act(actor, obs, action));
-      actor_act(same, obs, 1, n, NULL, expected, NULL);
+      actor_answer(same, obs, 1, n, NULL, expected, NULL);
       assert_memory_equal(action, expected, sizeof action);
     }
     arena_free(arena);

@@ -184,7 +184,7 @@ static void nonsense_is_refused_with_a_sentence(void **state) {
   refused(diffrl_policy_load(NULL, path, NULL, &error), DIFFRL_BAD_ARGUMENT, "made");
   refused(diffrl_policy_load(&none, NULL, NULL, &error), DIFFRL_BAD_ARGUMENT, "path");
   refused(diffrl_policy_load(&none, path, "candidats=3", &error), DIFFRL_BAD_ARGUMENT,
-          "did you mean \"candidates\"");
+          "did you mean candidates");
   refused(diffrl_policy_load(&none, path, "sampler=dpmpp2m", &error), DIFFRL_BAD_ARGUMENT,
           "dpmpp_2m");
   refused(diffrl_policy_load(&none, path, "candidates=3", &error), DIFFRL_BAD_ARGUMENT, "choice");
@@ -252,7 +252,7 @@ static void hostile_texts_are_refused(void **state) {
     { "policy", "", "{", "policy" },
     { "policy", "", "[]", "object" },
     { "policy", "", "{\"obs_dim\":{}}", "obs_dim" },
-    { "policy", "\"obs_dim\":5", "\"obs_dim\":4096", "numbers" },
+    { "policy", "\"obs_dim\":5", "\"obs_dim\":4096", "[4096]" },
     { "policy", "\"obs_dim\":5", "\"obs_dim\":6", "[6]" },
     { "policy", "\"obs_dim\":5", "\"obs_dim\":0", "obs_dim" },
     { "policy", "\"obs_dim\":5", "\"obs_dim\":-5", "obs_dim" },
@@ -294,7 +294,7 @@ static void hostile_plans_are_refused(void **state) {
     { "diffuser", "\"hidden\":8", "\"hidden\":1", "groups" },
     { "diffuser", "\"1,2\"", "\"1,2,4,8,16\"", "cannot be halved" },
     { "diffuser", "\"1,2\"", "\"1,2,\"", "mults" },
-    { "diffuser", "\"attention\":false", "\"attention\":true", "numbers" },
+    { "diffuser", "\"attention\":false", "\"attention\":true", "tensor" },
     { "diffuser", "\"obs_dim\":5", "\"obs_dim\":4", "normalizer" },
     { "diffuser", "\"obs_dim\":5", "\"obs_dim\":4096", "4096 numbers" },
     { "diffuser", "\"act_dim\":2", "\"act_dim\":65", "numbers" },
@@ -320,9 +320,9 @@ static void hostile_numbers_are_refused_or_not_finite(void **state) {
     if (i == 0) p->low[1] = NAN;
     if (i == 1) p->high[0] = INFINITY;
     if (i == 2) p->low[0] = 2;
-    if (i == 3) p->normalizer->std[2] = 0;
-    if (i == 4) p->normalizer->mean[2] = NAN;
-    if (i == 5) params_at(p->critic_target, 0)[0] = NAN; /* which nobody asks */
+    if (i == 3) p->units.obs->std[2] = 0;
+    if (i == 4) p->units.obs->mean[2] = NAN;
+    if (i == 5) params_at(p->critics->target, 0)[0] = NAN; /* which nobody asks */
     draft_fill(&draft);
     const char *path = draft_write(&draft, *state, "numbers");
     diffrl_status status = diffrl_policy_load(&policy, path, NULL, &error);

@@ -34,7 +34,7 @@ static void a_plan_and_next_are_act(void **state) {
       draw_obs((uint64_t)n, obs);
       if (!age) {
         OK(diffrl_actor_plan(halves, obs));
-        actor_act(same, obs, 1, (uint64_t)n, NULL, *expected, NULL);
+        actor_answer(same, obs, 1, (uint64_t)n, NULL, *expected, NULL);
       }
       OK(diffrl_actor_next(halves, again));
       OK(diffrl_actor_act(whole, obs, action));
@@ -51,17 +51,16 @@ static void a_plan_and_next_are_act(void **state) {
  * within the bounds. */
 static void actions_are_those_of_the_plan(void **state) {
   const Folder *folder = *state;
-  const DiffuserModel *m = draft_model(folder->arena);
+  const PlansModel *m = draft_model(folder->arena);
   diffrl_policy *policy = load(saved_planner(folder, "p", NULL), NULL);
   diffrl_actor *actor = actor_of(policy, NULL);
   Error why;
   float obs[OBS], action[ACT], plan[HORIZON][ACT + OBS];
   int cut = 0;
   draw_obs(0, obs);
-  DiffuserSampling how = { .sampler = diffuser_sampler(m),
-                           .seed = 9,
-                           .kernels = kernels_find("own", &why) };
-  assert_true(diffuser_plan(m, &how, 1, obs, *plan, &why));
+  ModelSampling how = model_sampling(&m->base);
+  how.seed = 9, how.kernels = kernels_find("own", &why);
+  assert_true(plans_sample(m, &how, 1, obs, *plan, &why));
   OK(diffrl_actor_reset(actor, 9));
   assert_int_equal(diffrl_policy_horizon(policy), HORIZON);
   OK(diffrl_actor_plan(actor, obs));
@@ -188,13 +187,13 @@ static void a_failed_act_ends_the_plan(void **state) {
 
 static void what_cannot_be_is_refused(void **state) {
   const char *planner = saved_planner(*state, "p", NULL), *d = saved_diffusion(*state, "d", NULL);
-  const char *cases[][3] = { { planner, "horizon=4", "plans 8 actions at once" },
-                             { planner, "act_steps=9", "plans 8 actions at once" },
+  const char *cases[][3] = { { planner, "horizon=4", "answers with 8 actions at once" },
+                             { planner, "act_steps=9", "answers with 8 actions at once" },
                              { planner, "candidates=2 choice=argmax", "critics" },
-                             { planner, "choice=mean", "no mean action" },
+                             { planner, "choice=mean", "has no choice" },
                              { planner, "sampler=dpmpp2m", "dpmpp_2m" },
-                             { d, "act_steps=2", "plans 1 action at once" },
-                             { d, "horizon=8", "plans 1 action at once" } };
+                             { d, "act_steps=2", "answers with 1 action at once" },
+                             { d, "horizon=8", "answers with 1 action at once" } };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     diffrl_policy *none = NULL;
     assert_int_equal(diffrl_policy_load(&none, cases[i][0], cases[i][1], &error),

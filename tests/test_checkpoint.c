@@ -374,10 +374,45 @@ static void a_header_over_the_limit_is_not_written(void **state) {
   assert_int_not_equal(access(f->path, F_OK), 0);
 }
 
+#define PAIR_FIELDS(F)                                                                             \
+  F(INT, size, 3, 1, 9, "a number")                                                                \
+  F(TEXT, word, "a", "a|b", NULL, "a text")
+typedef struct {
+  CONFIG_MEMBERS(PAIR_FIELDS)
+} Pair;
+#define CONFIG_STRUCT Pair
+static const ConfigField pair_fields[] = { CONFIG_ROWS(PAIR_FIELDS) };
+#undef CONFIG_STRUCT
+
+static void refuse_config(Fixture *f, const char *key, const char *text) {
+  Pair pair;
+  Error error;
+  assert_false(checkpoint_read_config(&f->set, key, pair_fields, 2, &pair, "a pair", &error));
+  assert_int_equal(error.kind, FAIL_INPUT);
+  assert_non_null(strstr(error.text, text));
+}
+
+static void settings_come_back_and_others_are_refused(void **state) {
+  Fixture *f = *state;
+  Pair pair = { .size = 7, .word = { "b" } }, back;
+  Error error;
+  checkpoint_add_config(&f->set, "pair", pair_fields, 2, &pair);
+  assert_string_equal(checkpoint_text(&f->set, "pair"), "{\"size\":7,\"word\":\"b\"}");
+  assert_true(checkpoint_read_config(&f->set, "pair", pair_fields, 2, &back, "a pair", &error));
+  assert_memory_equal(&back, &pair, sizeof pair);
+  refuse_config(f, "none", "no \"none\" in the metadata: not a pair");
+  refuse_config(f, "act", "");
+  checkpoint_add_text(&f->set, "much", "{\"size\":10}");
+  refuse_config(f, "much", "out of range");
+  checkpoint_add_text(&f->set, "other", "{\"sice\":1}");
+  refuse_config(f, "other", "did you mean size?");
+}
+
 int main(void) {
 #define FACT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
     FACT(what_is_saved_comes_back),
+    FACT(settings_come_back_and_others_are_refused),
     FACT(equal_content_is_an_equal_file),
     FACT(the_file_keeps_the_rules_of_safetensors),
     FACT(a_file_cut_at_any_length_is_refused),

@@ -88,12 +88,12 @@ static void bad_values_are_refused_and_change_nothing(void **state) {
     { "eta", "-1e-9", "expected 0 to 1e3 (weight of the Q term)" },
     { "shift", "2.1", "expected at most 2" },
     { "max_q_backup", "maybe", "not true or false" },
-    { "schedule", "cosin", "not one of \"vp|linear|cosine\"; did you mean \"cosine\"?" },
+    { "schedule", "cosin", "not one of \"vp|linear|cosine\"; did you mean cosine?" },
     { "schedule", "vp|linear", "not one of" },
     { "note", "0123456789012345678901234567890123456789012345678901234567890123", "at most 63" },
-    { "bacth", "1", "unknown setting \"bacth\"; did you mean \"batch\"?" },
-    { "MAX-Q-backup", "1", "did you mean \"max_q_backup\"?" },
-    { "gamma_discount", "1", "--help lists" },
+    { "bacth", "1", "unknown setting \"bacth\"; did you mean batch?" },
+    { "MAX-Q-backup", "1", "did you mean max_q_backup?" },
+    { "gamma_discount", "1", "see --help" },
     { "", "1", "unknown setting" },
   };
   Fixture *f = *state;
@@ -176,7 +176,7 @@ static void json_of_the_wrong_kind_is_refused(void **state) {
   assert_false(read_json(f, "{\"schedule\": true}"));
   assert_says(f, "expected a text");
   assert_false(read_json(f, "{\"etaa\": 1}"));
-  assert_says(f, "did you mean \"eta\"?");
+  assert_says(f, "did you mean eta?");
   assert_false(read_json(f, "[1]"));
   assert_says(f, "expected an object");
 }
@@ -200,30 +200,6 @@ static void help_has_a_line_for_each_setting(void **state) {
   free(text);
 }
 
-static void the_nearest_name_is_near(void **state) {
-  static const char *const names[] = { "lr", "eta", "tau", "n_timesteps", "steps", "ddim", "ddpm" };
-  static const struct {
-    const char *word, *nearest;
-  } cases[] = {
-    { "eta", "eta" },     { "etas", "eta" },  { "n-timestep", "n_timesteps" },
-    { "stpes", "steps" }, { "DDIM", "ddim" }, { "ddpn", "ddpm" },
-    { "x", NULL },        { "", NULL },       { "lrr", "lr" },
-    { "nothing", NULL },  { "tua", NULL },
-  };
-  (void)state;
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    const char *near = config_nearest(cases[i].word, names, sizeof names / sizeof *names);
-    if (!cases[i].nearest)
-      assert_null(near);
-    else
-      assert_string_equal(near, cases[i].nearest);
-  }
-  char endless[5000];
-  memset(endless, 'e', sizeof endless - 1);
-  endless[sizeof endless - 1] = '\0';
-  assert_null(config_nearest(endless, names, 3));
-}
-
 int main(void) {
 #define FACT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -236,7 +212,6 @@ int main(void) {
     FACT(what_is_written_reads_back_equal),
     FACT(json_of_the_wrong_kind_is_refused),
     FACT(help_has_a_line_for_each_setting),
-    FACT(the_nearest_name_is_near),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

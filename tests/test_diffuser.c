@@ -2,7 +2,8 @@
  * same bits however a run is cut, and sentences for what cannot be. */
 #include "diffusion/loss.h"
 #include "policy/diffrl.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
+#include "policy/models/plans.h"
 #include "rl/rollout/dynamics.h"
 #include "rl/rollout/evaluate.h"
 #include "tests/program.h"
@@ -139,36 +140,29 @@ static void observations_tell_the_state(void **state) {
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 
-static DiffuserModel *small_model(Arena *arena) {
+static PlansModel *small_model(Arena *arena) {
   Error error;
-  DiffuserShape shape = { .horizon = 4,
-                          .hidden = 8,
-                          .mults = { "1,2" },
-                          .groups = 4,
-                          .schedule = { "cosine" },
-                          .diffusion_steps = 5,
-                          .predicts = { "x0" },
-                          .weights = { "online" },
-                          .sampler = { "ddpm" },
-                          .obs_dim = 3,
-                          .act_dim = 2 };
-  DiffuserModel *m = diffuser_new(arena, &shape, &error);
-  assert_non_null(m);
-  params_init(m->online, 3);
+  Model *base = model_start(arena, &model_plans, NULL);
+  PlansModel *m = (PlansModel *)base;
+  m->obs_dim = 3, m->act_dim = 2;
+  assert_true(model_set_all(base,
+                            "horizon=4 hidden=8 mults=1,2 groups=4 diffusion_steps=5 "
+                            "weights=online",
+                            &error));
+  assert_true(model_build(base, &error) && blocks_allocate(&base->blocks, &error));
+  params_init(base->online, 3);
   for (int j = 0; j < m->width; j++)
-    m->normalizer.mean[j] = 0.3f * (float)j, m->normalizer.std[j] = 0.7f + (float)j;
+    m->step.mean[j] = 0.3f * (float)j, m->step.std[j] = 0.7f + (float)j;
   return m;
 }
 
-static void plans_of(const DiffuserModel *m, int threads, int count, float *plans) {
+static void plans_of(const PlansModel *m, int threads, int count, float *plans) {
   Error error;
   float first[8 * 3];
   for (int i = 0; i < 8 * 3; i++) first[i] = 0.37f * (float)i - 2;
-  DiffuserSampling how = { .sampler = diffuser_sampler(m),
-                           .seed = 9,
-                           .pool = pool_new(threads),
-                           .kernels = kernels_find("own", &error) };
-  assert_true(diffuser_plan(m, &how, count, first, plans, &error));
+  ModelSampling how = model_sampling(&m->base);
+  how.seed = 9, how.pool = pool_new(threads), how.kernels = kernels_find("own", &error);
+  assert_true(plans_sample(m, &how, count, first, plans, &error));
   for (int i = 0; i < count; i++)
     assert_memory_equal(plans + 20 * i + 2, first + 3 * i, 3 * sizeof *first);
   pool_free(how.pool);
@@ -178,7 +172,7 @@ static void plans_begin_in_their_state(void **state) {
   (void)state;
   Arena *arena = arena_new();
   Error error;
-  const DiffuserModel *m = small_model(arena);
+  const PlansModel *m = small_model(arena);
   float a[8 * 20], b[8 * 20], c[8 * 20];
   plans_of(m, 1, 8, a), plans_of(m, 3, 8, b), plans_of(m, 1, 3, c);
   assert_memory_equal(a, b, sizeof a);                     /* threads */
@@ -186,8 +180,8 @@ static void plans_begin_in_their_state(void **state) {
   assert_true(memcmp(a + 5, a + 25, 15 * sizeof *a) != 0); /* each has noise of its own */
   Checkpoint file;
   checkpoint_init(&file, arena);
-  diffuser_save(m, &file);
-  const DiffuserModel *again = diffuser_load(arena, &file, &error);
+  model_save(&m->base, &file);
+  const PlansModel *again = (PlansModel *)model_load(arena, &model_plans, &file, &error);
   assert_non_null(again);
   plans_of(again, 1, 8, b);
   assert_memory_equal(a, b, sizeof a);
@@ -247,7 +241,7 @@ static void plans_as_files(void **state) {
   free(npy);
   program_succeed("sample whole --out p.png");
   program_refuse(2, "sample blind --out p.png", "trained without one");
-  program_refuse(2, "sample whole --label 1 --out p.png", "told labels");
+  program_refuse(2, "sample whole --label 1 --out p.png", "conditioned on labels");
 }
 
 /* ---- acting by plans ------------------------------------------------------------------------- */
@@ -271,7 +265,7 @@ static double play(Env *env, Actor *actor, const Policy *policy, uint64_t seed, 
   env_reset(env, seed, episode, obs);
   for (int64_t t = 0; !step.terminal && !step.timeout; t++) {
     int64_t age = t % policy->act.act_steps;
-    if (!age) actor_act(actor, obs, 1, (uint64_t)t, &episode, *plan, NULL);
+    if (!age) actor_answer(actor, obs, 1, (uint64_t)t, &episode, *plan, NULL);
     step = env_step(env, *plan + age * policy->spec.act_dim, obs);
     total += (double)step.reward;
   }
@@ -310,8 +304,8 @@ static void a_run_of_plans_acts(void **state) {
   Outcome o = { 0 };
   program_succeed("eval whole --episodes 3 --act act_steps=8");
   program_succeed("export whole --act act_steps=3 --out alone");
-  program_refuse(2, "export whole --format c --out alone", "a policy that plans");
-  program_refuse(2, "eval whole --act act_steps=9", "plans 8 actions at once");
+  program_refuse(2, "export whole --format c --out alone", "a policy of plans cannot be printed");
+  program_refuse(2, "eval whole --act act_steps=9", "answers with 8 actions at once");
   FILE *in = tmpfile(), *out = tmpfile();
   diffrl_policy *policy = NULL;
   diffrl_actor *actor = NULL;
@@ -356,7 +350,7 @@ static void bad_input_is_told(void **state) {
                  "choose a smaller horizon");
   program_refuse(2, "train diffuser --data hopper.hdf5 --set horizon=1000", "at most 4096 numbers");
   program_refuse(2, "train diffuser --data hopper.hdf5 --set horizon=8 --init whole --out other",
-                 "its hidden is another one");
+                 "its hidden is 8");
   file_make_data("point.hdf5", "point-v0", 3, 1, "{\"env\": \"point-v0\"}");
   program_refuse(2, "train diffuser --data point.hdf5 --env point-v0", "or use --env none");
 }

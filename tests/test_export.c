@@ -55,23 +55,22 @@ static const Normalizer *random_normalizer(Arena *arena) {
 }
 
 static Policy *make_policy(Fixture *f, const Case *c) {
-  PolicySpec spec = { .obs_dim = OBS,
-                      .act_dim = ACT,
-                      .hidden = c->hidden,
-                      .critics = c->critics,
-                      .schedule = { "vp" },
-                      .diffusion_steps = 5 };
-  strcpy(spec.kind.s, c->kind), strcpy(spec.predicts.s, c->predicts);
-  Policy *p = policy_new(f->arena, &spec, &f->error);
-  if (!p) fail_msg("%s", f->error.text);
-  Params *blocks[] = { p->actor, p->actor_ema, p->critic, p->critic_target };
+  bool diffusion = !strcmp(c->kind, "diffusion");
+  Policy *p = policy_start(f->arena, diffusion ? &policy_diffusion : &policy_gaussian);
+  p->spec.obs_dim = OBS, p->spec.act_dim = ACT, p->spec.hidden = c->hidden;
+  p->spec.critics = c->critics;
+  bool built =
+      !diffusion || policy_set_all(p, arena_text(f->arena, "predicts=%s", c->predicts), &f->error);
+  if (!built || !policy_build(p, &f->error) || !blocks_allocate(&p->blocks, &f->error))
+    fail_msg("%s", f->error.text);
+  Params *blocks[] = { p->actor, p->actor_ema, p->critics ? p->critics->online : NULL,
+                       p->critics ? p->critics->target : NULL };
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
     if (blocks[i]) params_init(blocks[i], i);
   const float low[ACT] = { -1, -0.4f, 2 }, high[ACT] = { 1, 0.1f, 7 };
   memcpy(p->low, low, sizeof low), memcpy(p->high, high, sizeof high);
-  if (c->normal) p->normalizer = random_normalizer(f->arena);
-  Config act = { .fields = act_fields, .count = act_field_count, .values = &p->act };
-  if (!config_set_all(&act, c->act, "test", &f->error)) fail_msg("%s", f->error.text);
+  if (c->normal) p->units.obs = random_normalizer(f->arena);
+  if (!policy_set_act(p, c->act, "test", &f->error)) fail_msg("%s", f->error.text);
   return p;
 }
 
@@ -167,7 +166,7 @@ static void compare_case(Fixture *f, int i, FILE *said) {
   int inside = 0;
   for (int call = 0; call < CALLS; call++) {
     float act[ACT];
-    actor_act(actor, f->obs[call], 1, (uint64_t)call, &row, act, NULL);
+    actor_answer(actor, f->obs[call], 1, (uint64_t)call, &row, act, NULL);
     for (int j = 0; j < ACT; j++) inside += act[j] > p->low[j] && act[j] < p->high[j];
     compare_call(f->name[i], p, call, said, act);
   }
@@ -203,7 +202,7 @@ static void check_agrees_or_not(void **state) {
   shell(f, build);
   shell(f, "./walk_check | grep -q '^100 calls agree'");
   shell(f, "cp walk_check.c recorded");
-  params_init(p->critic_target, 99);
+  params_init(p->critics->target, 99);
   assert_true(write_c(f, p, "walk"));
   shell(f, "mv recorded walk_check.c");
   shell(f, build);

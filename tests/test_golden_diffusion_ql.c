@@ -146,30 +146,23 @@ static Tape tape(const Learner *l, Params *trained) {
 
 static void make_policy(Learner *l) {
   Error error;
-  const PolicySpec spec = { .kind = { "diffusion" },
-                            .obs_dim = OBS,
-                            .act_dim = ACT,
-                            .hidden = HIDDEN,
-                            .critics = 2,
-                            .schedule = { "vp" },
-                            .diffusion_steps = STEPS,
-                            .predicts = { "eps" } };
-  l->p = policy_new(l->golden.arena, &spec, &error);
-  if (!l->p) fail_msg("%s", error.text);
-  Params *blocks[] = { l->p->actor, l->p->actor_ema, l->p->critic, l->p->critic_target };
+  Policy *p = l->p = policy_start(l->golden.arena, &policy_diffusion);
+  p->spec.obs_dim = OBS, p->spec.act_dim = ACT, p->spec.hidden = HIDDEN, p->spec.critics = 2;
+  if (!policy_build(p, &error) || !blocks_allocate(&p->blocks, &error)) fail_msg("%s", error.text);
+  Params *blocks[] = { l->p->actor, l->p->actor_ema, l->p->critics->online, l->p->critics->target };
   for (int i = 0; i < 4; i++) {
     each_number(&l->golden, blocks[i]->layout, blocks[i]->values, blocks[i]->block, write_number,
                 NULL);
     params_touch(blocks[i]);
   }
   const SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
-  l->sampler = sampler_new(l->golden.arena, &chain, l->p->denoiser, &error);
+  l->sampler = sampler_new(l->golden.arena, &chain, l->p->model->denoiser, &error);
 }
 
 static void make_tapes(Learner *l, double eta) {
   const Golden *golden = &l->golden;
   const DiffusionQlSpec spec = { .policy = l->p, .sampler = l->sampler, .gamma = 0.99, .eta = eta };
-  l->critic_tape = tape(l, l->p->critic), l->actor_tape = tape(l, l->p->actor);
+  l->critic_tape = tape(l, l->p->critics->online), l->actor_tape = tape(l, l->p->actor);
   l->critic = diffusion_ql_critic(l->critic_tape.g, &spec, &l->batch);
   give_chain(&l->critic_tape, golden, "target chain", "target_chain");
   graph_keep(l->critic.q), graph_keep(l->critic.target);
@@ -225,8 +218,8 @@ static void samples_agree(void **state) {
     const char *file = slow ? "target_chain" : "actor_chain";
     Tape t = tape(&l, NULL);
     Tensor *obs = t_input(t.g, "obs", 1, OBS);
-    Tensor *x = sampler_record(t.g, l.sampler, l.p->denoiser, slow ? l.p->actor_ema : l.p->actor,
-                               "act", obs, 1);
+    Tensor *x = sampler_record(t.g, l.sampler, l.p->model->denoiser,
+                               slow ? l.p->actor_ema : l.p->actor, "act", obs, 1);
     give(&t, obs, slow ? l.batch.next : l.batch.obs);
     give_chain(&t, &l.golden, "act", file);
     graph_keep(x);
@@ -246,8 +239,8 @@ static void the_critics_loss_and_gradient_agree(void **state) {
   assert_rows(&l.golden, l.critic.q, "critic_loss/q");
   assert_scalar(&l.golden, graph_scalar(l.critic.loss), "critic_loss/value");
   const real *gradient = graph_gradient(l.critic_tape.g);
-  assert_block(&l.golden, l.p->critic, gradient, "grad/critic");
-  assert_scalar(&l.golden, norm(gradient, l.p->critic), "grad_norm/critic");
+  assert_block(&l.golden, l.p->critics->online, gradient, "grad/critic");
+  assert_scalar(&l.golden, norm(gradient, l.p->critics->online), "grad_norm/critic");
   learner_close(&l);
 }
 
@@ -257,7 +250,7 @@ static void the_cloning_loss_and_gradient_agree(void **state) {
   learner_open(&l);
   Tape t = tape(&l, l.p->actor);
   Tensor *obs = t_input(t.g, "obs", 1, OBS), *act = t_input(t.g, "act", 1, ACT);
-  Tensor *loss = diffusion_loss(t.g, l.p->denoiser, l.p->actor, "bc", act, obs);
+  Tensor *loss = diffusion_loss(t.g, l.p->model->denoiser, l.p->actor, "bc", act, obs);
   give(&t, obs, l.batch.obs), give(&t, act, l.batch.act);
   give_bc(&t, &l.golden);
   graph_minimise(loss);
@@ -316,11 +309,12 @@ static void a_whole_update_agrees(void **state) {
     Learner l;
     learner_open(&l);
     toss(&l, 0);
-    update_agrees(&l, &l.critic_tape, l.p->critic, clips[i]);
+    update_agrees(&l, &l.critic_tape, l.p->critics->online, clips[i]);
     update_agrees(&l, &l.actor_tape, l.p->actor, clips[i]);
-    params_lerp(l.p->critic_target, l.p->critic, 0.005);
+    params_lerp(l.p->critics->target, l.p->critics->online, 0.005);
     if (!i)
-      assert_block(&l.golden, l.p->critic, l.p->critic_target->values, "step_clip9/critic_target");
+      assert_block(&l.golden, l.p->critics->online, l.p->critics->target->values,
+                   "step_clip9/critic_target");
     learner_close(&l);
   }
 }

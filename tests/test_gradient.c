@@ -122,7 +122,7 @@ static Tensor *energy_matching(Graph *g, Tensor *score, Tensor *x) {
 
 static void score_open(Net *net, int threads, Map map, ScoreLoss *loss) {
   net_open(net, threads, SAMPLES, 4, 3);
-  Mlp layers = mlp_new(net->params, &(MlpSpec){ "score", 1, D, 6, 2, D, map });
+  Mlp layers = mlp_new(net->params, &(MlpSpec){ "score", 1, D, 6, 2, D, map, MLP_PLAIN });
   params_allocate(net->params), params_init(net->params, 1);
   for (int r = 0; r < MAX_ROWS; r++) net->data[r * LD + D] = 0;
   net->x = t_input(net->g, "x", 1, D);
@@ -191,7 +191,7 @@ static void energies_and_divergences_are_per_sample(void **state) {
   enum { K = 3, ROWS = MAX_ROWS / K, COUNT = ROWS * K };
   Net net;
   net_open(&net, 0, ROWS, 8, 3);
-  Mlp layers = mlp_new(net.params, &(MlpSpec){ "score", 1, D, 8, 2, D, MAP_silu });
+  Mlp layers = mlp_new(net.params, &(MlpSpec){ "score", 1, D, 8, 2, D, MAP_silu, MLP_PLAIN });
   params_allocate(net.params), params_init(net.params, 1);
   for (int r = 0; r < MAX_ROWS; r++) net.data[r * LD + D] = 0;
   Tensor *x = t_input(net.g, "x", K, D), *s = mlp(&layers, net.g, net.params, IN(x));
@@ -229,7 +229,7 @@ static void the_mean_over_all_sign_vectors_is_the_trace(void **state) {
   (void)state;
   Net net;
   net_open(&net, 0, SAMPLES, 4, 3);
-  Mlp layers = mlp_new(net.params, &(MlpSpec){ "score", 1, D, 8, 2, D, MAP_tanh });
+  Mlp layers = mlp_new(net.params, &(MlpSpec){ "score", 1, D, 8, 2, D, MAP_tanh, MLP_PLAIN });
   params_allocate(net.params), params_init(net.params, 1);
   for (int r = 0; r < MAX_ROWS; r++) net.data[r * LD + D] = 0;
   Tensor *x = t_input(net.g, "x", 1, D), *s = mlp(&layers, net.g, net.params, IN(x));

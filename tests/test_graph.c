@@ -7,7 +7,7 @@
 /* An ensemble of two asked twice about three noisy candidates a row, in two phases. */
 static void record_everything(Net *net, bool keep_all) {
   Graph *g = net->g;
-  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 2, 2 * N, 19, 2, 1, MAP_mish });
+  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 2, 2 * N, 19, 2, 1, MAP_mish, MLP_PLAIN });
   params_allocate(net->params);
   params_init(net->params, 1);
   net->x = t_input(g, "x", 1, N);
@@ -24,7 +24,7 @@ static void record_everything(Net *net, bool keep_all) {
 
 static void record_inference(Net *net, uint64_t seed) {
   Graph *g = net->g;
-  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 2, 2 * N, 19, 2, 1, MAP_mish });
+  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 2, 2 * N, 19, 2, 1, MAP_mish, MLP_PLAIN });
   params_allocate(net->params);
   params_init(net->params, 1);
   graph_reseed(g, seed);
@@ -135,7 +135,7 @@ static void lanes_and_groups_change_rounding_alone(void **state) {
   Net net[5];
   for (int i = 0; i < 5; i++) {
     net_open(&net[i], 0, MAX_ROWS, size[i][0], size[i][1]);
-    Mlp layers = mlp_new(net[i].params, &(MlpSpec){ "net", 1, N, 19, 2, 3, MAP_mish });
+    Mlp layers = mlp_new(net[i].params, &(MlpSpec){ "net", 1, N, 19, 2, 3, MAP_mish, MLP_PLAIN });
     params_allocate(net[i].params), params_init(net[i].params, 1);
     net[i].x = t_input(net[i].g, "x", 1, N);
     Tensor *y = mlp(&layers, net[i].g, net[i].params, IN(net[i].x));
@@ -271,7 +271,7 @@ static void equal_recordings_are_one_node(void **state) {
   (void)state;
   Net net;
   net_open(&net, 0, 4, 0, 0);
-  Mlp layers = mlp_new(net.params, &(MlpSpec){ "net", 1, N, 8, 1, N, MAP_tanh });
+  Mlp layers = mlp_new(net.params, &(MlpSpec){ "net", 1, N, 8, 1, N, MAP_tanh, MLP_PLAIN });
   params_allocate(net.params);
   Params *target = params_clone(net.params, "target");
   Graph *g = net.g;

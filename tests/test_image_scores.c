@@ -20,7 +20,7 @@ typedef struct {
   const Kernels *kernels;
   Pool *pool[2]; /* of 1 and of 3 threads */
   ImageSet set;
-  ImageModel model;
+  PicturesModel model;
   ImageSpace *space;
 } World;
 
@@ -48,8 +48,8 @@ static int setup(void **state) {
   w->pool[0] = pool_new(1), w->pool[1] = pool_new(3);
   w->set = (ImageSet){ .name = "slopes", .classes = CLASSES };
   w->set.train = pictures(arena, "train", TRAIN), w->set.test = pictures(arena, "test", TEST);
-  w->model = (ImageModel){ .classes = CLASSES };
-  w->model.shape.size = SIDE, w->model.shape.labels = true;
+  w->model = (PicturesModel){ .classes = CLASSES };
+  w->model.size = SIDE, w->model.labels = true;
   w->space = image_space_new(arena, &w->set.train, SIDE, w->pool[0], w->kernels);
   *state = w;
   return w->kernels ? 0 : -1;
@@ -183,7 +183,7 @@ static void hands_share_no_picture_and_have_labels_in_turn(void **state) {
 static void without_labels_the_set_is_halved(void **state) {
   World *w = *state;
   Error error;
-  w->model.shape.labels = false;
+  w->model.labels = false;
   assert_int_equal(image_scores_pictures(&w->model, &w->set, 1000, &error), TEST / 2);
   assert_int_equal(image_scores_pictures(&w->model, &w->set, 7, &error), 7);
 }
@@ -244,7 +244,7 @@ static void what_cannot_be_scored_is_told(void **state) {
   w->set.test.count = 2;
   assert_int_equal(image_scores_pictures(&w->model, &w->set, 20, &error), 0);
   assert_non_null(strstr(error.text, "too few"));
-  w->set.test.count = TEST, w->model.shape.size = IMAGE_SPACE_MOST + 1;
+  w->set.test.count = TEST, w->model.size = IMAGE_SPACE_MOST + 1;
   assert_int_equal(image_scores_pictures(&w->model, &w->set, 20, &error), 0);
   assert_non_null(strstr(error.text, "expected at most 64 x 64"));
 }

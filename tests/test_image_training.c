@@ -160,10 +160,10 @@ static void test_old_weights_begin_a_run(void **state) {
   (void)state;
   program_succeed(IMAGE "--steps 4 --init whole --out again");
   program_refuse(
-      3,
+      2,
       "train image --data halves --set size=8 --set hidden=8 --set mults=1,1 --set blocks=1 "
       "--steps 4 --init whole --out other",
-      "whole/last.safetensors");
+      "its mults is 1,2; use --set mults=1,2");
 }
 
 /* ---- what cannot be -------------------------------------------------------------------------- */

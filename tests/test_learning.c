@@ -42,7 +42,7 @@ static Shares shares_of(const Policy *policy) {
   assert_non_null(actor);
   float *obs = arena_array(arena, float, SAMPLES), *act = arena_array(arena, float, 2 * SAMPLES);
   for (int i = 0; i < SAMPLES; i++) obs[i] = 1;
-  actor_act(actor, obs, SAMPLES, 0, NULL, act, NULL);
+  actor_answer(actor, obs, SAMPLES, 0, NULL, act, NULL);
   Shares s = { 0 };
   for (int i = 0; i < SAMPLES; i++) {
     double x = fabs((double)act[2 * i]) - 0.8, y = fabs((double)act[2 * i + 1]) - 0.8;

@@ -195,7 +195,7 @@ static const AlgoDef algo_counter = { .name = "counter",
                                       .measured = { &measured_never, &measured_miss,
                                                     &measured_parity, &measured_total },
                                       .show = show,
-                                      .save = save };
+                                      .save_more = save };
 
 static void train_counter(Arena *arena, int64_t steps, const char *report) {
   TrainRequest request = { 0 };

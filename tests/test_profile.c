@@ -9,7 +9,7 @@ static void record_net(Net *net, int threads, Profile *(*profile)(Arena *, int))
   GraphSpec spec = net->g->spec;
   spec.profile = profile ? profile(net->arena, threads) : NULL;
   net->g = graph_new(net->arena, &spec);
-  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 1, N, HIDDEN, 1, 1, MAP_mish });
+  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 1, N, HIDDEN, 1, 1, MAP_mish, MLP_PLAIN });
   params_allocate(net->params);
   params_init(net->params, 1);
   net->x = t_input(net->g, "x", 1, N);

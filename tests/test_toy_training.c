@@ -173,7 +173,7 @@ static void test_bad_input_is_told(void **state) {
   program_refuse(3, "sample nowhere --out a.csv", "no such run");
   file_write("junk.safetensors", "junk", 4);
   program_refuse(3, "sample junk.safetensors --out a.csv", "junk.safetensors");
-  program_refuse(1, "sample small --out nowhere/a.csv", "cannot write");
+  program_refuse(1, "sample small --out nowhere/a.csv", "cannot be written");
   program_refuse(3, "eval small", "not a policy");
 }
 

@@ -81,7 +81,7 @@ typedef struct {
 /* two phases, and more parameters than ranks exchange in one piece */
 static void record_net(Net *net) {
   Graph *g = net->g;
-  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 2, 2 * N, 48, 2, 1, MAP_mish });
+  Mlp mlp_ = mlp_new(net->params, &(MlpSpec){ "q", 2, 2 * N, 48, 2, 1, MAP_mish, MLP_PLAIN });
   params_allocate(net->params);
   params_init(net->params, 1);
   net->x = t_input(g, "x", 1, N);

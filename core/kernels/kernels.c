@@ -1,7 +1,7 @@
 /* kernels.c -- which table this CPU runs. */
 #include "core/kernels/kernels.h"
+#include "core/names.h"
 #include <math.h>
-#include <string.h>
 
 const char *map_name(Map map) {
   static const char *const names[] = {
@@ -9,6 +9,14 @@ const char *map_name(Map map) {
     KERNEL_MAPS(MAP_NAME)
   };
   return names[map];
+}
+
+static const char *const names[] = { "own", "avx512", "avx2", "plain", "openblas" };
+enum { OWN, AVX512, AVX2, PLAIN, OPENBLAS, KERNELS };
+
+const char *const *kernels_list(size_t *count) {
+  *count = KERNELS;
+  return names;
 }
 
 #ifdef DIFFRL_DOUBLE
@@ -47,23 +55,27 @@ static bool agrees_with_plain(const Kernels *kernels) {
   return true;
 }
 
-const Kernels *kernels_find(const char *name, Error *error) {
-  const Kernels *own = own_kernels();
-  if (!strcmp(name, "own")) return own;
-  if (!strcmp(name, "plain")) return &kernels_plain;
-  if (!strcmp(name, "openblas")) {
-    if (!&kernels_blas) {
-      error_set(error, FAIL_USAGE, "kernels=openblas: built without OpenBLAS; use kernels=own");
-      return NULL;
-    }
-    if (agrees_with_plain(&kernels_blas)) return &kernels_blas;
-    error_set(error, FAIL_RUNNING,
-              "this OpenBLAS computes wrong products on this CPU; use "
-              "kernels=own or another OpenBLAS (OPENBLAS_DIR=)");
+static const Kernels *blas_kernels(Error *error) {
+  if (!&kernels_blas) {
+    error_set(error, FAIL_USAGE, "kernels=openblas: built without OpenBLAS; use kernels=own");
     return NULL;
   }
-  if (!strcmp(name, "avx2") && own != &kernels_plain) return &kernels_avx2;
-  if (!strcmp(name, "avx512") && own == &kernels_avx512) return own;
+  if (agrees_with_plain(&kernels_blas)) return &kernels_blas;
+  error_set(error, FAIL_RUNNING,
+            "this OpenBLAS computes wrong products on this CPU; use kernels=own or another "
+            "OpenBLAS (OPENBLAS_DIR=)");
+  return NULL;
+}
+
+const Kernels *kernels_find(const char *name, Error *error) {
+  const Kernels *own = own_kernels();
+  int which = names_find(NAMES(names, KERNELS, .what = "kernels"), name, error);
+  if (which < 0) return NULL;
+  if (which == OWN) return own;
+  if (which == PLAIN) return &kernels_plain;
+  if (which == OPENBLAS) return blas_kernels(error);
+  if (which == AVX2 && own != &kernels_plain) return &kernels_avx2;
+  if (which == AVX512 && own == &kernels_avx512) return own;
   error_set(error, FAIL_USAGE,
             "kernels=%s cannot run on this CPU; expected own, plain%s or openblas", name,
             own == &kernels_plain ? "" : ", avx2");

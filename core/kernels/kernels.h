@@ -127,6 +127,7 @@ extern const Kernels kernels_blas __attribute__((weak)); /* absent from the infe
 /* "own": the best of ours for this CPU; "avx512", "avx2", "plain"; "openblas" after comparing a
  * few products with plain C.  NULL and an error if it cannot run here or is wrong. */
 const Kernels *kernels_find(const char *name, Error *error);
+const char *const *kernels_list(size_t *count); /* these names, whether they run here or not */
 
 const char *map_name(Map map);
 

@@ -1,23 +1,17 @@
 /* ops_time.c -- embeddings of time.  Published networks use five that do not mix: order of sines
  * and cosines, and the lowest frequency, differ. */
+#include "core/names.h"
 #include "core/ops/ops.h"
 #include <math.h>
-#include <string.h>
 
 static const char *const names[TIME_COUNT] = { "ddpm", "openai", "edm", "gaussian", "fourier" };
 
 const char *time_name(TimeKind kind) { return names[kind]; }
 
 bool time_find(const char *name, TimeKind *kind, Error *error) {
-  for (int i = 0; i < TIME_COUNT; i++)
-    if (!strcmp(names[i], name)) {
-      *kind = (TimeKind)i;
-      return true;
-    }
-  return error_set(error, FAIL_USAGE,
-                   "time embedding \"%s\" is unknown; expected ddpm, openai, edm, gaussian or "
-                   "fourier",
-                   name);
+  int i = names_find(NAMES(names, TIME_COUNT, .what = "time embedding"), name, error);
+  if (i >= 0) *kind = (TimeKind)i;
+  return i >= 0;
 }
 
 bool time_fits(TimeKind kind, int dim, Error *error) {

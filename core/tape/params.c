@@ -78,10 +78,28 @@ void params_init(Params *params, uint64_t seed) {
   params_touch(params);
 }
 
+bool params_held(const Params *params) { return params && params->values; }
+
+void params_drop(Params *params) { params->values = NULL; }
+
+int64_t params_dense(const Params *params) {
+  int64_t size = 0;
+  for (int i = 0; i < params->layout->slots; i++) {
+    const Slot *slot = &params->layout->slot[i];
+    size += (int64_t)slot->e * slot->rows * slot->n;
+  }
+  return size;
+}
+
+Params *params_twin(const Params *params, const char *block) {
+  Params *twin = arena_alloc(params->arena, sizeof *twin);
+  *twin =
+      (Params){ arena_text(params->arena, "%s", block), params->layout, NULL, 0, params->arena };
+  return twin;
+}
+
 Params *params_clone(const Params *params, const char *block) {
-  Params *clone = arena_alloc(params->arena, sizeof *clone);
-  *clone = *params;
-  clone->block = arena_text(params->arena, "%s", block);
+  Params *clone = params_twin(params, block);
   params_allocate(clone);
   memcpy(clone->values, params->values, params->layout->size * sizeof(real));
   return clone;
@@ -128,33 +146,53 @@ void params_save(const Params *params, Checkpoint *checkpoint) {
   }
 }
 
-static bool load_slot(const Params *params, int s, const CheckpointTensor *tensor, Error *error) {
-  const Slot *slot = &params->layout->slot[s];
+static bool match_slot(const Slot *slot, const CheckpointTensor *tensor, Error *error) {
   size_t rows = (size_t)slot->e * (size_t)slot->rows, n = (size_t)slot->n, count = 1;
   for (int i = 0; i < tensor->rank; i++) count *= (size_t)tensor->shape[i];
   if (count != rows * n || tensor->shape[tensor->rank - 1] != slot->n)
     return error_set(error, FAIL_INPUT, "tensor %s has %zu numbers, expected [%d, %d, %d]",
                      tensor->name, count, slot->e, slot->rows, slot->n);
-  if (tensor->type != CHECKPOINT_F32 && tensor->type != CHECKPOINT_F64)
-    return error_set(error, FAIL_INPUT, "tensor %s: expected F32 or F64", tensor->name);
+  return tensor->type == CHECKPOINT_F32 || tensor->type == CHECKPOINT_F64 ||
+         error_set(error, FAIL_INPUT, "tensor %s: expected F32 or F64", tensor->name);
+}
+
+static const CheckpointTensor *tensor_of(const Params *params, int s, const Checkpoint *c) {
+  char name[192];
+  snprintf(name, sizeof name, "%s/%s", params->block, params->layout->slot[s].name);
+  return checkpoint_tensor(c, name);
+}
+
+bool params_match(const Params *params, const Checkpoint *c, Error *error) {
+  for (int s = 0; s < params->layout->slots; s++) {
+    const CheckpointTensor *tensor = tensor_of(params, s, c);
+    if (!tensor || tensor->rank < 1)
+      return error_set(error, FAIL_INPUT, "tensor %s/%s is missing; made by another algorithm?",
+                       params->block, params->layout->slot[s].name);
+    if (!match_slot(&params->layout->slot[s], tensor, error)) return false;
+  }
+  return true;
+}
+
+bool params_saved(const Params *params, const Checkpoint *c) {
+  for (int s = 0; s < params->layout->slots; s++)
+    if (tensor_of(params, s, c)) return true;
+  return false;
+}
+
+static void load_slot(const Params *params, int s, const CheckpointTensor *tensor) {
+  const Slot *slot = &params->layout->slot[s];
+  size_t rows = (size_t)slot->e * (size_t)slot->rows, n = (size_t)slot->n;
   const float *f32 = tensor->data;
   const double *f64 = tensor->data;
   for (size_t r = 0; r < rows; r++)
     for (size_t j = 0; j < n; j++)
       params_at(params, s)[r * (size_t)slot->ld + j] =
           tensor->type == CHECKPOINT_F32 ? (real)f32[r * n + j] : (real)f64[r * n + j];
-  return true;
 }
 
-bool params_load(Params *params, const Checkpoint *checkpoint, Error *error) {
-  for (int s = 0; s < params->layout->slots; s++) {
-    char name[192];
-    snprintf(name, sizeof name, "%s/%s", params->block, params->layout->slot[s].name);
-    const CheckpointTensor *tensor = checkpoint_tensor(checkpoint, name);
-    if (!tensor || tensor->rank < 1)
-      return error_set(error, FAIL_INPUT, "tensor %s is missing; made by another algorithm?", name);
-    if (!load_slot(params, s, tensor, error)) return false;
-  }
+bool params_load(Params *params, const Checkpoint *c, Error *error) {
+  if (!params_match(params, c, error)) return false;
+  for (int s = 0; s < params->layout->slots; s++) load_slot(params, s, tensor_of(params, s, c));
   params_touch(params);
   return true;
 }

@@ -31,7 +31,7 @@ typedef struct {
 typedef struct Params {
   const char *block; /* "actor", "actor_ema": the prefix in files */
   Layout *layout;    /* shared by clones */
-  real *values;      /* [layout->size], NULL until params_allocate */
+  real *values;      /* [layout->size], NULL until params_allocate: declared, but not held */
   uint64_t version;  /* grows with every change; call params_touch after writing values */
   Arena *arena;
 } Params;
@@ -45,8 +45,12 @@ int params_slot(Params *params, const char *name, int e, int rows, int n, double
 /* Initial values around `start` instead of 0 (the gains of norms: 1). */
 void params_start(Params *params, int slot, double start);
 
-void params_allocate(Params *params);            /* zeros */
+bool params_held(const Params *params);     /* has it numbers?  params may be NULL */
+int64_t params_dense(const Params *params); /* how many, without padding: as files hold them */
+void params_drop(Params *params);     /* its numbers are given up: it is absent, and not saved */
+void params_allocate(Params *params); /* zeros */
 void params_init(Params *params, uint64_t seed); /* uniform draws, a stream per block name */
+Params *params_twin(const Params *params, const char *block);  /* same layout, no numbers yet */
 Params *params_clone(const Params *params, const char *block); /* same layout, same numbers */
 void params_copy(Params *to, const Params *from);
 void params_lerp(Params *to, const Params *from, double t); /* to += t (from - to) */
@@ -57,5 +61,10 @@ real *params_at(const Params *params, int slot); /* [e, rows, ld] */
  * reading fails (FAIL_INPUT) on an absent tensor or another shape. */
 void params_save(const Params *params, Checkpoint *checkpoint);
 bool params_load(Params *params, const Checkpoint *checkpoint, Error *error);
+
+/* Does the file hold every slot in this layout's shape?  Nothing is read; FAIL_INPUT. */
+bool params_match(const Params *params, const Checkpoint *checkpoint, Error *error);
+/* Does it hold any slot of this block? */
+bool params_saved(const Params *params, const Checkpoint *checkpoint);
 
 #endif

@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { MOST_STEPS = 1000000 };
 
@@ -52,11 +51,6 @@ diffrl_status api_options(void *own, size_t size, const void *given, const char 
                       what, i, size);
   if (given) memcpy(own, given, length < size ? length : size);
   return DIFFRL_OK;
-}
-
-bool api_has_room(size_t bytes) {
-  void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return room != MAP_FAILED && !munmap(room, bytes);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -105,7 +99,7 @@ static Schedule *from_betas(Arena *arena, const void *betas, int steps, Error *e
 static diffrl_status make(diffrl_schedule **made, MakeSchedule *maker, const void *from, int steps,
                           diffrl_error *error) {
   Error why = { FAIL_NONE, "" };
-  if (!api_has_room(((size_t)1 << 21) + 64 * (size_t)steps))
+  if (!arena_has_room(((size_t)1 << 21) + 64 * (size_t)steps))
     return api_fail(error, DIFFRL_NO_MEMORY, "no memory for a schedule of %d steps", steps);
   Arena *arena = arena_new();
   Schedule *schedule = maker(arena, from, steps, &why);

@@ -23,9 +23,6 @@ diffrl_status api_fail_name(diffrl_error *error, diffrl_list list, const char *w
 diffrl_status api_options(void *own, size_t size, const void *given, const char *what,
                           diffrl_error *error);
 
-/* Can this much memory be had, as arenas take it?  They end the program where it cannot. */
-bool api_has_room(size_t bytes);
-
 bool api_predicts(const char *name, Prediction *predicts); /* false: no such prediction */
 diffrl_level api_level(const Level *level);
 

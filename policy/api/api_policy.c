@@ -8,7 +8,7 @@
 #include "core/check.h"
 #include "core/json.h"
 #include "policy/api/api.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -33,6 +33,8 @@ struct diffrl_actor {
   int planned, acting; /* the plan of who plans, of who acts */
   atomic_int swap;     /* the third; | FRESH while nobody has acted by it */
   int done;            /* actions of the acting plan handed out */
+  float *seen;         /* [obs_steps, obs_dim] the observations of calls of act, the oldest first */
+  bool has_seen;
   int fallback;
   bool has_last;
   bool limits_change;
@@ -41,7 +43,7 @@ struct diffrl_actor {
 };
 
 static int act_dim(const diffrl_policy *p) { return (int)p->policy->spec.act_dim; }
-static int horizon(const diffrl_policy *p) { return policy_horizon(p->policy); }
+static int horizon(const diffrl_policy *p) { return p->policy->horizon; }
 
 static diffrl_status refuse(diffrl_error *error, const char *name, const char *expected) {
   return api_fail(error, DIFFRL_BAD_ARGUMENT, "%s: expected %s", name, expected);
@@ -54,28 +56,6 @@ static bool is_finite(const float *x, int count) {
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */
-
-/* Bytes with a margin: two sets of weights for actor and critics, packed copies, some twenty values
- * a layer and candidate; and an arena may take the next power of two, and once more. */
-static size_t bytes_needed(const PolicySpec *s, const ActRecord *a) {
-  size_t inputs = (size_t)(s->obs_dim + s->act_dim) + 80,
-         width = (size_t)row_stride((int)s->hidden);
-  size_t network = (inputs + 3 * width + 64) * width, members = (size_t)s->critics;
-  size_t values = (size_t)a->candidates * (inputs + (members + 1) * width);
-  size_t stages = (size_t)(a->steps > s->diffusion_steps ? a->steps : s->diffusion_steps);
-  return ((size_t)1 << 23) +
-         4 * ((4 + 4 * members) * network + 20 * values + 4096 * stages) * sizeof(real);
-}
-
-/* what loading this file will take, and a tape of what it holds */
-static bool file_bytes(const Checkpoint *c, size_t *bytes, Error *why) {
-  PolicySpec spec;
-  ActRecord act;
-  if (checkpoint_text(c, "diffuser")) return diffuser_read_bytes(c, bytes, why);
-  if (!policy_read(c, &spec, &act, why)) return false;
-  *bytes = bytes_needed(&spec, &act);
-  return true;
-}
 
 static diffrl_status no_memory(diffrl_error *error, const char *path) {
   return api_fail(error, DIFFRL_NO_MEMORY, "%.300s: no memory for this policy", path);
@@ -92,18 +72,19 @@ static diffrl_status read_file(diffrl_policy *p, Arena *arena, const char *path,
                                diffrl_error *error) {
   Error why = { FAIL_NONE, "" };
   Checkpoint checkpoint;
-  size_t bytes;
   checkpoint_init(&checkpoint, arena);
-  if (!checkpoint_load(&checkpoint, path, NULL, &why) || !file_bytes(&checkpoint, &bytes, &why))
-    return bad_file(error, path, &why);
-  if (!api_has_room(bytes)) return no_memory(error, path);
+  const Policy *shape = checkpoint_load(&checkpoint, path, NULL, &why)
+                            ? policy_load_shape(arena, &checkpoint, &why)
+                            : NULL;
+  if (!shape) return bad_file(error, path, &why);
+  if (!arena_has_room(policy_bytes(shape))) return no_memory(error, path);
   p->policy = policy_load(p->arena, &checkpoint, &why);
   return p->policy ? DIFFRL_OK : bad_file(error, path, &why);
 }
 
 static diffrl_status read_policy(diffrl_policy *p, const char *path, diffrl_error *error) {
   struct stat info;
-  if (!stat(path, &info) && !api_has_room(((size_t)1 << 23) + 4 * (size_t)info.st_size))
+  if (!stat(path, &info) && !arena_has_room(((size_t)1 << 23) + 4 * (size_t)info.st_size))
     return no_memory(error, path);
   Arena *arena = arena_new();
   diffrl_status status = read_file(p, arena, path, error);
@@ -113,7 +94,7 @@ static diffrl_status read_policy(diffrl_policy *p, const char *path, diffrl_erro
 
 static const char *act_text(Arena *arena, const Policy *policy) {
   JsonText text = { 0 };
-  policy_write_act(policy, &text);
+  policy_write_act(policy, NULL, &text);
   const char *copy = arena_text(arena, "%s", text.text);
   json_text_free(&text);
   return copy;
@@ -125,6 +106,7 @@ static diffrl_actor *fork_actor(Arena *arena, const diffrl_policy *policy) {
   a->actor = actor_fork(arena, policy->first);
   a->planned = 0, a->acting = 1;
   atomic_init(&a->swap, 2);
+  a->seen = arena_array(arena, float, policy->policy->seen);
   for (int i = 0; i < PLANS; i++)
     a->plan[i] = arena_array(arena, float, horizon(policy) * act_dim(policy));
   return a;
@@ -134,17 +116,15 @@ static diffrl_actor *fork_actor(Arena *arena, const diffrl_policy *policy) {
 static diffrl_status prepare(diffrl_policy *p, const char *path, const char *act,
                              diffrl_error *error) {
   Error why = { FAIL_NONE, "" };
-  Config record = { .fields = act_fields, .count = act_field_count, .values = &p->policy->act };
-  if (act && !config_set_all(&record, act, "act", &why))
+  if (act && !policy_set_act(p->policy, act, "act", &why))
     return api_fail(error, DIFFRL_BAD_ARGUMENT, "%.500s", why.text);
-  if (!p->policy->diffuser && !api_has_room(bytes_needed(&p->policy->spec, &p->policy->act)))
-    return no_memory(error, path);
+  if (!arena_has_room(policy_bytes(p->policy))) return no_memory(error, path);
   p->first = actor_new(p->arena, p->policy, 1, 0, NULL, kernels_find("own", &why), &why);
   if (!p->first && act) return api_fail(error, DIFFRL_BAD_ARGUMENT, "%.500s", why.text);
   if (!p->first) return bad_file(error, path, &why);
-  float *obs = arena_array(p->arena, float, p->policy->spec.obs_dim);
+  float *seen = arena_array(p->arena, float, p->policy->seen);
   float *actions = arena_array(p->arena, float, horizon(p) * act_dim(p));
-  actor_act(p->first, obs, 1, 0, NULL, actions, NULL);
+  actor_answer(p->first, seen, 1, 0, NULL, actions, NULL);
   Arena *trial = arena_new();
   fork_actor(trial, p);
   p->actor_size = arena_footprint(trial);
@@ -157,7 +137,7 @@ diffrl_status diffrl_policy_load(diffrl_policy **made, const char *path, const c
                                  diffrl_error *error) {
   AS_GUEST;
   if (!made || !path) return refuse(error, made ? "path" : "made", "a pointer that is not NULL");
-  if (!api_has_room((size_t)1 << 23)) return no_memory(error, path);
+  if (!arena_has_room((size_t)1 << 23)) return no_memory(error, path);
   Arena *arena = arena_new();
   diffrl_policy *p = arena_alloc(arena, sizeof *p);
   p->arena = arena;
@@ -175,6 +155,9 @@ void diffrl_policy_free(diffrl_policy *policy) {
 }
 
 int diffrl_policy_obs_dim(const diffrl_policy *p) { return p ? (int)p->policy->spec.obs_dim : 0; }
+int diffrl_policy_obs_steps(const diffrl_policy *p) {
+  return p ? (int)p->policy->spec.obs_steps : 0;
+}
 int diffrl_policy_act_dim(const diffrl_policy *p) { return p ? act_dim(p) : 0; }
 int diffrl_policy_horizon(const diffrl_policy *p) { return p ? horizon(p) : 0; }
 const float *diffrl_policy_low(const diffrl_policy *p) { return p ? p->policy->low : NULL; }
@@ -226,7 +209,7 @@ diffrl_status diffrl_actor_new(diffrl_actor **made, const diffrl_policy *policy,
     return api_fail(error, DIFFRL_BAD_ARGUMENT,
                     "memory: %zu bytes, an actor of this policy has %zu", bytes,
                     policy->actor_size);
-  if (!memory && !api_has_room(2 * policy->actor_size + ((size_t)1 << 20)))
+  if (!memory && !arena_has_room(2 * policy->actor_size + ((size_t)1 << 20)))
     return api_fail(error, DIFFRL_NO_MEMORY, "no memory for an actor of %zu bytes",
                     policy->actor_size);
   Arena *arena = memory ? arena_over(memory, bytes) : arena_new();
@@ -257,7 +240,7 @@ diffrl_status diffrl_actor_reset(diffrl_actor *a, uint64_t seed) {
 diffrl_status diffrl_actor_seek(diffrl_actor *a, uint64_t call, const float *last) {
   if (!a) return DIFFRL_BAD_ARGUMENT;
   atomic_store(&a->call, call);
-  a->has_last = last != NULL;
+  a->has_last = last != NULL, a->has_seen = false;
   drop_plan(a);
   if (last) memcpy(a->last, last, (size_t)act_dim(a->policy) * sizeof *last);
   return DIFFRL_OK;
@@ -286,10 +269,11 @@ static diffrl_status hand_out(diffrl_actor *a, diffrl_status status, const float
   return status;
 }
 
-static diffrl_status plan(diffrl_actor *a, const float *obs) {
+/* seen [obs_steps, obs_dim] */
+static diffrl_status plan(diffrl_actor *a, const float *seen) {
   float *to = a->plan[a->planned];
-  if (!is_finite(obs, diffrl_policy_obs_dim(a->policy))) return DIFFRL_BAD_OBSERVATION;
-  actor_act(a->actor, obs, 1, atomic_load(&a->call), NULL, to, NULL);
+  if (!is_finite(seen, a->policy->policy->seen)) return DIFFRL_BAD_OBSERVATION;
+  actor_answer(a->actor, seen, 1, atomic_load(&a->call), NULL, to, NULL);
   if (!is_finite(to, horizon(a->policy) * act_dim(a->policy))) return DIFFRL_NOT_FINITE;
   a->planned = atomic_exchange(&a->swap, a->planned | FRESH) & ~FRESH;
   return DIFFRL_OK;
@@ -303,9 +287,21 @@ static diffrl_status next(diffrl_actor *a, float *action) {
   return hand_out(a, left ? DIFFRL_OK : DIFFRL_NO_PLAN, found, action);
 }
 
-diffrl_status diffrl_actor_plan(diffrl_actor *a, const float *obs) {
+/* As an Actor remembers: the newest last, an episode's first for those before it.  What is not
+ * finite is not remembered. */
+static void remember(diffrl_actor *a, const float *obs) {
+  size_t n = (size_t)diffrl_policy_obs_dim(a->policy), all = (size_t)a->policy->policy->seen;
+  if (a->has_seen)
+    memmove(a->seen, a->seen + n, (all - n) * sizeof *obs);
+  else
+    for (size_t t = 0; t + n < all; t += n) memcpy(a->seen + t, obs, n * sizeof *obs);
+  memcpy(a->seen + all - n, obs, n * sizeof *obs);
+  a->has_seen = true;
+}
+
+diffrl_status diffrl_actor_plan(diffrl_actor *a, const float *seen) {
   AS_GUEST;
-  return a && obs ? plan(a, obs) : DIFFRL_BAD_ARGUMENT;
+  return a && seen ? plan(a, seen) : DIFFRL_BAD_ARGUMENT;
 }
 
 diffrl_status diffrl_actor_next(diffrl_actor *a, float *action) {
@@ -319,10 +315,11 @@ diffrl_status diffrl_actor_act(diffrl_actor *a, const float *obs, float *action)
   bool planned = atomic_load(&a->swap) & FRESH;
   bool due = !planned && a->done >= (int)a->policy->policy->act.act_steps;
   diffrl_status status = DIFFRL_OK;
-  if (due)
-    status = plan(a, obs);
-  else if (!is_finite(obs, diffrl_policy_obs_dim(a->policy)))
+  if (is_finite(obs, diffrl_policy_obs_dim(a->policy)))
+    remember(a, obs);
+  else
     status = DIFFRL_BAD_OBSERVATION;
+  if (due && !status) status = plan(a, a->seen);
   if (!status) return next(a, action);
   drop_plan(a);
   return hand_out(a, status, NULL, action);

@@ -286,7 +286,7 @@ diffrl_status diffrl_sampler_new(diffrl_sampler **made, const diffrl_schedule *s
   if ((status = check_denoiser(&d, &predicts, error))) return status;
   if ((status = check_options(&o, core, error))) return status;
   int batch = o.batch ? o.batch : BATCH;
-  if (!api_has_room(bytes_needed(core, &d, o.steps, batch)))
+  if (!arena_has_room(bytes_needed(core, &d, o.steps, batch)))
     return api_fail(error, DIFFRL_NO_MEMORY, "no memory for batches of %d samples of %d numbers",
                     batch, d.dim);
   Arena *arena = arena_new();

@@ -2,12 +2,11 @@
  *
  * All text is put together with the prefix walk_ and renamed when it is written. */
 #include "policy/export/export.h"
+#include "core/file.h"
 #include "policy/export/export_ops.h"
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- the text that is printed ---------------------------------------------------------------- */
 
@@ -121,20 +120,16 @@ static void put_renamed(FILE *out, const char *text, const char *name) {
   }
 }
 
-/* whole or not at all */
 static bool write_file(Arena *arena, const ExportSpec *spec, const char *ending, const char *text,
                        Error *error) {
   const char *path = arena_text(arena, "%s/%s%s", spec->folder, spec->name, ending);
-  const char *draft = arena_text(arena, "%s.tmp", path);
-  FILE *out = fopen(draft, "we");
-  if (!out) return error_set(error, FAIL_RUNNING, "cannot write %s: %s", draft, strerror(errno));
-  put_renamed(out, text, spec->name);
-  bool written = !ferror(out);
-  written &= fclose(out) == 0;
-  if (written && rename(draft, path) == 0) return true;
-  error_set(error, FAIL_RUNNING, "cannot write %s: %s", path, strerror(errno));
-  unlink(draft);
-  return false;
+  Text renamed = { 0 };
+  CHECK(text_open(&renamed), "out of memory");
+  put_renamed(renamed.out, text, spec->name);
+  CHECK(!fclose(renamed.out), "out of memory");
+  bool done = file_write(path, renamed.text, renamed.length, error);
+  free(renamed.text);
+  return done;
 }
 
 /* ---- header ---------------------------------------------------------------------------------- */
@@ -160,7 +155,7 @@ static void put_ruler(FILE *out, const char *title) {
 
 /* The first lines of every file. */
 static void put_top(FILE *out, const Policy *p, const ExportSpec *spec, const char *what) {
-  fprintf(out, "/* %s: a %s policy, %d numbers in, %d out.\n *\n", what, p->spec.kind.s,
+  fprintf(out, "/* %s: a %s policy, %d numbers in, %d out.\n *\n", what, p->def->kind,
           (int)p->spec.obs_dim, (int)p->spec.act_dim);
   put_comment(out, spec->origin);
   put_comment(out, spec->acts);
@@ -182,9 +177,13 @@ static void put_header(FILE *out, const Policy *p, const ExportSpec *spec, int s
       " *   if (walk_act(&state, observation, action) != WALK_OK) stop();\n"
       " *\n"
       " * No heap, no globals, no threads, no library: states are independent of each other. */\n\n"
-      "#define WALK_OBS %d\n#define WALK_ACT %d\n#define WALK_STREAMS %d\n#define WALK_MEMORY "
-      "%zu\n\n",
-      (int)p->spec.obs_dim, (int)p->spec.act_dim, streams, m.size);
+      "#define WALK_OBS %d\n#define WALK_ACT %d\n"
+      "#define WALK_OBS_STEPS %d /* observations that it sees, the last ones */\n"
+      "#define WALK_HORIZON %d /* actions that it answers with at once, */\n"
+      "#define WALK_ACT_STEPS %d /* and those of them done before it is asked again */\n"
+      "#define WALK_STREAMS %d\n#define WALK_MEMORY %zu\n\n",
+      (int)p->spec.obs_dim, (int)p->spec.act_dim, (int)p->spec.obs_steps, p->horizon,
+      (int)p->act.act_steps, streams, m.size);
   fprintf(out, "%s\n#endif\n", next_section(export_interface));
 }
 
@@ -205,7 +204,7 @@ static void put_floats(FILE *out, const char *name, const float *values, float w
 
 /* normaliser, bounds and names: what walk_act.c reads */
 static void put_tables(FILE *out, const Policy *p, const Export *e, Memory at) {
-  const Normalizer *normal = p->normalizer;
+  const Normalizer *normal = p->units.obs;
   int n = (int)p->spec.obs_dim, m = (int)p->spec.act_dim;
   double middle[POLICY_MAX_ACT], half[POLICY_MAX_ACT];
   for (int j = 0; j < m; j++) {
@@ -277,12 +276,12 @@ static bool put_check(FILE *out, Arena *arena, const Policy *p, const ExportSpec
   const Kernels *kernels = kernels_find("plain", error);
   Actor *actor = kernels ? actor_new(arena, p, 1, 1, NULL, kernels, error) : NULL;
   if (!actor) return false;
+  const Normalizer *normal = p->units.obs;
   for (int i = 0; i < EXPORT_CALLS; i++) {
     float *row = obs + i * n;
     rng_normals(rng_stream(1, "export observation"), (uint64_t)i, 0, row, n);
-    for (int j = 0; p->normalizer && j < n; j++)
-      row[j] = p->normalizer->mean[j] + p->normalizer->std[j] * row[j];
-    actor_act(actor, row, 1, (uint64_t)i, NULL, act + i * m, NULL);
+    for (int j = 0; normal && j < n; j++) row[j] = normal->mean[j] + normal->std[j] * row[j];
+    actor_act(actor, (int[]){ 0 }, 1, row, act + i * m, NULL);
   }
   put_top(out, p, spec, "walk_check.c");
   fprintf(out, "#include \"walk.h\"\n\n#define WALK_CALLS %d\n\n", EXPORT_CALLS);
@@ -311,7 +310,7 @@ static bool check_name(const char *name, Error *error) {
 /* the policy's tape, for one row, run once */
 static Graph *record_tape(Arena *arena, const Policy *p, Tensor **obs, Tensor **act, Error *error) {
   Graph *g = graph_new(arena, &(GraphSpec){ .seed = 1, .kernels = &kernels_plain, .max_rows = 1 });
-  int n = (int)p->spec.obs_dim;
+  int n = p->seen;
   *obs = t_input(g, "obs", 1, n);
   *act = policy_record(p, g, *obs, NULL, error);
   if (!*act) return NULL;
@@ -343,10 +342,11 @@ static bool export_in(Arena *arena, const Policy *p, const ExportSpec *spec, Tex
 bool export_c(const Policy *policy, const ExportSpec *spec, Error *error) {
   static const char *const ending[3] = { ".h", ".c", "_check.c" };
   if (!check_name(spec->name, error)) return false;
-  if (policy_horizon(policy) > 1)
+  if (!policy->def->exported)
     return error_set(error, FAIL_USAGE,
-                     "a policy that plans cannot be printed as C; link libdiffrl, or use --format "
-                     "safetensors");
+                     "a policy of %s cannot be printed as C; link libdiffrl, or use --format "
+                     "safetensors",
+                     policy->def->kind);
   Text file[3] = { { 0 } };
   Arena *arena = arena_new();
   for (int i = 0; i < 3; i++) CHECK(text_open(&file[i]), "out of memory");

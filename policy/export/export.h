@@ -9,7 +9,7 @@
  * counts the calls; actions have its bits where the compiler has a fused multiply-add. */
 #ifndef POLICY_EXPORT_H
 #define POLICY_EXPORT_H
-#include "policy/policy.h"
+#include "policy/actor.h"
 
 enum { EXPORT_CALLS = 100 /* that are recorded */, EXPORT_MAX_NAME = 40 };
 

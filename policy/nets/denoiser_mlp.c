@@ -70,9 +70,9 @@ Denoiser *vector_mlp_new(Arena *arena, Params *p, const VectorSpec *spec) {
   m->base = vector_denoiser(spec);
   m->base.net = net, m->base.embed = embed, m->octaves = spec->octaves;
   m->features = time_features_new(p, spec->embedding, TIME);
-  m->time = mlp_new(p, &(MlpSpec){ "time", 1, TIME, 2 * TIME, 1, TIME, MAP_mish });
+  m->time = mlp_new(p, &(MlpSpec){ "time", 1, TIME, 2 * TIME, 1, TIME, MAP_mish, MLP_PLAIN });
   m->trunk = mlp_new(p, &(MlpSpec){ "trunk", 1, point_width(spec) + TIME, spec->hidden, 3,
-                                    vector_outputs(spec), MAP_mish });
+                                    vector_outputs(spec), MAP_mish, MLP_PLAIN });
   return &m->base;
 }
 

@@ -45,13 +45,13 @@ Denoiser *vector_residual_new(Arena *arena, Params *p, const VectorSpec *spec) {
   m->base = vector_denoiser(spec);
   m->base.net = net, m->base.embed = embed, m->blocks = spec->blocks, m->octaves = spec->octaves;
   m->features = time_features_new(p, spec->embedding, FEATURES);
-  m->time = mlp_new(p, &(MlpSpec){ "time", 1, FEATURES, TIME, 1, TIME, MAP_mish });
-  m->in = mlp_new(p, &(MlpSpec){ "in", 1, point_width(spec) + TIME, 0, 0, H, MAP_mish });
+  m->time = mlp_new(p, &(MlpSpec){ "time", 1, FEATURES, TIME, 1, TIME, MAP_mish, MLP_PLAIN });
+  m->in = mlp_new(p, &(MlpSpec){ "in", 1, point_width(spec) + TIME, 0, 0, H, MAP_mish, MLP_PLAIN });
   for (int i = 0; i < m->blocks; i++) {
     char name[32];
     snprintf(name, sizeof name, "block%d", i);
-    m->block[i] = mlp_new(p, &(MlpSpec){ name, 1, H, WIDEN * H, 1, H, MAP_mish });
+    m->block[i] = mlp_new(p, &(MlpSpec){ name, 1, H, WIDEN * H, 1, H, MAP_mish, MLP_PLAIN });
   }
-  m->out = mlp_new(p, &(MlpSpec){ "out", 1, H, 0, 0, vector_outputs(spec), MAP_mish });
+  m->out = mlp_new(p, &(MlpSpec){ "out", 1, H, 0, 0, vector_outputs(spec), MAP_mish, MLP_PLAIN });
   return &m->base;
 }

@@ -269,9 +269,10 @@ Denoiser *temporal_new(Arena *arena, Params *p, const TemporalSpec *spec) {
   m->base = vector_denoiser(vector), m->spec = *spec;
   m->base.net = net, m->base.embed = embed;
   m->features = time_features_new(p, vector->embedding, H);
-  m->time = mlp_new(p, &(MlpSpec){ "time", 1, H, WIDEN * H, 1, H, MAP_mish });
+  m->time = mlp_new(p, &(MlpSpec){ "time", 1, H, WIDEN * H, 1, H, MAP_mish, MLP_PLAIN });
   if (vector->cond)
-    m->cond = mlp_new(p, &(MlpSpec){ "cond", 1, vector->cond, WIDEN * H, 1, H, MAP_mish });
+    m->cond =
+        mlp_new(p, &(MlpSpec){ "cond", 1, vector->cond, WIDEN * H, 1, H, MAP_mish, MLP_PLAIN });
   new_levels(m, p);
   m->last = new_layer(p, "", "last", TAPS * first, first);
   new_norm(p, "", "norm", first, &m->gain, &m->bias);
@@ -299,7 +300,7 @@ Energy *temporal_value_new(Arena *arena, Params *p, const TemporalSpec *spec) {
   const Denoiser told = { .schedule = vector->schedule, .time = vector->time };
   v->base.value = value, v->spec = *spec, v->unit = denoiser_time(&told, &(Level){ .time = 1 });
   v->features = time_features_new(p, vector->embedding, H);
-  v->time = mlp_new(p, &(MlpSpec){ "time", 1, H, WIDEN * H, 1, H, MAP_mish });
+  v->time = mlp_new(p, &(MlpSpec){ "time", 1, H, WIDEN * H, 1, H, MAP_mish, MLP_PLAIN });
   int channels = spec->width;
   for (int l = 0; l < spec->levels; l++) {
     char name[16];
@@ -314,6 +315,6 @@ Energy *temporal_value_new(Arena *arena, Params *p, const TemporalSpec *spec) {
     channels = in / 2;
   }
   int inputs = rest_of(spec) * channels;
-  v->head = mlp_new(p, &(MlpSpec){ "value", 1, inputs + H, inputs / 2, 1, 1, MAP_mish });
+  v->head = mlp_new(p, &(MlpSpec){ "value", 1, inputs + H, inputs / 2, 1, 1, MAP_mish, MLP_PLAIN });
   return &v->base;
 }

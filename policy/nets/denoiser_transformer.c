@@ -166,7 +166,7 @@ Denoiser *transformer_new(Arena *arena, Params *p, const TransformerSpec *spec) 
   m->base = vector_denoiser(vector), m->spec = *spec;
   m->base.net = net, m->base.embed = embed;
   m->features = time_features_new(p, vector->embedding, FEATURES);
-  m->time = mlp_new(p, &(MlpSpec){ "time", 1, FEATURES, H, 1, H, MAP_silu });
+  m->time = mlp_new(p, &(MlpSpec){ "time", 1, FEATURES, H, 1, H, MAP_silu, MLP_PLAIN });
   if (vector->cond) m->cond = layer_new(p, "cond", vector->cond, H, xavier(vector->cond, H), 0);
   ConvSpec cut = patches_of(spec, false);
   int taps = cut.kh * cut.kw;

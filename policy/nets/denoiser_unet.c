@@ -290,7 +290,7 @@ Denoiser *unet_new(Arena *arena, Params *p, const UnetSpec *spec) {
   m->base = vector_denoiser(vector), m->spec = *spec;
   m->base.net = net, m->base.embed = embed;
   m->features = time_features_new(p, vector->embedding, H);
-  m->time = mlp_new(p, &(MlpSpec){ "time", 1, H, WIDEN * H, 1, WIDEN * H, MAP_silu });
+  m->time = mlp_new(p, &(MlpSpec){ "time", 1, H, WIDEN * H, 1, WIDEN * H, MAP_silu, MLP_PLAIN });
   if (vector->cond && !spec->tokens)
     m->cond = new_layer(p, "", "cond", vector->cond, WIDEN * H, false);
   m->begin = new_layer(p, "", "begin", 3 * 3 * in, first, false);

@@ -5,10 +5,16 @@
 
 enum { MLP_MAX_LAYERS = 8 };
 
+/* Layer norm (Ba et al. 2016) of every hidden layer, with gain and bias, eps 1e-5: of what the
+ * activation sees, or of what it says. */
+typedef enum { MLP_PLAIN, MLP_NORM_BEFORE, MLP_NORM_AFTER } MlpNorm;
+
 typedef struct {
   int layers; /* hidden layers + 1 */
   int weight[MLP_MAX_LAYERS], bias[MLP_MAX_LAYERS];
   Map activation;
+  MlpNorm norm;
+  int gain[MLP_MAX_LAYERS], shift[MLP_MAX_LAYERS]; /* of the norms */
 } Mlp;
 
 typedef struct {
@@ -16,9 +22,11 @@ typedef struct {
   int members;      /* of an ensemble; 1: none */
   int inputs, hidden, hidden_layers, outputs;
   Map activation; /* after every hidden layer; none after the last */
+  MlpNorm norm;
 } MlpSpec;
 
-/* Declare the slots in p.  Initial weights and biases are PyTorch's: uniform, 1/sqrt(inputs). */
+/* Declare the slots in p.  Initial weights and biases are PyTorch's: uniform, 1/sqrt(inputs); norms
+ * have slots "<name>/<layer>/gain" and "/shift", 1 and 0 at first. */
 Mlp mlp_new(Params *p, const MlpSpec *spec);
 
 /* in [k, 1, widths adding up to inputs] -> [k, members, outputs] */

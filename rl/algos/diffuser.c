@@ -24,12 +24,12 @@
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
-  CONFIG_MEMBERS(DIFFUSER_MODEL_FIELDS)
+  CONFIG_MEMBERS(PLANS_FIELDS)
   CONFIG_MEMBERS(DIFFUSER_FIELDS)
 } DiffuserConfig;
 
 #define CONFIG_STRUCT DiffuserConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSER_MODEL_FIELDS)
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(PLANS_FIELDS)
                                           CONFIG_ROWS(DIFFUSER_FIELDS) };
 #undef CONFIG_STRUCT
 
@@ -37,8 +37,7 @@ typedef struct {
   Agent agent;
   const AlgoSetup *setup;
   const DiffuserConfig *cfg;
-  DiffuserModel *model;
-  Normalizer state, action; /* the two parts of the model's */
+  PlansModel *model;
   Objective objective;
   Drawer drawer, whole, held; /* of windows; whole: of those within episodes */
   Batch *batch, *held_batch;
@@ -50,19 +49,16 @@ typedef struct {
 
 /* mean 0 and deviation 1 over all rows of the file */
 static void fit_normalizer(Diffuser *m, const Dataset *data) {
-  const Normalizer *whole = &m->model->normalizer;
-  m->action = (Normalizer){ data->act_dim, whole->mean, whole->std };
-  m->state = (Normalizer){ data->obs_dim, whole->mean + data->act_dim, whole->std + data->act_dim };
-  normalizer_fit(&m->action, data->actions, NULL, data->rows);
-  normalizer_fit(&m->state, data->observations, NULL, data->rows);
+  normalizer_fit(&m->model->action, data->actions, NULL, data->rows);
+  normalizer_fit(&m->model->state, data->observations, NULL, data->rows);
 }
 
 /* a drawer of transitions as one of windows */
 static Drawer drawer_of(const Diffuser *m, const Drawer *from, bool pad) {
   Drawer drawer = *from;
-  drawer.obs_norm = &m->state, drawer.act_norm = &m->action;
+  drawer.obs_norm = &m->model->state, drawer.act_norm = &m->model->action;
   drawer.pool =
-      data_window_starts(m->setup->arena, from, m->model->horizon, pad, &drawer.pool_count);
+      data_window_starts(m->setup->arena, from, (int)m->model->horizon, pad, &drawer.pool_count);
   return drawer;
 }
 
@@ -74,15 +70,15 @@ static bool make_drawers(Diffuser *m, Error *error) {
   return m->whole.pool_count > 0 ||
          error_set(error, FAIL_INPUT,
                    "%s: no episode has the %d rows of a plan; choose a smaller horizon",
-                   from->data->source, m->model->horizon);
+                   from->data->source, (int)m->model->horizon);
 }
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
 /* of the squared errors: nothing for s_0, first_action for a_0, 1 for all else */
 static Tensor *factors(const Diffuser *m, Graph *g) {
-  const DiffuserModel *model = m->model;
-  int dim = model->denoiser->dim;
+  const PlansModel *model = m->model;
+  int dim = model->base.denoiser->dim;
   double *factor = arena_array(m->setup->arena, double, dim);
   for (int j = 0; j < dim; j++)
     factor[j] = j < model->act_dim ? m->cfg->first_action : j < model->width ? 0 : 1;
@@ -97,7 +93,7 @@ static ConvMethod conv_of(const DiffuserConfig *cfg) {
 static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batch,
                            const char *stream) {
   const AlgoSetup *setup = m->setup;
-  const DiffuserModel *model = m->model;
+  const Model *model = m->agent.model;
   Error impossible;
   GraphSpec tape = algo_graph_spec(setup, trained);
   tape.conv = conv_of(m->cfg);
@@ -105,7 +101,7 @@ static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batc
   Loss *loss = loss_new(setup->arena, &(LossSpec){ 0 }, model->denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
   LossInputs in = { .x0 = t_input(g, "windows", 1, model->denoiser->dim),
-                    .keep = diffuser_keep(model, g),
+                    .keep = plans_keep(m->model, g),
                     .factor = factors(m, g) };
   Tensor *mean = loss_record(g, loss, model->online, stream, &in).loss;
   if (trained)
@@ -119,43 +115,32 @@ static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batc
 
 static void build(Diffuser *m) {
   const AlgoSetup *setup = m->setup;
-  Params *online = m->model->online;
+  Params *online = m->agent.model->online;
   m->objective.loss = record_loss(m, online, m->batch, "plan");
   m->objective.graph = m->objective.loss->g;
   if (!setup->env) {
-    m->held_batch = batch_windows_new(setup->arena, m->batch->rows, m->model->horizon,
+    m->held_batch = batch_windows_new(setup->arena, m->batch->rows, (int)m->model->horizon,
                                       setup->obs_dim, setup->act_dim);
     m->held_loss = record_loss(m, NULL, m->held_batch, "held out");
   }
-  OptimSpec spec = algo_optim(setup->config, m->cfg->rate, m->cfg->clip);
-  m->objective.optim = optim_new(setup->arena, online, &spec);
+  m->objective.optim = algo_train(setup, &m->agent, online, m->cfg->rate, m->cfg->clip);
   m->objective.pool = setup->pool;
-}
-
-static DiffuserShape shape_of(const AlgoSetup *setup) {
-  const DiffuserConfig *cfg = setup->config;
-  DiffuserShape shape = { .obs_dim = setup->obs_dim, .act_dim = setup->act_dim };
-#define COPY(type, key, initial, low, high, help) shape.key = cfg->key;
-  DIFFUSER_MODEL_FIELDS(COPY)
-#undef COPY
-  return shape;
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Diffuser *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = setup, m->cfg = setup->config;
-  DiffuserShape shape = shape_of(setup);
-  m->model = diffuser_new(setup->arena, &shape, error);
-  if (!m->model) return NULL;
+  Model *model = m->agent.model = algo_model(setup, &model_plans, NULL);
+  m->model = (PlansModel *)model;
+  m->model->obs_dim = setup->obs_dim, m->model->act_dim = setup->act_dim;
+  if (!algo_model_build(setup, model, error)) return NULL;
   memcpy(m->model->low, setup->act_low, (size_t)setup->act_dim * sizeof *setup->act_low);
   memcpy(m->model->high, setup->act_high, (size_t)setup->act_dim * sizeof *setup->act_high);
   if (setup->env && !dynamics_open(setup->env, error))
     return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
-  params_init(m->model->online, setup->seed);
-  params_copy(m->model->average, m->model->online);
   fit_normalizer(m, setup->drawer->data);
   if (!make_drawers(m, error)) return NULL;
-  m->batch = algo_windows(setup, m->model->horizon);
+  m->batch = algo_windows(setup, (int)m->model->horizon);
   m->scale = arena_array(setup->arena, float, setup->obs_dim);
   dynamics_scale(setup->drawer->data, m->scale);
   build(m);
@@ -167,7 +152,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 /* The average is a copy until it starts, so that early plans are those of the weights. */
 static Ema average_at(const Diffuser *m, int64_t step) {
   const DiffuserConfig *cfg = m->cfg;
-  return (Ema){ m->model->average, step < cfg->ema_start ? 0 : cfg->ema, 0, cfg->ema_every };
+  return (Ema){ m->agent.model->average, step < cfg->ema_start ? 0 : cfg->ema, 0, cfg->ema_every };
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
@@ -206,11 +191,8 @@ static const MeasureSet measured_windows = { .measures = held_out_measures,
                                              .measure = measure_held_out };
 
 static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Error *error) {
-  const DiffuserSampling how = { .sampler = diffuser_sampler(m->model),
-                                 .seed = m->setup->seed,
-                                 .pool = m->setup->pool,
-                                 .kernels = m->setup->kernels,
-                                 .conv = conv_of(m->cfg) };
+  ModelSampling how = algo_sampling(m->setup, m->agent.model);
+  how.conv = conv_of(m->cfg);
   return diffuser_plans_new(plans, arena, m->model, &how, &m->whole, (int)m->cfg->eval_plans,
                             error);
 }
@@ -250,24 +232,6 @@ static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error)
   return done;
 }
 
-/* ---- checkpoints ----------------------------------------------------------------------------- */
-
-static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
-  return diffuser_begin(((Diffuser *)agent)->model, c, error);
-}
-
-static bool save(const Agent *agent, Checkpoint *c, Error *error) {
-  (void)error;
-  diffuser_save(((const Diffuser *)agent)->model, c);
-  optim_save(((const Diffuser *)agent)->objective.optim, c);
-  return true;
-}
-
-static bool load(Agent *agent, const Checkpoint *c, Error *error) {
-  Diffuser *m = (Diffuser *)agent;
-  return diffuser_read(m->model, c, error) && optim_load(m->objective.optim, c, error);
-}
-
 const AlgoDef algo_diffuser = {
   .name = "diffuser",
   .paper = "Janner et al. 2022, arXiv 2205.09991 (without guidance)",
@@ -279,8 +243,5 @@ const AlgoDef algo_diffuser = {
   .create = create,
   .update = update,
   .measured = { &measured_plans, &measured_windows },
-  .begin = begin,
   .show = show,
-  .save = save,
-  .load = load,
 };

@@ -7,7 +7,6 @@
 #include "rl/algos/held_out.h"
 #include "rl/algos/td.h"
 #include "rl/measure/returns.h"
-#include <string.h>
 
 #define DIFFUSION_BC_FIELDS(F)                                                                     \
   F(INT, hidden, 256, 1, 4096, "units of a hidden layer (three of Mish)")                          \
@@ -44,12 +43,11 @@ static void build_actor(DiffusionBc *m) {
   const Policy *p = m->agent.policy;
   Graph *g = m->actor.graph = algo_graph(m->setup, p->actor);
   BatchT b = batch_inputs(g, m->batch);
-  m->actor.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
+  m->actor.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", b.act, b.obs);
   graph_minimise(m->actor.loss);
   graph_seal(g);
   batch_bind(&b, m->batch);
-  OptimSpec spec = algo_optim(m->setup->config, m->cfg->actor_rate, m->cfg->clip);
-  m->actor.optim = optim_new(m->setup->arena, p->actor, &spec);
+  m->actor.optim = algo_train(m->setup, &m->agent, p->actor, m->cfg->actor_rate, m->cfg->clip);
   m->actor.pool = m->setup->pool;
 }
 
@@ -57,18 +55,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   DiffusionBc *m = arena_alloc(setup->arena, sizeof *m);
   const DiffusionBcConfig *cfg = m->cfg = setup->config;
   m->setup = setup;
-  PolicySpec spec = { .kind = { "diffusion" },
-                      .obs_dim = setup->obs_dim,
-                      .act_dim = setup->act_dim,
-                      .hidden = cfg->hidden,
-                      .schedule = cfg->schedule,
-                      .diffusion_steps = cfg->diffusion_steps };
-  memcpy(&spec.predicts, &cfg->predicts, sizeof spec.predicts);
-  Policy *p = m->agent.policy = policy_new(setup->arena, &spec, error);
+  Policy *p = m->agent.policy = algo_policy(setup, &policy_diffusion, error);
   if (!p) return NULL;
-  algo_policy(setup, p);
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
-  if (!p->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
+  if (!p->model->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
   m->batch = algo_batch(setup);
   build_actor(m);
   m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
@@ -86,19 +76,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-static bool save(const Agent *agent, Checkpoint *c, Error *error) {
-  (void)error;
-  params_save(agent->policy->actor, c), params_save(agent->policy->actor_ema, c);
-  optim_save(((const DiffusionBc *)agent)->actor.optim, c);
-  return true;
-}
-
-static bool load(Agent *agent, const Checkpoint *c, Error *error) {
-  return params_load(agent->policy->actor, c, error) &&
-         params_load(agent->policy->actor_ema, c, error) &&
-         optim_load(((DiffusionBc *)agent)->actor.optim, c, error);
-}
-
 const AlgoDef algo_diffusion_bc = {
   .name = "diffusion-bc",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193 (without its Q term)",
@@ -110,6 +87,4 @@ const AlgoDef algo_diffusion_bc = {
   .create = create,
   .update = update,
   .measured = { &measured_returns, &measured_held_out },
-  .save = save,
-  .load = load,
 };

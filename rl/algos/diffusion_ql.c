@@ -29,7 +29,9 @@
   F(INT, ema_start, 1000, 0, NULL, "step from which the average moves")                            \
   F(INT, candidates, 50, 1, 4096, "actions drawn when acting")                                     \
   F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of the softmax that chooses among candidates")            \
-  F(TEXT, weights, "online", "online|ema", NULL, "which actor acts")
+  F(TEXT, weights, "online", "online|ema", NULL, "which actor acts")                               \
+  F(INT, critics, 2, 2, 2, "members of the critic")                                                \
+  CRITIC_FIELDS(F)
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
@@ -60,11 +62,11 @@ CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const
   BatchT b = batch_inputs(g, batch);
   int k = spec->max_q_backup ? BACKUP_ACTIONS : 1;
   Tensor *a =
-      sampler_record(g, spec->sampler, p->denoiser, p->actor_ema, "target chain", b.next, k);
-  Tensor *next_q = policy_critics(p, g, p->critic_target, b.next, a); /* [k, 1, 2] */
-  if (k > 1) next_q = t_max_k(next_q);                                /* per critic */
+      sampler_record(g, spec->sampler, p->model->denoiser, p->actor_ema, "target chain", b.next, k);
+  Tensor *next_q = critic_q(p->critics, g, p->critics->target, b.next, a); /* [k, 1, 2] */
+  if (k > 1) next_q = t_max_k(next_q);                                     /* per critic */
   Tensor *y = td_target(&b, spec->gamma, t_min_last(next_q));
-  Tensor *q = policy_critics(p, g, p->critic, b.obs, b.act);
+  Tensor *q = critic_q(p->critics, g, p->critics->online, b.obs, b.act);
   return (CriticObjective){ b, td_loss(q, y), q, y, t_mean(q), t_mean(y) };
 }
 
@@ -76,9 +78,11 @@ static Tensor *either(Tensor *coin, Tensor *x, Tensor *y) {
 ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
   const Policy *p = spec->policy;
   BatchT b = batch_inputs(g, batch);
-  Tensor *Ld = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
-  Tensor *a0 = sampler_record(g, spec->sampler, p->denoiser, p->actor, "actor chain", b.obs, 1);
-  Tensor *q = policy_critics(p, g, p->critic, b.obs, a0), *coin = t_coin(g, "critic coin");
+  Tensor *Ld = diffusion_loss(g, p->model->denoiser, p->actor, "bc", b.act, b.obs);
+  Tensor *a0 =
+      sampler_record(g, spec->sampler, p->model->denoiser, p->actor, "actor chain", b.obs, 1);
+  Tensor *q = critic_q(p->critics, g, p->critics->online, b.obs, a0),
+         *coin = t_coin(g, "critic coin");
   Tensor *q0 = t_col(q, 0), *q1 = t_col(q, 1);
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, either(coin, q0, q1))));
   Tensor *Lq = t_scale(-1, t_div(t_mean(either(coin, q1, q0)), scale));
@@ -86,7 +90,7 @@ ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const B
 }
 
 static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
-  m->critic.graph = algo_graph(m->setup, spec->policy->critic);
+  m->critic.graph = algo_graph(m->setup, spec->policy->critics->online);
   m->critic_terms = diffusion_ql_critic(m->critic.graph, spec, m->batch);
   m->critic.loss = m->critic_terms.loss;
   graph_keep(m->critic_terms.q_mean), graph_keep(m->critic_terms.target_mean);
@@ -103,7 +107,7 @@ static BatchT build_clone(DiffusionQl *m, const DiffusionQlSpec *spec) {
   const Policy *p = spec->policy;
   Graph *g = m->clone.graph = algo_graph(m->setup, p->actor);
   BatchT b = batch_inputs(g, m->batch);
-  m->clone.loss = diffusion_loss(g, p->denoiser, p->actor, "bc", b.act, b.obs);
+  m->clone.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", b.act, b.obs);
   return b;
 }
 
@@ -123,15 +127,14 @@ static bool climbs(const DiffusionQlConfig *cfg, int64_t step) {
 
 static void build(DiffusionQl *m, const Sampler *sampler) {
   const Policy *p = m->agent.policy;
-  const TrainConfig *shared = m->setup->config;
   DiffusionQlSpec spec = { p, sampler, m->cfg->gamma, m->cfg->eta, m->cfg->max_q_backup };
-  OptimSpec critic = algo_optim(shared, m->cfg->critic_rate, m->cfg->clip);
-  OptimSpec actor = algo_optim(shared, m->cfg->actor_rate, m->cfg->clip);
-  Arena *arena = m->setup->arena;
+  const DiffusionQlConfig *cfg = m->cfg;
   Pool *pool = m->setup->pool;
   build_critic(m, &spec);
-  seal(&m->critic, &m->critic_terms.in, m->batch, optim_new(arena, p->critic, &critic), pool);
-  m->actor_optim = optim_new(arena, p->actor, &actor); /* one optimiser, two losses */
+  Optim *critic = algo_train(m->setup, &m->agent, p->critics->online, cfg->critic_rate, cfg->clip);
+  seal(&m->critic, &m->critic_terms.in, m->batch, critic, pool);
+  /* one optimiser, two losses */
+  m->actor_optim = algo_train(m->setup, &m->agent, p->actor, cfg->actor_rate, cfg->clip);
   if (climbs(m->cfg, INT64_MAX)) {
     build_actor(m, &spec);
     seal(&m->actor, &m->actor_terms.in, m->batch, m->actor_optim, pool);
@@ -142,19 +145,8 @@ static void build(DiffusionQl *m, const Sampler *sampler) {
 }
 
 static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, Error *error) {
-  PolicySpec spec = { .kind = { "diffusion" },
-                      .obs_dim = setup->obs_dim,
-                      .act_dim = setup->act_dim,
-                      .hidden = cfg->hidden,
-                      .critics = 2,
-                      .schedule = cfg->schedule,
-                      .diffusion_steps = cfg->diffusion_steps,
-                      .predicts = { "eps" } };
-  Policy *p = policy_new(setup->arena, &spec, error);
+  Policy *p = algo_policy(setup, &policy_diffusion, error);
   if (!p) return NULL;
-  algo_policy(setup, p);
-  params_init(p->critic, setup->seed);
-  params_copy(p->critic_target, p->critic);
   p->act.candidates = cfg->candidates, p->act.weights = cfg->weights;
   p->act.temperature = cfg->temperature;
   if (cfg->candidates > 1) strcpy(p->act.choice.s, "softmax");
@@ -167,13 +159,13 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Policy *p = m->agent.policy = new_policy(setup, m->cfg, error);
   if (!p) return NULL;
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
-  Sampler *sampler = sampler_new(setup->arena, &chain, p->denoiser, error);
+  Sampler *sampler = sampler_new(setup->arena, &chain, p->model->denoiser, error);
   if (!sampler) return NULL;
   m->batch = algo_batch(setup);
   build(m, sampler);
   m->actor_optim->follows =
       (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
-  m->critic.optim->follows = (Ema){ p->critic_target, 1 - m->cfg->tau, 0, 1 };
+  m->critic.optim->follows = (Ema){ p->critics->target, 1 - m->cfg->tau, 0, 1 };
   m->agent.held = held_out_new(setup, p);
   return &m->agent;
 }
@@ -201,26 +193,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-/* ---- checkpoints ----------------------------------------------------------------------------- */
-
-static bool save(const Agent *agent, Checkpoint *c, Error *error) {
-  const DiffusionQl *m = (const DiffusionQl *)agent;
-  const Policy *p = agent->policy;
-  (void)error;
-  params_save(p->actor, c), params_save(p->actor_ema, c);
-  params_save(p->critic, c), params_save(p->critic_target, c);
-  optim_save(m->actor_optim, c), optim_save(m->critic.optim, c);
-  return true;
-}
-
-static bool load(Agent *agent, const Checkpoint *c, Error *error) {
-  DiffusionQl *m = (DiffusionQl *)agent;
-  Policy *p = agent->policy;
-  return params_load(p->actor, c, error) && params_load(p->actor_ema, c, error) &&
-         params_load(p->critic, c, error) && params_load(p->critic_target, c, error) &&
-         optim_load(m->actor_optim, c, error) && optim_load(m->critic.optim, c, error);
-}
-
 const AlgoDef algo_diffusion_ql = {
   .name = "diffusion-ql",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193",
@@ -233,6 +205,4 @@ const AlgoDef algo_diffusion_ql = {
   .create = create,
   .update = update,
   .measured = { &measured_returns, &measured_held_out },
-  .save = save,
-  .load = load,
 };

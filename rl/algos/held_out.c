@@ -17,7 +17,7 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy) {
   Graph *g = held->graph = algo_graph(setup, NULL);
   held->batch = batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim);
   BatchT b = batch_inputs(g, held->batch);
-  held->loss = diffusion_loss(g, policy->denoiser, policy->actor, "held out", b.act, b.obs);
+  held->loss = diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", b.act, b.obs);
   graph_keep(held->loss);
   graph_seal(g);
   batch_bind(&b, held->batch);

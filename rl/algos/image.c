@@ -1,6 +1,7 @@
 /* image.c -- training a diffusion model of small pictures: the denoising loss, an average of
  * the weights, and at every evaluation the loss on test pictures and a grid of samples. */
 #include "diffusion/loss.h"
+#include "policy/models/pictures.h"
 #include "rl/algo.h"
 #include "rl/measure/image_scores.h"
 #include "rl/draw/picture_grid.h"
@@ -20,12 +21,12 @@
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
-  CONFIG_MEMBERS(IMAGE_MODEL_FIELDS)
+  CONFIG_MEMBERS(PICTURES_FIELDS)
   CONFIG_MEMBERS(IMAGE_FIELDS)
 } ImageConfig;
 
 #define CONFIG_STRUCT ImageConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(IMAGE_MODEL_FIELDS)
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(PICTURES_FIELDS)
                                           CONFIG_ROWS(IMAGE_FIELDS) };
 #undef CONFIG_STRUCT
 
@@ -45,7 +46,7 @@ typedef struct {
   Agent agent;
   const AlgoSetup *setup;
   const ImageConfig *cfg;
-  ImageModel *model;
+  PicturesModel *model;
   Denoising train, test; /* test: with the weights that sample */
   Objective objective;
 } ImageAgent;
@@ -74,16 +75,16 @@ static void bind(const ImageAgent *m, Tensor *input, real **rows) {
 
 /* trained: NULL for the loss on test pictures, whose labels are told */
 static bool record_loss(ImageAgent *m, Denoising *d, Params *trained, Error *error) {
-  const ImageModel *model = m->model;
+  const Model *model = m->agent.model;
   LossSpec how = { .weighting = m->cfg->weighting.s, .times = m->cfg->times.s };
-  int cond = image_model_cond(model);
+  int cond = model->cond;
   if (trained && cond) how.drop = m->cfg->drop;
   Loss *loss = loss_new(m->setup->arena, &how, model->denoiser, error);
   if (!loss) return false;
   Graph *g = d->graph = new_graph(m, trained);
   LossInputs in = { .x0 = t_input(g, "pictures", 1, model->denoiser->dim) };
   if (cond) in.cond = t_input(g, "labels", 1, cond);
-  const Params *params = trained ? trained : image_model_weights(model);
+  const Params *params = trained ? trained : model_weights(model);
   d->terms = loss_record(g, loss, params, trained ? "image" : "test", &in);
   if (trained)
     graph_minimise(d->terms.loss);
@@ -96,17 +97,9 @@ static bool record_loss(ImageAgent *m, Denoising *d, Params *trained, Error *err
 }
 
 static void put_picture(const ImageAgent *m, Denoising *d, int row, const Images *from, int64_t i) {
-  const ImageModel *model = m->model;
-  images_draw(from, i, (int)model->shape.size, d->x + row * row_stride(model->denoiser->dim));
-  if (d->cond) image_model_label(model, from->label[i], d->cond + row * row_stride(model->classes));
-}
-
-static ImageShape shape_of(const ImageConfig *cfg) {
-  ImageShape shape;
-#define COPY(type, key, initial, low, high, help) shape.key = cfg->key;
-  IMAGE_MODEL_FIELDS(COPY)
-#undef COPY
-  return shape;
+  const Model *model = m->agent.model;
+  images_draw(from, i, (int)m->model->size, d->x + row * row_stride(model->denoiser->dim));
+  if (d->cond) pictures_label(model, from->label[i], d->cond + row * row_stride(model->cond));
 }
 
 static bool check_size(const ImageAgent *m, Error *error) {
@@ -119,19 +112,17 @@ static bool check_size(const ImageAgent *m, Error *error) {
 static Agent *create(const AlgoSetup *setup, Error *error) {
   ImageAgent *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = setup, m->cfg = setup->config;
-  ImageShape shape = shape_of(m->cfg);
   const ImageSet *set = setup->images;
-  m->model = check_size(m, error)
-                 ? image_model_new(setup->arena, set->name, set->classes, &shape, error)
-                 : NULL;
-  if (!m->model) return NULL;
-  params_init(m->model->online, setup->seed);
-  params_copy(m->model->average, m->model->online);
-  if (!record_loss(m, &m->train, m->model->online, error) || !record_loss(m, &m->test, NULL, error))
+  if (!check_size(m, error)) return NULL;
+  Model *model = m->agent.model = algo_model(setup, &model_pictures, set->name);
+  m->model = (PicturesModel *)model, m->model->classes = set->classes;
+  if (!algo_model_build(setup, model, error) || !record_loss(m, &m->train, model->online, error) ||
+      !record_loss(m, &m->test, NULL, error))
     return NULL;
-  OptimSpec spec = algo_optim(m->setup->config, m->cfg->rate, m->cfg->clip);
-  m->objective = (Objective){ m->train.graph, m->train.terms.loss,
-                              optim_new(setup->arena, m->model->online, &spec), setup->pool };
+  m->objective =
+      (Objective){ m->train.graph, m->train.terms.loss,
+                   algo_train(setup, &m->agent, model->online, m->cfg->rate, m->cfg->clip),
+                   setup->pool };
   return &m->agent;
 }
 
@@ -140,7 +131,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 /* As in toy.c: an average of few steps is short. */
 static Ema average_at(const ImageAgent *m, int64_t step) {
   double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
-  return (Ema){ m->model->average, warm < ema ? warm : ema, 0, 1 };
+  return (Ema){ m->agent.model->average, warm < ema ? warm : ema, 0, 1 };
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
@@ -166,7 +157,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
 /* The same test pictures, times and noise each time, so that only the weights change the loss. */
 static double test_loss(ImageAgent *m, double part[TIMES_SHOWN]) {
   const Images *test = &m->setup->images->test;
-  const Schedule *s = m->model->schedule;
+  const Schedule *s = m->agent.model->schedule;
   int batch = (int)m->cfg->batch, count[TIMES_SHOWN] = { 0 };
   int all = m->cfg->eval_images < test->count ? (int)m->cfg->eval_images : test->count;
   double sum = 0;
@@ -208,9 +199,10 @@ static const MeasureSet measured_losses = { .measures = losses,
 
 /* ---- samples beside real pictures ------------------------------------------------------------ */
 
-static ImageSampling sampling(const ImageAgent *m) {
-  ImageSampling how = image_model_sampling(m->model);
-  how.pool = m->setup->pool, how.kernels = m->setup->kernels;
+/* as `diffrl eval RUN` samples */
+static ModelSampling sampling(const ImageAgent *m) {
+  ModelSampling how = algo_sampling(m->setup, m->agent.model);
+  how.seed = 0;
   return how;
 }
 
@@ -218,7 +210,7 @@ static bool are_scored(const Agent *agent) { return ((const ImageAgent *)agent)-
 
 static bool measure_scores(Agent *agent, double *value, Error *error) {
   const ImageAgent *m = (const ImageAgent *)agent;
-  ImageSampling how = sampling(m);
+  ModelSampling how = sampling(m);
   Arena *arena = arena_new();
   ImageScores scores;
   bool done = image_scores_draw(arena, m->model, m->setup->images, &how, (int)m->cfg->scores,
@@ -233,7 +225,6 @@ static void write_scores(const Agent *agent, const double *value, JsonText *out)
   image_scores_write(value, m->model, sampling(m).seed, out);
 }
 
-/* as `diffrl eval RUN` measures */
 static const MeasureSet measured_scores = { .measures = image_scores_measures,
                                             .count = IMAGE_SCORES_MEASURES,
                                             .when = MEASURE_END,
@@ -246,18 +237,17 @@ static const MeasureSet measured_scores = { .measures = image_scores_measures,
 /* after an evaluation: RUN/images.png, and RUN/images-STEP.png to keep */
 static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error) {
   const ImageAgent *m = (const ImageAgent *)agent;
-  const ImageModel *model = m->model;
+  const Model *model = m->agent.model;
   if (when != MEASURE_STEP || !m->cfg->grid) return true;
-  ImageSampling how = sampling(m);
-  how.seed = m->setup->seed;
+  ModelSampling how = algo_sampling(m->setup, model);
   Arena *arena = arena_new();
-  int columns = model->shape.labels ? model->classes : 10, count = columns * (int)m->cfg->grid;
+  int columns = model->cond ? model->cond : 10, count = columns * (int)m->cfg->grid;
   double *pictures = arena_array(arena, double, count * model->denoiser->dim);
   const char *kept = arena_text(figures->arena, "images-%lld.png", (long long)figures->step);
   bool done =
-      image_sample(model, &how, count, pictures, error) &&
-      image_write_grid(model, pictures, count, true, figures_path(figures, kept), error) &&
-      image_write_grid(model, pictures, count, true, figures_path(figures, "images.png"), error);
+      pictures_sample(model, &how, PICTURES_ALL_LABELS, count, pictures, error) &&
+      image_write_grid(m->model, pictures, count, true, figures_path(figures, kept), error) &&
+      image_write_grid(m->model, pictures, count, true, figures_path(figures, "images.png"), error);
   arena_free(arena);
   if (!done) return false;
   figures_add(figures, "images.png", "Samples",
@@ -265,24 +255,6 @@ static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error)
   figures_keep(figures, kept, "Samples over training",
                "The same noise at every evaluation, decoded by the weights of that time.");
   return true;
-}
-
-/* ---- files ----------------------------------------------------------------------------------- */
-
-static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
-  return image_model_read(((ImageAgent *)agent)->model, c, error);
-}
-
-static bool save(const Agent *agent, Checkpoint *c, Error *error) {
-  (void)error;
-  image_model_save(((const ImageAgent *)agent)->model, c);
-  optim_save(((const ImageAgent *)agent)->objective.optim, c);
-  return true;
-}
-
-static bool load(Agent *agent, const Checkpoint *c, Error *error) {
-  ImageAgent *m = (ImageAgent *)agent;
-  return image_model_read(m->model, c, error) && optim_load(m->objective.optim, c, error);
 }
 
 const AlgoDef algo_image = {
@@ -296,8 +268,5 @@ const AlgoDef algo_image = {
   .create = create,
   .update = update,
   .measured = { &measured_losses, &measured_scores },
-  .begin = begin,
   .show = show,
-  .save = save,
-  .load = load,
 };

@@ -7,6 +7,7 @@
  *   JQ = sum_i mean (Q_i(s, a) - y)^2
  *   Jpi = mean (alpha log pi(a|s) - min_i Q_i(s, a)),                   a ~ pi(.|s)
  *   Ja = -mean alpha (log pi(a|s) + target entropy),                    target entropy = -dim A */
+#include "policy/policies/policy_gaussian.h"
 #include "rl/algo.h"
 #include "rl/rollout/replay.h"
 #include "rl/algos/td.h"
@@ -20,7 +21,9 @@
   F(FLOAT, critic_rate, 1e-3, 1e-8, 1, "learning rate of critics and temperature")                 \
   F(FLOAT, gamma, 0.99, 0, 1, "discount")                                                          \
   F(FLOAT, tau, 0.005, 0, 1, "target critics: target += tau (online - target)")                    \
-  F(INT, random_steps, 5000, 1, NULL, "uniform actions at the start; updates begin after")
+  F(INT, random_steps, 5000, 1, NULL, "uniform actions at the start; updates begin after")         \
+  F(INT, critics, 2, 1, 64, "members of the critic")                                               \
+  CRITIC_FIELDS(F)
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
@@ -59,13 +62,13 @@ static Tensor *alpha_of(const Sac *m, Graph *g) {
 
 static void build_critic(Sac *m) {
   const Policy *p = m->agent.policy;
-  Graph *g = m->critic.graph = algo_graph(&m->setup, p->critic);
+  Graph *g = m->critic.graph = algo_graph(&m->setup, p->critics->online);
   BatchT b = m->critic_in = batch_inputs(g, m->batch);
   Tensor *noise = t_normal(g, "target action", 1, m->setup.act_dim), *log_prob;
-  Tensor *next_act = policy_gaussian(p, g, p->actor, b.next, noise, &log_prob);
-  Tensor *next_q = t_min_last(policy_critics(p, g, p->critic_target, b.next, next_act));
+  Tensor *next_act = gaussian_act(p, g, p->actor, b.next, noise, &log_prob);
+  Tensor *next_q = t_min_last(critic_q(p->critics, g, p->critics->target, b.next, next_act));
   Tensor *value = t_sub(next_q, t_mul(log_prob, alpha_of(m, g)));
-  Tensor *q = policy_critics(p, g, p->critic, b.obs, b.act);
+  Tensor *q = critic_q(p->critics, g, p->critics->online, b.obs, b.act);
   m->critic.loss = td_loss(q, td_target(&b, m->cfg->gamma, value));
   m->q = t_mean(q);
   graph_keep(m->q);
@@ -76,8 +79,8 @@ static void build_actor(Sac *m) {
   Graph *g = m->actor.graph = algo_graph(&m->setup, p->actor);
   BatchT b = m->actor_in = batch_inputs(g, m->batch);
   Tensor *noise = t_normal(g, "action", 1, m->setup.act_dim), *log_prob;
-  Tensor *act = policy_gaussian(p, g, p->actor, b.obs, noise, &log_prob);
-  Tensor *q = t_min_last(policy_critics(p, g, p->critic, b.obs, act));
+  Tensor *act = gaussian_act(p, g, p->actor, b.obs, noise, &log_prob);
+  Tensor *q = t_min_last(critic_q(p->critics, g, p->critics->online, b.obs, act));
   m->actor.loss = t_mean(t_sub(t_mul(log_prob, alpha_of(m, g)), q));
   m->log_prob = log_prob;
   graph_keep(log_prob);
@@ -91,38 +94,27 @@ static void build_alpha(Sac *m) {
 }
 
 static void finish(Sac *m, Objective *o, Params *trained, double rate) {
-  OptimSpec spec = algo_optim((const TrainConfig *)m->cfg, rate, 0);
   graph_minimise(o->loss);
   graph_seal(o->graph);
-  o->optim = optim_new(m->setup.arena, trained, &spec);
+  o->optim = algo_train(&m->setup, &m->agent, trained, rate, 0);
   o->pool = m->setup.pool;
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Sac *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = *setup, m->cfg = setup->config;
-  PolicySpec spec = { .kind = { "gaussian" },
-                      .obs_dim = setup->obs_dim,
-                      .act_dim = setup->act_dim,
-                      .hidden = m->cfg->hidden,
-                      .critics = 2,
-                      .schedule = { "vp" },
-                      .diffusion_steps = 5,
-                      .predicts = { "eps" } };
-  Policy *p = m->agent.policy = policy_new(setup->arena, &spec, error);
+  Policy *p = m->agent.policy = algo_policy(setup, &policy_gaussian, error);
   if (!p) return NULL;
-  algo_policy(setup, p);
-  params_init(p->critic, setup->seed);
-  params_copy(p->critic_target, p->critic);
+  params_drop(p->actor_ema); /* the newest weights act */
   m->log_alpha = params_new(setup->arena, "temperature");
   params_slot(m->log_alpha, "log_alpha", 1, 1, 1, 0);
-  params_allocate(m->log_alpha);
+  params_allocate(blocks_add(&m->agent.blocks, m->log_alpha));
   m->batch = batch_new(setup->arena, (int)m->cfg->batch, setup->obs_dim, setup->act_dim);
   m->data = rng_stream(setup->seed, "replay batch"),
   m->explore = rng_stream(setup->seed, "explore");
   build_critic(m), build_actor(m), build_alpha(m);
-  finish(m, &m->critic, p->critic, m->cfg->critic_rate);
-  m->critic.optim->follows = (Ema){ p->critic_target, 1 - m->cfg->tau, 0, 1 };
+  finish(m, &m->critic, p->critics->online, m->cfg->critic_rate);
+  m->critic.optim->follows = (Ema){ p->critics->target, 1 - m->cfg->tau, 0, 1 };
   finish(m, &m->actor, p->actor, m->cfg->actor_rate);
   finish(m, &m->alpha, m->log_alpha, m->cfg->critic_rate);
   batch_bind(&m->critic_in, m->batch), batch_bind(&m->actor_in, m->batch);
@@ -139,7 +131,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 static void choose(Sac *m, int64_t t, float *act) {
   int n = m->setup.act_dim;
   if (t >= m->cfg->random_steps) {
-    actor_act(m->act, m->obs, 1, (uint64_t)t, NULL, act, NULL);
+    actor_answer(m->act, m->obs, 1, (uint64_t)t, NULL, act, NULL);
     return;
   }
   for (int j = 0; j < n; j++) {
@@ -207,11 +199,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
 
 static bool save(const Agent *agent, Checkpoint *c, Error *error) {
   const Sac *m = (const Sac *)agent;
-  const Policy *p = agent->policy;
   if (m->replay && !replay_flush(m->replay, error)) return false;
-  const Params *blocks[] = { p->actor, p->critic, p->critic_target, m->log_alpha };
-  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) params_save(blocks[i], c);
-  optim_save(m->critic.optim, c), optim_save(m->actor.optim, c), optim_save(m->alpha.optim, c);
   int64_t size = (int64_t)env_state_size(m->env), n = m->setup.obs_dim;
   void *state = arena_alloc(c->arena, (size_t)size);
   env_state_save(m->env, state);
@@ -236,13 +224,6 @@ static const void *tensor_of(const Checkpoint *c, const char *name, int64_t coun
 
 static bool load(Agent *agent, const Checkpoint *c, Error *error) {
   Sac *m = (Sac *)agent;
-  Policy *p = agent->policy;
-  Params *blocks[] = { p->actor, p->critic, p->critic_target, m->log_alpha };
-  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
-    if (!params_load(blocks[i], c, error)) return false;
-  if (!optim_load(m->critic.optim, c, error) || !optim_load(m->actor.optim, c, error) ||
-      !optim_load(m->alpha.optim, c, error))
-    return false;
   const void *state = tensor_of(c, "env/state", (int64_t)env_state_size(m->env), error);
   const float *obs = tensor_of(c, "env/obs", m->setup.obs_dim, error);
   const double *d = tensor_of(c, "env/returns", 2, error);
@@ -274,7 +255,7 @@ const AlgoDef algo_sac = {
   .collect = collect,
   .update = update,
   .measured = { &measured_returns },
-  .save = save,
-  .load = load,
+  .save_more = save,
+  .load_more = load,
   .close = close_agent,
 };

@@ -5,6 +5,7 @@
 #include "diffusion/consistency.h"
 #include "diffusion/loss.h"
 #include "diffusion/pairing.h"
+#include "policy/models/points.h"
 #include "rl/algo.h"
 #include "rl/draw/points_picture.h"
 #include "rl/measure/compare_samplers.h"
@@ -27,12 +28,12 @@
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
-  CONFIG_MEMBERS(TOY_MODEL_FIELDS)
+  CONFIG_MEMBERS(POINTS_FIELDS)
   CONFIG_MEMBERS(TOY_FIELDS)
 } ToyConfig;
 
 #define CONFIG_STRUCT ToyConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(TOY_MODEL_FIELDS)
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(POINTS_FIELDS)
                                           CONFIG_ROWS(TOY_FIELDS) };
 #undef CONFIG_STRUCT
 
@@ -40,7 +41,7 @@ typedef struct {
   Agent agent;
   const AlgoSetup *setup;
   const ToyConfig *cfg;
-  ToyModel *model;
+  PointsModel *model;
   Objective objective;
   real *points, *noise; /* [batch, row_stride(2)]; noise: of pairs, else NULL */
   Pairing *pairing;
@@ -64,36 +65,36 @@ static Tensor *denoising(Toy *m, Graph *g, LossInputs *in, Error *error) {
                    .times = m->cfg->times.s,
                    .mean = m->cfg->times_mean,
                    .std = m->cfg->times_std };
-  Loss *loss = loss_new(m->setup->arena, &how, m->model->denoiser, error);
+  Loss *loss = loss_new(m->setup->arena, &how, m->model->base.denoiser, error);
   if (!loss) return NULL;
   if (!strcmp(m->cfg->pairing.s, "ot")) in->eps = t_input(g, "noise", 1, TOY_DIM);
-  return loss_record(g, loss, m->model->online, "toy", in).loss;
+  return loss_record(g, loss, m->model->base.online, "toy", in).loss;
 }
 
 /* Consistency distillation: two neighbours on a way that the teacher takes must end alike (Song et
  * al. 2023, alg. 2), with the distance, weights and levels of Song & Dhariwal 2024. */
 static Tensor *distillation(Toy *m, Graph *g, const LossInputs *in, Error *error) {
   enum { HEUN = 2 };
-  const ToyModel *model = m->model;
+  const PointsModel *model = m->model;
   int steps = (int)m->cfg->teacher_steps;
   SamplerSpec chain = { .method = "edm_heun", .steps = steps, .spacing = "karras" };
-  chain.end = END_LAST, chain.from = toy_model_start(model);
+  chain.end = END_LAST, chain.from = points_start(model->base.schedule);
   const Sampler *way = sampler_new(m->setup->arena, &chain, model->teacher, error);
-  m->leaps = leaps_new(m->setup->arena, model->denoiser, steps, HEUN);
+  m->leaps = leaps_new(m->setup->arena, model->base.denoiser, steps, HEUN);
   if (!way || !leaps_cut(m->leaps, way, error)) return NULL;
   consistency_improve(m->leaps, -1.1, 2);
   LeapDraw draw = leaps_record(m->leaps, g, "leap");
-  ConsistencySpec spec = { .target = model->online,
+  ConsistencySpec spec = { .target = model->base.online,
                            .teacher = model->teacher,
                            .teacher_params = model->taught,
                            .huber = m->cfg->huber };
-  return consistency_loss(g, &draw, &spec, model->online, "noise", in->x0, NULL);
+  return consistency_loss(g, &draw, &spec, model->base.online, "noise", in->x0, NULL);
 }
 
 static bool build(Toy *m, Error *error) {
   const ToyConfig *cfg = m->cfg;
-  const ToyModel *model = m->model;
-  Graph *g = m->objective.graph = algo_graph(m->setup, model->online);
+  const PointsModel *model = m->model;
+  Graph *g = m->objective.graph = algo_graph(m->setup, model->base.online);
   LossInputs in = { .x0 = t_input(g, "points", 1, TOY_DIM) };
   m->objective.loss = model->taught ? distillation(m, g, &in, error) : denoising(m, g, &in, error);
   if (!m->objective.loss) return false;
@@ -103,28 +104,17 @@ static bool build(Toy *m, Error *error) {
   m->points = arena_array(m->setup->arena, real, cfg->batch * row_stride(TOY_DIM));
   graph_bind(in.x0, m->points);
   if (in.eps) prepare_pairs(m, in.eps);
-  OptimSpec spec = algo_optim(m->setup->config, cfg->rate, cfg->clip);
-  m->objective.optim = optim_new(m->setup->arena, m->model->online, &spec);
+  m->objective.optim = algo_train(m->setup, &m->agent, model->base.online, cfg->rate, cfg->clip);
   m->objective.pool = m->setup->pool;
   return true;
-}
-
-static ToyShape shape_of(const ToyConfig *cfg) {
-  ToyShape shape;
-#define COPY(type, key, initial, low, high, help) shape.key = cfg->key;
-  TOY_MODEL_FIELDS(COPY)
-#undef COPY
-  return shape;
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Toy *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = setup, m->cfg = setup->config;
-  ToyShape shape = shape_of(m->cfg);
-  m->model = toy_model_new(setup->arena, setup->toy->name, &shape, error);
-  if (!m->model) return NULL;
-  params_init(m->model->online, setup->seed);
-  params_copy(m->model->average, m->model->online);
+  Model *model = m->agent.model = algo_model(setup, &model_points, setup->toy->name);
+  m->model = (PointsModel *)model;
+  if (!algo_model_build(setup, model, error)) return NULL;
   m->agent.wants_init = m->model->taught != NULL;
   m->floor = toy_floor(setup->toy, setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;
@@ -145,7 +135,7 @@ static void draw_points(Toy *m, int64_t step) {
  * of Karras et al. and others. */
 static Ema average_at(const Toy *m, int64_t step) {
   double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
-  return (Ema){ m->model->average, warm < ema ? warm : ema, 0, 1 };
+  return (Ema){ m->model->base.average, warm < ema ? warm : ema, 0, 1 };
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
@@ -164,13 +154,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-static ToySampling sampling(const Toy *m) {
-  return (ToySampling){ .sampler = toy_model_sampler(m->model),
-                        .seed = m->setup->seed,
-                        .pool = m->setup->pool,
-                        .kernels = m->setup->kernels };
-}
-
 /* ---- what it is measured by ------------------------------------------------------------------ */
 
 static const Measure measures[] = {
@@ -185,10 +168,10 @@ static const Measure measures[] = {
 
 static bool measure(Agent *agent, double *value, Error *error) {
   const Toy *m = (const Toy *)agent;
-  ToySampling how = sampling(m);
+  ModelSampling how = algo_sampling(m->setup, m->agent.model);
   value[1] = m->floor, value[2] = (double)m->cfg->eval_points;
   value[3] = (double)m->cfg->eval_draws;
-  return toy_distance(m->model, m->setup->toy, &how, (int)m->cfg->eval_points,
+  return toy_distance(m->agent.model, m->setup->toy, &how, (int)m->cfg->eval_points,
                       (int)m->cfg->eval_draws, &value[0], error);
 }
 
@@ -198,12 +181,12 @@ static const MeasureSet measured = { .measures = measures,
 
 /* ---- what it shows --------------------------------------------------------------------------- */
 
-static bool show_samples(const Toy *m, const ToySampling *how, Figures *figures, Error *error) {
+static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
   enum { SHOWN = 4096 };
   Arena *arena = arena_new();
   double *points = arena_array(arena, double, SHOWN *TOY_DIM);
   const char *title = arena_text(arena, "samples: %s", how->sampler.method);
-  bool done = toy_sample(m->model, how, SHOWN, points, error) &&
+  bool done = points_sample(m->agent.model, how, SHOWN, points, error) &&
               toy_picture_points(m->setup->toy, how->seed, points, SHOWN, title,
                                  figures_path(figures, "samples.png"), error);
   if (done)
@@ -213,14 +196,14 @@ static bool show_samples(const Toy *m, const ToySampling *how, Figures *figures,
   return done;
 }
 
-static bool show_model(const Toy *m, const ToySampling *how, Figures *figures, Error *error) {
+static bool show_model(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
   const ToyDef *data = m->setup->toy;
-  if (!toy_picture_field(m->model, data, how, figures_path(figures, "field.png"), error))
+  if (!toy_picture_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
     return false;
   figures_add(figures, "field.png", "The learned score",
               "Arrows point to where the density of noisy data (shaded) grows, at three levels of "
               "noise; long ones are drawn shorter than they are.");
-  if (!toy_picture_paths(m->model, data, how, figures_path(figures, "paths.png"), error))
+  if (!toy_picture_paths(m->agent.model, data, how, figures_path(figures, "paths.png"), error))
     return false;
   figures_add(figures, "paths.png", "From noise to data",
               "Paths of the same points of noise (blue dots) to samples (orange), each divided by "
@@ -231,28 +214,10 @@ static bool show_model(const Toy *m, const ToySampling *how, Figures *figures, E
 
 static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error) {
   const Toy *m = (const Toy *)agent;
-  ToySampling how = sampling(m);
+  ModelSampling how = algo_sampling(m->setup, m->agent.model);
   if (when != MEASURE_END || !m->cfg->pictures) return true;
   return show_samples(m, &how, figures, error) && show_model(m, &how, figures, error) &&
-         toy_compare_samplers(m->model, m->setup->toy, &how, figures, error);
-}
-
-/* ---- checkpoints ----------------------------------------------------------------------------- */
-
-static bool begin(Agent *agent, const Checkpoint *c, Error *error) {
-  return toy_model_begin(((Toy *)agent)->model, c, error);
-}
-
-static bool save(const Agent *agent, Checkpoint *c, Error *error) {
-  (void)error;
-  toy_model_save(((const Toy *)agent)->model, c);
-  optim_save(((const Toy *)agent)->objective.optim, c);
-  return true;
-}
-
-static bool load(Agent *agent, const Checkpoint *c, Error *error) {
-  Toy *m = (Toy *)agent;
-  return toy_model_read(m->model, c, error) && optim_load(m->objective.optim, c, error);
+         toy_compare_samplers(m->agent.model, m->setup->toy, &how, figures, error);
 }
 
 const AlgoDef algo_toy = {
@@ -266,8 +231,5 @@ const AlgoDef algo_toy = {
   .create = create,
   .update = update,
   .measured = { &measured },
-  .begin = begin,
   .show = show,
-  .save = save,
-  .load = load,
 };

@@ -1,7 +1,9 @@
 /* bench.c -- the list of benchmarks, and what they share: timing beside probes, and printing. */
 #include "rl/bench/bench.h"
 #include "core/check.h"
-#include "core/config.h"
+#include "core/clock.h"
+#include "core/json.h"
+#include "core/names.h"
 #include "rl/bench/bench_def.h"
 #include <malloc.h>
 #include <math.h>
@@ -88,10 +90,10 @@ double bench_median(double *value, int count) {
 
 /* Seconds of so many calls; negative if one failed. */
 static double time_calls(Timer *t, int64_t calls) {
-  double began = bench_now();
+  double began = clock_now();
   for (int64_t i = 0; i < calls; i++)
     if (!t->work->call(t->work->context, t->index++)) return -1;
-  return bench_now() - began;
+  return clock_now() - began;
 }
 
 static double floor_ms(const Bench *bench, const BenchWork *work, double peak) {
@@ -119,9 +121,9 @@ static int64_t block_calls(Timer *t) {
 
 /* A probe of reading takes the cache from the work, so its first call after it does not count. */
 static bool time_blocks(Timer *t, int64_t calls, int *blocks) {
-  double began = bench_now(), before = probe(t, 50);
+  double began = clock_now(), before = probe(t, 50);
   for (int b = 0; b < MOST_BLOCKS; *blocks = ++b) {
-    if (b >= LEAST_BLOCKS && bench_now() - began > bench_seconds(t->bench, 4)) break;
+    if (b >= LEAST_BLOCKS && clock_now() - began > bench_seconds(t->bench, 4)) break;
     if (t->work->stream && time_calls(t, 1) < 0) return false;
     double took = time_calls(t, calls);
     if (took < 0) return false;
@@ -278,15 +280,10 @@ void bench_print(const Bench *bench, const BenchLine *line) {
 /* ---- running --------------------------------------------------------------------------------- */
 
 static const BenchDef *find(const char *name, Error *error) {
-  const char *names[BENCHES];
-  for (int i = 0; i < BENCHES; i++) {
-    names[i] = benches[i]->name;
-    if (!strcmp(names[i], name)) return benches[i];
-  }
-  const char *nearest = config_nearest(name, names, BENCHES);
-  error_set(error, FAIL_USAGE, "no benchmark \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list benchmarks`", nearest ? nearest : "");
-  return NULL;
+  const Names *names = NAMES(benches, BENCHES, .pointers = true, .what = "benchmark",
+                             .see = "`diffrl list benchmarks`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : benches[i];
 }
 
 bool bench_run(const char *name, const BenchOptions *options, Error *error) {

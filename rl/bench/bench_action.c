@@ -1,7 +1,8 @@
 /* bench_action.c -- acting: one action, 50 candidates with the critics' choice, and how long single
  * calls take when nothing may be late. */
 #include "core/check.h"
-#include "policy/policy.h"
+#include "core/clock.h"
+#include "policy/actor.h"
 #include "rl/bench/bench_def.h"
 #include <math.h>
 #include <string.h>
@@ -18,17 +19,11 @@ typedef struct {
 
 /* Diffusion-QL's networks with fresh weights. */
 static bool acting_open(Acting *a, const Bench *b, int candidates, Pool *pool, Error *error) {
-  PolicySpec spec = { .kind = { "diffusion" },
-                      .obs_dim = BENCH_OBS,
-                      .act_dim = BENCH_ACT,
-                      .hidden = BENCH_HIDDEN,
-                      .critics = 2,
-                      .schedule = { "vp" },
-                      .diffusion_steps = BENCH_T,
-                      .predicts = { "eps" } };
-  Policy *policy = policy_new(b->arena, &spec, error);
-  if (!policy) return false;
-  params_init(policy->actor, 0), params_init(policy->critic_target, 1);
+  Policy *policy = policy_start(b->arena, &policy_diffusion);
+  policy->spec.obs_dim = BENCH_OBS, policy->spec.act_dim = BENCH_ACT;
+  policy->spec.hidden = BENCH_HIDDEN, policy->spec.critics = 2;
+  if (!policy_build(policy, error) || !blocks_allocate(&policy->blocks, error)) return false;
+  params_init(policy->actor, 0), params_init(policy->critics->target, 1);
   policy->act.candidates = candidates;
   if (candidates > 1) strcpy(policy->act.choice.s, "softmax");
   a->obs = arena_array(b->arena, float, OBSERVATIONS *BENCH_OBS);
@@ -40,7 +35,7 @@ static bool acting_open(Acting *a, const Bench *b, int candidates, Pool *pool, E
 static bool act(void *context, int64_t index) {
   Acting *a = context;
   const float *obs = a->obs + index % OBSERVATIONS * BENCH_OBS;
-  actor_act(a->actor, obs, 1, (uint64_t)index, NULL, a->act, NULL);
+  actor_answer(a->actor, obs, 1, (uint64_t)index, NULL, a->act, NULL);
   return isfinite(a->act[0]);
 }
 
@@ -84,9 +79,9 @@ typedef struct {
 } Latency;
 
 static bool timed_call(Latency *l, int i) {
-  double began = bench_now();
+  double began = clock_now();
   bool done = act(&l->acting, WARM_CALLS + i);
-  l->us[i] = 1e6 * (bench_now() - began);
+  l->us[i] = 1e6 * (clock_now() - began);
   return done;
 }
 
@@ -101,9 +96,9 @@ static void run_machine(Latency *l, const Kernels *kernels, double us, double pe
   const int rounds = (int)(1e3 * us * peak / kernels->fma_flops);
   volatile real kept; /* so that nothing is left out */
   for (int i = 0; i < l->calls; i++) {
-    double began = bench_now();
+    double began = clock_now();
     kept = kernels->fma_probe(rounds);
-    l->machine_us[i] = 1e6 * (bench_now() - began);
+    l->machine_us[i] = 1e6 * (clock_now() - began);
   }
   (void)kept;
 }
@@ -117,14 +112,14 @@ static void sleep_until(double due) {
 static bool run_paced(Latency *l, int rate) {
   int slack = prctl(PR_GET_TIMERSLACK);
   prctl(PR_SET_TIMERSLACK, 1UL); /* ns: do not wake late to save power */
-  double start = bench_now() + 0.01, period = 1.0 / rate;
+  double start = clock_now() + 0.01, period = 1.0 / rate;
   bool done = true;
   for (int i = 0; i < l->calls && done; i++) {
     double due = start + i * period;
     sleep_until(due);
-    l->late_us[i] = 1e6 * (bench_now() - due);
+    l->late_us[i] = 1e6 * (clock_now() - due);
     done = timed_call(l, i);
-    l->misses += bench_now() > due + period;
+    l->misses += clock_now() > due + period;
     for (int j = 0; j < OTHER_WORK; j += 64) l->other[j]++;
   }
   prctl(PR_SET_TIMERSLACK, (unsigned long)slack);

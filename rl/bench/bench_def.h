@@ -72,7 +72,6 @@ bool bench_time(const Bench *bench, const BenchWork *work, BenchLine *line);
 double bench_floor(const Bench *bench, const BenchWork *work);
 
 double bench_seconds(const Bench *bench, double otherwise); /* how long to measure */
-double bench_now(void);                                     /* seconds */
 double bench_median(double *value, int count);              /* sorts them */
 
 /* GFLOP/s of fused multiply-adds on all threads of the pool (NULL: one), best of a few blocks of

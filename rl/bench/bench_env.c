@@ -1,6 +1,7 @@
 /* bench_env.c -- control steps of an environment beside the simulator's own stepping: the same
  * episodes of random actions twice, through Env and by the engine alone. */
 #include "core/check.h"
+#include "core/clock.h"
 #include "core/rng.h"
 #include "envs/env.h"
 #include "rl/bench/bench_def.h"
@@ -43,13 +44,13 @@ static int64_t race_episode(Race *r, double *env, double *engine) {
   int64_t steps = 0;
   EnvStep step = { 0 };
   env_reset(r->env, 0, r->episode, obs);
-  double began = bench_now();
+  double began = clock_now();
   while (!step.terminal && !step.timeout) step = env_step(r->env, action(r, steps++), obs);
-  *env += bench_now() - began;
+  *env += clock_now() - began;
   env_reset(r->engine, 0, r->episode, obs);
-  began = bench_now();
+  began = clock_now();
   for (int64_t t = 0; t < steps; t++) env_advance(r->engine, action(r, t));
-  *engine += bench_now() - began;
+  *engine += clock_now() - began;
   r->episode++;
   return steps;
 }
@@ -58,8 +59,8 @@ static int race(Race *r, double seconds) {
   int b = 0;
   double env, engine;
   race_episode(r, &env, &engine);
-  for (double began = bench_now(); b < MOST_BLOCKS; b++) {
-    if (b >= LEAST_BLOCKS && bench_now() - began > seconds) break;
+  for (double began = clock_now(); b < MOST_BLOCKS; b++) {
+    if (b >= LEAST_BLOCKS && clock_now() - began > seconds) break;
     int64_t steps = 0;
     for (env = engine = 0; env < block_seconds;) steps += race_episode(r, &env, &engine);
     r->ms[b] = 1e3 * env / (double)steps, r->ratio[b] = env / engine;

@@ -1,4 +1,4 @@
-/* bench_plan.c -- the temporal U-Net: 64 plans of 20 steps, as `diffuser_plan` makes them.  Its
+/* bench_plan.c -- the temporal U-Net: 64 plans of 20 steps, as `plans_sample` makes them.  Its
  * training step is in bench_step.c. */
 #include "core/check.h"
 #include "rl/bench/bench_def.h"
@@ -6,10 +6,11 @@
 
 enum { HORIZON = 32, CHANNELS = 32, LEVELS = 4, PLANS = 64, STEPS = 20, TRAINED = 32, TAPS = 5 };
 enum { WIDTH = BENCH_ACT + BENCH_OBS };
+#define SHAPE "horizon=32 hidden=32 mults=1,2,4,8 groups=8 diffusion_steps=20"
 
 typedef struct {
-  DiffuserModel *model;
-  DiffuserSampling how;
+  PlansModel *model;
+  ModelSampling how;
   float *first, *plans;
 } Planning;
 
@@ -17,28 +18,20 @@ static bool plan(void *context, int64_t index) {
   Planning *p = context;
   Error error;
   p->how.seed = (uint64_t)index;
-  return diffuser_plan(p->model, &p->how, PLANS, p->first, p->plans, &error);
+  return plans_sample(p->model, &p->how, PLANS, p->first, p->plans, &error);
 }
 
 static bool run_plan(const Bench *b, Error *error) {
-  DiffuserShape shape = { .horizon = HORIZON,
-                          .hidden = CHANNELS,
-                          .mults.s = "1,2,4,8",
-                          .groups = 8,
-                          .schedule.s = "cosine",
-                          .diffusion_steps = STEPS,
-                          .predicts.s = "x0",
-                          .weights.s = "ema",
-                          .sampler.s = "ddpm",
-                          .obs_dim = BENCH_OBS,
-                          .act_dim = BENCH_ACT };
-  Planning p = { .model = diffuser_new(b->arena, &shape, error),
+  Model *model = model_start(b->arena, &model_plans, NULL);
+  Planning p = { .model = (PlansModel *)model,
                  .first = arena_array(b->arena, float, PLANS *BENCH_OBS),
                  .plans = arena_array(b->arena, float, PLANS *HORIZON *WIDTH) };
-  if (!p.model) return false;
-  p.how.sampler = diffuser_sampler(p.model), p.how.pool = b->pool, p.how.kernels = b->kernels;
-  params_init(p.model->average, 0);
-  for (int j = 0; j < WIDTH; j++) p.model->normalizer.std[j] = 1;
+  p.model->obs_dim = BENCH_OBS, p.model->act_dim = BENCH_ACT;
+  if (!model_set_all(model, SHAPE, error) || !model_build(model, error) ||
+      !blocks_allocate(&model->blocks, error))
+    return false;
+  p.how = model_sampling(model), p.how.pool = b->pool, p.how.kernels = b->kernels;
+  params_init(model->average, 0);
   BenchWork work = { .call = plan, .context = &p, .pool = b->pool, .block = 1 };
   BenchLine line = { 0 };
   if (!bench_time(b, &work, &line))

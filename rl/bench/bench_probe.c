@@ -1,15 +1,9 @@
 /* bench_probe.c -- what the machine can do at this moment. */
 #include "rl/bench/bench_def.h"
+#include "core/clock.h"
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
-
-double bench_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
 
@@ -31,9 +25,9 @@ double bench_fma(Pool *pool, const Kernels *kernels, int blocks) {
   int threads = pool && pool_threads(pool) < MOST ? pool_threads(pool) : pool ? MOST : 1;
   double best = INFINITY;
   for (int i = 0; i < blocks; i++) {
-    double began = bench_now();
+    double began = clock_now();
     pool_run(pool, probe_piece, &probe, threads);
-    best = fmin(best, bench_now() - began);
+    best = fmin(best, clock_now() - began);
   }
   return 1e-9 * threads * (double)ROUNDS * kernels->fma_flops / best;
 }
@@ -65,9 +59,9 @@ double bench_read(const void *data, size_t bytes) {
   double best = INFINITY;
   volatile uint64_t sink = read(data, bytes);
   for (int b = 0; b < BLOCKS; b++) {
-    double began = bench_now();
+    double began = clock_now();
     for (int i = 0; i < PASSES; i++) sink ^= read(data, bytes);
-    best = fmin(best, bench_now() - began);
+    best = fmin(best, clock_now() - began);
   }
   return 1e-9 * PASSES * (double)bytes / best;
 }

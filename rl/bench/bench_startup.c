@@ -1,6 +1,7 @@
 /* bench_startup.c -- from the start of the process to the end of its first training step: this very
  * program, started again and again on a file of a million rows. */
 #include "datasets/dataset.h"
+#include "core/clock.h"
 #include "core/rng.h"
 #include "rl/bench/bench_def.h"
 #include <dirent.h>
@@ -118,10 +119,10 @@ static void read_memory(Startup *s, pid_t child) {
 static bool run_once(Startup *s, int run, double *ms, double *step_ms, Error *error) {
   FILE *said = NULL;
   char line[1024] = "it cannot be started";
-  double began = bench_now(), rate = 0;
+  double began = clock_now(), rate = 0;
   pid_t child = start(s, run, &said);
   while (said && fgets(line, sizeof line, said) && sscanf(line, "step 1/2 %lf", &rate) != 1) {}
-  *ms = 1e3 * (bench_now() - began), *step_ms = 1e3 / rate;
+  *ms = 1e3 * (clock_now() - began), *step_ms = 1e3 / rate;
   if (child > 0) {
     kill(child, SIGSTOP);
     if (rate > 0) read_memory(s, child);
@@ -156,8 +157,8 @@ static bool measure(Startup *s, Error *error) {
   double first_ms, ignored, floor_ms = INFINITY, peak = 0;
   if (!write_file(s, error) || !run_once(s, MOST, &first_ms, &ignored, error)) return false;
   s->rss_mb = 0;
-  for (double began = bench_now(); s->runs < MOST; s->runs++) {
-    if (s->runs >= LEAST && bench_now() - began > bench_seconds(b, 4)) break;
+  for (double began = clock_now(); s->runs < MOST; s->runs++) {
+    if (s->runs >= LEAST && clock_now() - began > bench_seconds(b, 4)) break;
     if (!run_once(s, s->runs, &s->ms[s->runs], &s->step_ms[s->runs], error)) return false;
     peak = fmax(peak, bench_fma(b->pool, b->kernels, 50));
     floor_ms = fmin(floor_ms, bench_floor(b, &work));

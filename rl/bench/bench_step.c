@@ -120,7 +120,8 @@ static bool step_open(Step *s, const Bench *b, Error *error) {
   Config settings;
   config_init(&settings, s->algo->fields, s->algo->field_count, config);
   if (!config_set_all(&settings, spec->settings, "bench", error)) return false;
-  s->setup = (AlgoSetup){ .arena = b->arena,
+  s->setup = (AlgoSetup){ .def = s->algo,
+                          .arena = b->arena,
                           .pool = b->pool,
                           .kernels = b->kernels,
                           .profile = b->profile,

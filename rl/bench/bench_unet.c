@@ -48,7 +48,8 @@ static void *settings_of(const Bench *b, const AlgoDef *algo) {
 static bool run_step(const Bench *b, Error *error) {
   const AlgoDef *algo = algo_find("image", error);
   Step *s = arena_alloc(b->arena, sizeof *s);
-  s->setup = (AlgoSetup){ .arena = b->arena,
+  s->setup = (AlgoSetup){ .def = algo,
+                          .arena = b->arena,
                           .pool = b->pool,
                           .kernels = b->kernels,
                           .profile = b->profile,
@@ -79,12 +80,11 @@ static bool ask(void *context, int64_t index) {
 }
 
 static bool run_eval(const Bench *b, Error *error) {
-  ImageShape shape;
-  Config settings;
-  config_init(&settings, image_shape_fields, image_shape_field_count, &shape);
-  CHECK(config_set_all(&settings, MODEL, "bench", error), "%s", error->text);
-  ImageModel *m = image_model_new(b->arena, "bench", 1, &shape, error);
-  if (!m) return false;
+  Model *m = model_start(b->arena, &model_pictures, "bench");
+  ((PicturesModel *)m)->classes = 1;
+  if (!model_set_all(m, MODEL, error) || !model_build(m, error) ||
+      !blocks_allocate(&m->blocks, error))
+    return false;
   params_init(m->average, 0);
   SamplerSpec once = { .method = "ddim", .steps = 1 };
   Sampler *sampler = sampler_new(b->arena, &once, m->denoiser, error);

@@ -14,10 +14,10 @@ static void put(Image *grid, const double *picture, int size, int left, int top)
     }
 }
 
-bool image_write_grid(const ImageModel *m, const double *pictures, int count, bool all_labels,
+bool image_write_grid(const PicturesModel *m, const double *pictures, int count, bool all_labels,
                       const char *path, Error *error) {
-  int size = (int)m->shape.size, cell = ZOOM * size + GAP;
-  int columns = all_labels && m->shape.labels ? m->classes : (int)ceil(sqrt(count));
+  int size = (int)m->size, cell = ZOOM * size + GAP;
+  int columns = all_labels && m->labels ? m->classes : (int)ceil(sqrt(count));
   if (count < columns) columns = count;
   int rows = (count + columns - 1) / columns;
   if (columns * cell > PNG_MOST || rows * cell > PNG_MOST)

@@ -4,7 +4,7 @@
 #include "policy/models/pictures.h"
 
 /* One PNG file of all of them, with all labels a column for each. */
-bool image_write_grid(const ImageModel *model, const double *pictures, int count, bool all_labels,
-                      const char *path, Error *error);
+bool image_write_grid(const PicturesModel *model, const double *pictures, int count,
+                      bool all_labels, const char *path, Error *error);
 
 #endif

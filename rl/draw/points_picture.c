@@ -100,7 +100,7 @@ static void put_arrows(Field *field, Arena *arena, const Panel *panel, const Lev
   }
 }
 
-bool toy_picture_field(const ToyModel *m, const ToyDef *data, const ToySampling *how,
+bool toy_picture_field(const Model *m, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error) {
   static const double sigmas[] = { 1.5, 0.5, 0.15 };
   enum { PANELS = sizeof sigmas / sizeof *sigmas };
@@ -110,7 +110,7 @@ bool toy_picture_field(const ToyModel *m, const ToyDef *data, const ToySampling 
                                 .max_rows = ARROWS * ARROWS,
                                 .group = 64 },
                      .wanted = PREDICTS_SCORE };
-  Field *field = field_new(arena, m->denoiser, toy_model_weights(m), &spec, error);
+  Field *field = field_new(arena, m->denoiser, model_weights(m), &spec, error);
   if (!field) return arena_free(arena), false;
   Picture *picture = picture_new(arena, PANELS, 1);
   double reach = reach_of(data);
@@ -159,7 +159,7 @@ static void put_ways(const Panel *panel, const Ways *ways, int shown, const doub
   }
 }
 
-bool toy_picture_paths(const ToyModel *m, const ToyDef *data, const ToySampling *how,
+bool toy_picture_paths(const Model *m, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error) {
   static const char *const methods[] = { "ddim", "ddpm" };
   static const char *const titles[] = { "ODE: the same noise, the same point",
@@ -174,13 +174,13 @@ bool toy_picture_paths(const ToyModel *m, const ToyDef *data, const ToySampling 
       m->schedule->steps && m->schedule->steps < WAY_STEPS ? m->schedule->steps - 1 : WAY_STEPS;
   for (int i = 0; i < 2; i++) {
     Ways *ways = arena_alloc(arena, sizeof *ways);
-    ToySampling this = *how;
+    ModelSampling this = *how;
     this.sampler =
         (SamplerSpec){ .method = methods[i], .steps = steps, .spacing = how->sampler.spacing };
-    this.watch = watch, this.user = ways;
+    this.watch = watch, this.watch_user = ways;
     if (!(ways->sampler = sampler_new(arena, &this.sampler, m->denoiser, error)))
       return arena_free(arena), false;
-    if (!toy_sample(m, &this, WAYS, end, error)) return arena_free(arena), false;
+    if (!points_sample(m, &this, WAYS, end, error)) return arena_free(arena), false;
     Panel panel = open_panel(picture, i, titles[i], fmax(3.2, reach_of(data)));
     put_ways(&panel, ways, shown[i], points, POINTS);
   }

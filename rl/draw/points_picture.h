@@ -8,11 +8,11 @@ bool toy_picture_points(const ToyDef *data, uint64_t seed, const double *points,
                         const char *title, const char *path, Error *error);
 
 /* The learned score as arrows over the density of noisy data, at three noise levels. */
-bool toy_picture_field(const ToyModel *model, const ToyDef *data, const ToySampling *how,
+bool toy_picture_field(const Model *model, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error);
 
 /* The ways of a few points from noise to data, by the ODE (ddim) and by the SDE (ddpm). */
-bool toy_picture_paths(const ToyModel *model, const ToyDef *data, const ToySampling *how,
+bool toy_picture_paths(const Model *model, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error);
 
 #endif

@@ -1,6 +1,6 @@
 /* compare_samplers.c -- every sampler with every budget of questions to the network. */
 #include "diffusion/method.h"
-#include "rl/rollout/task.h"
+#include "core/file.h"
 #include "rl/measure/compare_samplers.h"
 #include <math.h>
 #include <string.h>
@@ -62,9 +62,9 @@ typedef struct {
 } Trial;
 
 typedef struct {
-  const ToyModel *model, *exact; /* exact: NULL where the score is not known */
+  const Model *model, *exact; /* exact: NULL where the score is not known */
   const ToyDef *data;
-  const ToySampling *how;
+  const ModelSampling *how;
   const double *reference; /* with the exact score: where the ODE leads, [POINTS, 2] */
   double *points;          /* [POINTS, 2] */
   double floor;
@@ -73,7 +73,7 @@ typedef struct {
 } Comparison;
 
 /* The most steps that keep within the budget; 0 if the method cannot do this model. */
-static int steps_of(const ToyModel *m, SamplerSpec spec, int budget, int *evaluations) {
+static int steps_of(const Model *m, SamplerSpec spec, int budget, int *evaluations) {
   Arena *scratch = arena_new();
   Error ignored;
   int most = m->schedule->steps ? m->schedule->steps - 1 : budget;
@@ -90,19 +90,19 @@ static int steps_of(const ToyModel *m, SamplerSpec spec, int budget, int *evalua
 }
 
 /* root mean square distance to where the ODE leads from the same noise */
-static double strong_error(Comparison *c, const ToySampling *how) {
+static double strong_error(Comparison *c, const ModelSampling *how) {
   Error ignored;
   double sum = 0;
-  if (!toy_sample(c->exact, how, POINTS, c->points, &ignored)) return NAN;
+  if (!points_sample(c->exact, how, POINTS, c->points, &ignored)) return NAN;
   for (int i = 0; i < POINTS * TOY_DIM; i++) sum += pow(c->points[i] - c->reference[i], 2);
   return sqrt(sum / POINTS);
 }
 
 static bool compare(Comparison *c, const Method *method, int budget, int *before, Error *error) {
   int evaluations = 0;
-  ToySampling how = *c->how;
+  ModelSampling how = *c->how;
   how.sampler = (SamplerSpec){ .method = method->name, .spacing = c->how->sampler.spacing };
-  how.sampler.from = toy_model_start(c->model);
+  how.sampler.from = points_start(c->model->schedule);
   if (method->needs & TAKES_ETA && method->noise > 0) how.sampler.eta = 1;
   how.sampler.steps = steps_of(c->model, how.sampler, budget, &evaluations);
   if (!how.sampler.steps || evaluations == *before) return true;
@@ -119,21 +119,21 @@ static bool compare(Comparison *c, const Method *method, int budget, int *before
 
 /* The exact score has no consistency function and no variance of its own to be compared. */
 static void prepare_exact(Comparison *c, Arena *arena) {
-  const ToyModel *m = c->model;
+  const Model *m = c->model;
   if (strcmp(c->data->name, "gmm") || m->schedule->def->discrete) return;
   ExactDenoiser *exact = arena_alloc(arena, sizeof *exact);
-  ToyModel *copy = arena_alloc(arena, sizeof *copy);
+  Model *copy = arena_alloc(arena, sizeof *copy);
   *exact = exact_denoiser(m->schedule);
   *copy = *m, copy->denoiser = &exact->base;
-  ToySampling how = *c->how;
+  ModelSampling how = *c->how;
   double *reference = arena_array(arena, double, POINTS *TOY_DIM);
   Error ignored;
   how.sampler =
       (SamplerSpec){ .method = "dpmpp_3m", .steps = REFERENCE_STEPS, .spacing = "lambda" };
-  how.sampler.from = toy_model_start(m);
-  bool done = toy_sample(copy, &how, POINTS, reference, &ignored);
+  how.sampler.from = points_start(m->schedule);
+  bool done = points_sample(copy, &how, POINTS, reference, &ignored);
   how.sampler.method = "rk4", how.sampler.spacing = NULL;
-  if (done || toy_sample(copy, &how, POINTS, reference, &ignored))
+  if (done || points_sample(copy, &how, POINTS, reference, &ignored))
     c->exact = copy, c->reference = reference;
 }
 
@@ -245,13 +245,13 @@ static bool write_plots(const Comparison *c, const Shown *s, Figures *figures, E
   json_open(&out, NULL, '{');
   put_plots(c, s, &out);
   json_close(&out, '}');
-  bool done = task_write_file(figures_path(figures, s->file), out.text, out.length, error);
+  bool done = file_write(figures_path(figures, s->file), out.text, out.length, error);
   json_text_free(&out);
   if (done) figures_add(figures, s->file, s->title, s->caption);
   return done;
 }
 
-bool toy_compare_samplers(const ToyModel *m, const ToyDef *data, const ToySampling *how,
+bool toy_compare_samplers(const Model *m, const ToyDef *data, const ModelSampling *how,
                           Figures *figures, Error *error) {
   Arena *arena = arena_new();
   Comparison c = { .model = m, .data = data, .how = how };

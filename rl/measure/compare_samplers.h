@@ -8,7 +8,7 @@
  * evaluations its distance to data (toy_distance) beside the floor.  solvers.json, for gmm on
  * continuous schedules and methods without noise: the strong error with the exact score, the root
  * mean square distance of its points to where the ODE leads. */
-bool toy_compare_samplers(const ToyModel *model, const ToyDef *data, const ToySampling *how,
+bool toy_compare_samplers(const Model *model, const ToyDef *data, const ModelSampling *how,
                           Figures *figures, Error *error);
 
 #endif

@@ -1,7 +1,7 @@
 /* figures.c -- the list of a run's figures, read once and written whole. */
 #include "rl/measure/figures.h"
+#include "core/file.h"
 #include "core/json.h"
-#include "rl/rollout/task.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +83,7 @@ bool figures_save(const Figures *f, Error *error) {
   for (int kept = 0; kept < 2; kept++)
     for (int i = 0; i < f->count; i++)
       if ((f->figure[i].step >= 0) == kept) write_line(&f->figure[i], out);
-  bool done = fclose(out) == 0 ? task_write_file(figures_path(f, list_name), text, length, error)
+  bool done = fclose(out) == 0 ? file_write(figures_path(f, list_name), text, length, error)
                                : error_set(error, FAIL_RUNNING, "out of memory");
   free(text);
   return done;

@@ -1,6 +1,7 @@
 /* image_scores.c -- samples beside two sets of real pictures that no training saw. */
 #include "rl/measure/image_scores.h"
 #include "core/check.h"
+#include "core/file.h"
 #include "core/maths/gaussian.h"
 #include "core/rng.h"
 #include "core/log.h"
@@ -13,10 +14,10 @@
 /* ---- real pictures --------------------------------------------------------------------------- */
 
 /* What is dealt in turn: labels, where the model is told them. */
-static int kinds_of(const ImageModel *m) { return m->shape.labels ? m->classes : 1; }
+static int kinds_of(const PicturesModel *m) { return m->labels ? m->classes : 1; }
 
-int image_scores_pictures(const ImageModel *m, const ImageSet *set, int count, Error *error) {
-  int kinds = kinds_of(m), size = (int)m->shape.size, *held = calloc((size_t)kinds, sizeof *held);
+int image_scores_pictures(const PicturesModel *m, const ImageSet *set, int count, Error *error) {
+  int kinds = kinds_of(m), size = (int)m->size, *held = calloc((size_t)kinds, sizeof *held);
   CHECK(held, "out of memory");
   for (int i = 0; i < set->test.count; i++) held[kinds > 1 ? set->test.label[i] : 0]++;
   int least = held[0];
@@ -35,10 +36,11 @@ int image_scores_pictures(const ImageModel *m, const ImageSet *set, int count, E
   return 0;
 }
 
-void image_scores_deal(const ImageModel *m, const ImageSet *set, int count, double *const hand[2]) {
+void image_scores_deal(const PicturesModel *m, const ImageSet *set, int count,
+                       double *const hand[2]) {
   Arena *arena = arena_new();
   const Images *test = &set->test;
-  int kinds = kinds_of(m), size = (int)m->shape.size, pixels = size * size;
+  int kinds = kinds_of(m), size = (int)m->size, pixels = size * size;
   int *dealt = arena_array(arena, int, kinds);
   real *x = arena_array(arena, real, pixels);
   Rng rng = rng_stream(0, "dealt pictures");
@@ -84,10 +86,10 @@ static bool clip(const double *samples, int64_t n, double *to, Error *error) {
   return true;
 }
 
-bool image_scores(const ImageModel *m, const ImageSet *set, const double *samples, int count,
+bool image_scores(const PicturesModel *m, const ImageSet *set, const double *samples, int count,
                   Pool *pool, const Kernels *kernels, ImageScores *scores, Error *error) {
   Arena *arena = arena_new();
-  int size = (int)m->shape.size;
+  int size = (int)m->size;
   int64_t n = (int64_t)count * size * size;
   double *drawn = arena_array(arena, double, n);
   double *const real_ones[] = { arena_array(arena, double, n), arena_array(arena, double, n) };
@@ -112,13 +114,14 @@ static bool watch(int drawn, int count) {
   return !stop_asked();
 }
 
-double *image_scores_draw(Arena *arena, const ImageModel *m, const ImageSet *set,
-                          const ImageSampling *how, int count, ImageScores *scores, Error *error) {
-  ImageSampling watched = *how;
-  watched.watch = watch;
+double *image_scores_draw(Arena *arena, const PicturesModel *m, const ImageSet *set,
+                          const ModelSampling *how, int count, ImageScores *scores, Error *error) {
+  ModelSampling watched = *how;
+  watched.going = watch;
   count = image_scores_pictures(m, set, count, error);
-  double *samples = arena_array(arena, double, (int64_t)count * m->denoiser->dim);
-  bool done = count && image_sample(m, &watched, count, samples, error) &&
+  double *samples = arena_array(arena, double, (int64_t)count * m->base.denoiser->dim);
+  bool done = count &&
+              pictures_sample(&m->base, &watched, PICTURES_ALL_LABELS, count, samples, error) &&
               image_scores(m, set, samples, count, how->pool, how->kernels, scores, error);
   return done ? samples : NULL;
 }
@@ -148,8 +151,8 @@ void image_scores_values(const ImageScores *s, double value[IMAGE_SCORES_MEASURE
   memcpy(value, all, sizeof all);
 }
 
-void image_scores_write(const double *value, const ImageModel *m, uint64_t seed, JsonText *out) {
-  const ImageShape *shape = &m->shape;
+void image_scores_write(const double *value, const PicturesModel *m, uint64_t seed, JsonText *out) {
+  const ModelSettings *shape = &m->base.settings;
   json_put_integer(out, "seed", (int64_t)seed);
   measures_put(image_scores_measures, IMAGE_SCORES_MEASURES, 0, value, out);
   json_open(out, "sampling", '{');

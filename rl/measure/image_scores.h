@@ -24,22 +24,22 @@ typedef struct {
 /* The pictures a set may have, at most `count`: A and B are dealt the test pictures in an order of
  * chance that is always the same, with labels in turn if the model is told them, as its samples
  * have.  0 and an error (FAIL_INPUT) if pictures are too large or too few to be scored. */
-int image_scores_pictures(const ImageModel *model, const ImageSet *set, int count, Error *error);
+int image_scores_pictures(const PicturesModel *model, const ImageSet *set, int count, Error *error);
 
 /* A and B: [count, size, size], count at most image_scores_pictures. */
-void image_scores_deal(const ImageModel *model, const ImageSet *set, int count,
+void image_scores_deal(const PicturesModel *model, const ImageSet *set, int count,
                        double *const hand[2]);
 
 /* samples: [count, size, size] with labels in turn, clipped to [-1, 1] for scoring; count: at most
  * image_scores_pictures.  FAIL_DIVERGED if a pixel is not finite. */
-bool image_scores(const ImageModel *model, const ImageSet *set, const double *samples, int count,
+bool image_scores(const PicturesModel *model, const ImageSet *set, const double *samples, int count,
                   Pool *pool, const Kernels *kernels, ImageScores *scores, Error *error);
 
 /* Draw as many samples as can be scored, `count` at most, with labels in turn, and score them.
  * Returns them, [scores->pictures, size, size], in the arena; NULL and an error if a signal stopped
  * it (FAIL_RUNNING) or as above. */
-double *image_scores_draw(Arena *arena, const ImageModel *model, const ImageSet *set,
-                          const ImageSampling *how, int count, ImageScores *scores, Error *error);
+double *image_scores_draw(Arena *arena, const PicturesModel *model, const ImageSet *set,
+                          const ModelSampling *how, int count, ImageScores *scores, Error *error);
 
 /* The same as measures, and as members of measures.json and of `eval --json` with what they were
  * made with: "seed", "pictures", "features", "frechet", "frechet_real", "nearest", "nearest_real",
@@ -47,6 +47,7 @@ double *image_scores_draw(Arena *arena, const ImageModel *model, const ImageSet 
 enum { IMAGE_SCORES_MEASURES = 6 };
 extern const Measure image_scores_measures[IMAGE_SCORES_MEASURES];
 void image_scores_values(const ImageScores *scores, double value[IMAGE_SCORES_MEASURES]);
-void image_scores_write(const double *value, const ImageModel *model, uint64_t seed, JsonText *out);
+void image_scores_write(const double *value, const PicturesModel *model, uint64_t seed,
+                        JsonText *out);
 
 #endif

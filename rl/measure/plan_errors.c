@@ -3,27 +3,27 @@
 #include "rl/rollout/dynamics.h"
 #include <math.h>
 
-static size_t size_of(const DiffuserModel *m) { return (size_t)m->denoiser->dim; }
+static size_t size_of(const PlansModel *m) { return (size_t)m->base.denoiser->dim; }
 
-static const float *state_at(const DiffuserModel *m, const float *trajectories, int i, int t) {
-  return trajectories + (size_t)i * size_of(m) + (size_t)(t * m->width + m->act_dim);
+static const float *state_at(const PlansModel *m, const float *trajectories, int i, int t) {
+  return trajectories + (size_t)i * size_of(m) + (size_t)(t * m->width + (int)m->act_dim);
 }
 
-bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const DiffuserModel *m,
-                        const DiffuserSampling *how, const Drawer *whole, int count, Error *error) {
+bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const PlansModel *m,
+                        const ModelSampling *how, const Drawer *whole, int count, Error *error) {
   const Drawer raw = {
     .data = whole->data, .rng = whole->rng, .pool = whole->pool, .pool_count = whole->pool_count
   };
-  Batch *batch = batch_windows_new(arena, count, m->horizon, m->obs_dim, m->act_dim);
+  Batch *batch = batch_windows_new(arena, count, (int)m->horizon, (int)m->obs_dim, (int)m->act_dim);
   size_t size = size_of(m), n = (size_t)count * size;
-  float *first = arena_array(arena, float, count * m->obs_dim);
+  float *first = arena_array(arena, float, count *(int)m->obs_dim);
   *p = (DiffuserPlans){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
   data_draw(&raw, 0, batch);
   for (size_t i = 0; i < n; i++)
     p->windows[i] = (float)batch->window[i / size * (size_t)batch->window_ld + i % size];
-  for (int i = 0; i < count * m->obs_dim; i++)
-    first[i] = state_at(m, p->windows, i / m->obs_dim, 0)[i % m->obs_dim];
-  return diffuser_plan(m, how, count, first, p->plans, error);
+  for (int i = 0; i < count * (int)m->obs_dim; i++)
+    first[i] = state_at(m, p->windows, i / (int)m->obs_dim, 0)[i % (int)m->obs_dim];
+  return plans_sample(m, how, count, first, p->plans, error);
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -58,11 +58,11 @@ static double *put_dynamics(double *value, const Dynamics *d) {
   return value;
 }
 
-bool diffuser_plans_measure(const DiffuserPlans *p, const DiffuserModel *m, const EnvModel *env,
+bool diffuser_plans_measure(const DiffuserPlans *p, const PlansModel *m, const EnvModel *env,
                             const float *scale, double value[PLAN_MEASURES], Error *error) {
   Dynamics plans, windows;
-  if (!dynamics_measure(env, scale, p->plans, p->count, m->horizon, &plans, error) ||
-      !dynamics_measure(env, scale, p->windows, p->count, m->horizon, &windows, error))
+  if (!dynamics_measure(env, scale, p->plans, p->count, (int)m->horizon, &plans, error) ||
+      !dynamics_measure(env, scale, p->windows, p->count, (int)m->horizon, &windows, error))
     return false;
   value[0] = p->count;
   put_dynamics(put_dynamics(value + 1, &plans), &windows);

@@ -9,12 +9,6 @@ void toy_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, doubl
 
 enum { DIRECTIONS = 32, FLOOR_DRAWS = 16 };
 
-/* 64 bits that have nothing to do with those of other names */
-static uint64_t seed_of(uint64_t seed, const char *name) {
-  Rng rng = rng_stream(seed, name);
-  return (uint64_t)rng.key[1] << 32 | rng.key[0];
-}
-
 /* the two sets of draw d that are compared: held-out data, and data or samples */
 typedef struct {
   Arena *arena;
@@ -25,7 +19,7 @@ typedef struct {
 
 static Pair pair_new(uint64_t seed, int count) {
   Arena *arena = arena_new();
-  return (Pair){ arena, seed_of(seed, "held out"), arena_array(arena, double, count *TOY_DIM),
+  return (Pair){ arena, rng_seed(seed, "held out"), arena_array(arena, double, count *TOY_DIM),
                  arena_array(arena, double, count *TOY_DIM), count };
 }
 
@@ -38,16 +32,16 @@ static double pair_distance(const Pair *p, int d) {
                                      (uint64_t)d);
 }
 
-bool toy_distance(const ToyModel *m, const ToyDef *data, const ToySampling *how, int count,
+bool toy_distance(const Model *m, const ToyDef *data, const ModelSampling *how, int count,
                   int draws, double *distance, Error *error) {
   Pair p = pair_new(how->seed, count);
-  ToySampling this = *how;
+  ModelSampling this = *how;
   bool done = true;
   *distance = 0;
   for (int d = 0; d < draws && done; d++) {
-    this.seed = seed_of(how->seed, "measure") + (uint64_t)d;
+    this.seed = rng_seed(how->seed, "measure") + (uint64_t)d;
     draw_data(&p, data, 2 * d, p.a);
-    done = toy_sample(m, &this, count, p.b, error);
+    done = points_sample(m, &this, count, p.b, error);
     *distance += pair_distance(&p, d) / draws;
   }
   arena_free(p.arena);

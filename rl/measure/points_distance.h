@@ -9,7 +9,7 @@ void toy_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, doubl
 
 /* Sliced Wasserstein distance between samples and data that no training saw, averaged over `draws`
  * of `count` points each. */
-bool toy_distance(const ToyModel *model, const ToyDef *data, const ToySampling *how, int count,
+bool toy_distance(const Model *model, const ToyDef *data, const ModelSampling *how, int count,
                   int draws, double *distance, Error *error);
 
 /* The same between two samples of data: the best a model can do. */

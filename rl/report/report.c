@@ -1,11 +1,11 @@
 /* report.c -- reads the runs, writes the page whole or not at all. */
 #include "rl/report/report.h"
 #include "core/check.h"
+#include "core/file.h"
 #include "rl/report/page.h"
 #include "rl/draw/svg.h"
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Is it one algorithm on one environment? */
 static bool has_name(const Page *page) {
@@ -83,20 +83,16 @@ static void put_page(const Page *page) {
   page_put(page, "</body></html>\n");
 }
 
-/* To a temporary name beside the target, then renamed: the new page is there whole, or the old. */
 static bool write_page(Page *page, const char *path, Error *error) {
-  const char *draft = arena_text(page->arena, "%s.tmp", path);
-  page->out = fopen(draft, "w");
-  if (!page->out)
-    return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(errno));
+  char *text = NULL;
+  size_t length = 0;
+  page->out = open_memstream(&text, &length);
+  CHECK(page->out, "out of memory");
   put_page(page);
-  bool written = !ferror(page->out) && fflush(page->out) == 0 && fsync(fileno(page->out)) == 0;
-  int reason = errno;
-  if (fclose(page->out) != 0 && written) written = false, reason = errno;
-  if (written && rename(draft, path) == 0) return true;
-  if (written) reason = errno;
-  unlink(draft);
-  return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(reason));
+  CHECK(!fclose(page->out), "out of memory");
+  bool done = file_write(path, text, length, error);
+  free(text);
+  return done;
 }
 
 bool report_write(const char *const *runs, size_t count, const char *out_path, Error *error) {

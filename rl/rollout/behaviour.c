@@ -31,15 +31,11 @@ static const Behaviour *find(const char *name) {
 bool behaviour_exists(const char *name) { return !strcmp(name, "random") || find(name); }
 
 static Policy *random_policy(Arena *arena, int obs_dim, int act_dim, Error *error) {
-  PolicySpec spec = { .kind = { "gaussian" },
-                      .obs_dim = obs_dim,
-                      .act_dim = act_dim,
-                      .hidden = 256,
-                      .schedule = { "vp" },
-                      .diffusion_steps = 5,
-                      .predicts = { "eps" } };
-  Policy *policy = policy_new(arena, &spec, error);
-  if (policy) params_init(policy->actor, 0);
+  Policy *policy = policy_start(arena, &policy_gaussian);
+  policy->spec.obs_dim = obs_dim, policy->spec.act_dim = act_dim;
+  if (!policy_build(policy, error)) return NULL;
+  params_allocate(policy->actor);
+  params_init(policy->actor, 0);
   return policy;
 }
 

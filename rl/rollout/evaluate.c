@@ -20,8 +20,7 @@ static void summarise(EvalResult *r) {
 }
 
 uint64_t eval_episode_seed(EvalSeeds seeds, uint64_t seed) {
-  Rng rng = rng_stream(seed, seeds == SEEDS_REPORT ? "report" : "selection");
-  return (uint64_t)rng.key[1] << 32 | rng.key[0];
+  return rng_seed(seed, seeds == SEEDS_REPORT ? "report" : "selection");
 }
 
 bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const EvalSpec *spec,
@@ -67,11 +66,6 @@ void eval_write(const double *value, int episodes, const EnvDef *env, const Poli
   json_put_text(out, "reference", scored ? "d4rl" : NULL);
   value = measures_put(row, RETURNS_EPISODES, episodes, value, out), row += RETURNS_EPISODES;
   json_put_text(out, "mujoco", env_simulator());
-  json_open(out, "act", '{');
-  Config act = { .fields = act_fields,
-                 .count = act_field_count,
-                 .values = (void *)(uintptr_t)&policy->act };
-  config_write(&act, out);
-  json_close(out, '}');
+  policy_write_act(policy, "act", out);
   measures_put(row, RETURNS_EACH, episodes, value, out);
 }

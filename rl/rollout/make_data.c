@@ -4,8 +4,8 @@
  * held in memory and the file does not depend on how they were simulated. */
 #include "rl/rollout/make_data.h"
 #include "core/check.h"
-#include "core/config.h"
 #include "core/log.h"
+#include "core/names.h"
 #include "datasets/dataset.h"
 #include "rl/rollout/behaviour.h"
 #include "rl/rollout/rollout.h"
@@ -41,16 +41,11 @@ const DataSpec *make_data_list(size_t *count) {
   return specs;
 }
 
-static const DataSpec *find(const char *name, Error *error) {
-  const char *names[SPECS];
-  for (int i = 0; i < SPECS; i++) {
-    names[i] = specs[i].name;
-    if (!strcmp(name, names[i])) return &specs[i];
-  }
-  const char *nearest = config_nearest(name, names, SPECS);
-  error_set(error, FAIL_USAGE, "no generated data set \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list datasets`", nearest ? nearest : "");
-  return NULL;
+const DataSpec *make_data_find(const char *name, Error *error) {
+  const Names *names =
+      NAMES(specs, SPECS, .what = "generated data set", .see = "`diffrl list datasets`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : &specs[i];
 }
 
 /* ---- a block of episodes --------------------------------------------------------------------- */
@@ -149,8 +144,7 @@ static bool make_part(Making *m, int part, int64_t until, Error *error) {
   if (!policy) return false;
   Block *block = arena_alloc(m->arena, sizeof *block);
   *block = (Block){ .env = env, .row = arena_array(m->arena, Row, BLOCK * env->horizon) };
-  Rng rng = rng_stream(m->request->seed, m->spec->policy[part]);
-  uint64_t seed = (uint64_t)rng.key[1] << 32 | rng.key[0];
+  uint64_t seed = rng_seed(m->request->seed, m->spec->policy[part]);
   while (m->tally.rows < until) {
     if (!make_block(m, policy, block, seed, until, error)) return false;
     log_progress(false, "%s: %lld of %lld rows, %lld episodes", m->spec->name,
@@ -189,7 +183,7 @@ static const char *metadata(const Making *m) {
 
 static bool make_all(Making *m, Error *error) {
   const MakeDataRequest *r = m->request;
-  if (!(m->spec = find(r->name, error))) return false;
+  if (!(m->spec = make_data_find(r->name, error))) return false;
   m->env = env_load(env_find(m->spec->env), error);
   if (!m->env || !(m->kernels = kernels_find("own", error))) return false;
   Env *probe = env_create(m->env, error);

@@ -15,6 +15,7 @@ typedef struct {
 } DataSpec;
 
 const DataSpec *make_data_list(size_t *count);
+const DataSpec *make_data_find(const char *name, Error *error); /* suggests the nearest */
 
 typedef struct {
   const char *name, *out; /* out: the file to write */

@@ -13,15 +13,14 @@ typedef struct {
   Actor *actor;
   Env *env[MOST];
   EnvStep last[MOST];
-  int slot[MOST];      /* live episodes: which Env, ascending */
+  int slot[MOST];      /* live episodes: which Env and which memory of the actor, ascending */
   uint32_t id[MOST];   /* their numbers: the row counters of random numbers */
   int at_once;         /* simulations of this wave */
   int first, episodes; /* what it is to do now */
-  int live, obs_dim, act_dim, horizon;
+  int live, obs_dim, act_dim;
   bool stopped;
-  float *obs, *next, *log_prob; /* [live, dim] */
-  float *plan, *act;            /* [live, horizon, act_dim]; of each the actions done now */
-  double *qpos, *qvel;          /* [live, ROLLOUT_MAX_Q] */
+  float *obs, *act, *next, *log_prob; /* [live, dim] */
+  double *qpos, *qvel;                /* [live, ROLLOUT_MAX_Q] */
 } Wave;
 
 static void step_episode(Wave *w, int i, int worker) {
@@ -45,15 +44,6 @@ static void visit(const Wave *w, int i) {
   w->spec->visit(w->spec->context, &step);
 }
 
-/* All episodes of a wave begin together, so all plan at the same steps. */
-static void act(Wave *w, uint64_t t) {
-  uint64_t age = t % (uint64_t)w->spec->policy->act.act_steps;
-  if (!age) actor_act(w->actor, w->obs, w->live, t, w->id, w->plan, w->log_prob);
-  size_t bytes = (size_t)w->act_dim * sizeof *w->act;
-  for (int i = 0; i < w->live; i++)
-    memcpy(w->act + i * w->act_dim, w->plan + (i * w->horizon + (int)age) * w->act_dim, bytes);
-}
-
 /* show every step; drop the episodes that ended, keeping order */
 static void account(Wave *w) {
   int kept = 0;
@@ -63,9 +53,6 @@ static void account(Wave *w) {
     w->slot[kept] = w->slot[i], w->id[kept] = w->id[i];
     memmove(w->obs + kept * w->obs_dim, w->next + i * w->obs_dim,
             (size_t)w->obs_dim * sizeof *w->obs);
-    int plan = w->horizon * w->act_dim;
-    memmove(w->plan + kept * plan, w->plan + i * plan, (size_t)plan * sizeof *w->plan);
-    w->log_prob[kept] = w->log_prob[i];
     kept++;
   }
   w->live = kept;
@@ -78,11 +65,12 @@ static void run_wave(void *context, int piece, int worker) {
   for (int i = 0; i < w->live; i++) {
     w->slot[i] = i, w->id[i] = (uint32_t)(w->first + i);
     env_reset(w->env[i], w->spec->seed, w->id[i], w->obs + i * w->obs_dim);
+    actor_begin(w->actor, i, w->id[i]);
   }
-  for (uint64_t t = 0; w->live; t++) {
+  while (w->live) {
     if ((w->stopped = w->spec->stop && w->spec->stop())) break;
     int64_t began = profile_clock(w->spec->profile);
-    act(w, t);
+    actor_act(w->actor, w->slot, w->live, w->obs, w->act, w->log_prob);
     profile_add(w->spec->profile, worker, "act", began, 0);
     for (int i = 0; i < w->live; i++) step_episode(w, i, worker);
     account(w);
@@ -95,11 +83,9 @@ static Wave *new_wave(Arena *arena, const RolloutSpec *spec, int at_once, Error 
   const EnvDef *def = env_def(spec->env);
   Wave *w = arena_alloc(arena, sizeof *w);
   *w = (Wave){ .spec = spec, .at_once = at_once, .obs_dim = def->obs_dim, .act_dim = def->act_dim };
-  w->horizon = policy_horizon(spec->policy);
   w->obs = arena_array(arena, float, at_once * def->obs_dim);
   w->next = arena_array(arena, float, at_once * def->obs_dim);
   w->act = arena_array(arena, float, at_once * def->act_dim);
-  w->plan = arena_array(arena, float, at_once * w->horizon * def->act_dim);
   w->log_prob = arena_array(arena, float, at_once);
   w->qpos = arena_array(arena, double, at_once *ROLLOUT_MAX_Q);
   w->qvel = arena_array(arena, double, at_once *ROLLOUT_MAX_Q);

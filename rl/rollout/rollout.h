@@ -7,7 +7,7 @@
 #ifndef RL_ROLLOUT_H
 #define RL_ROLLOUT_H
 #include "envs/env.h"
-#include "policy/policy.h"
+#include "policy/actor.h"
 
 enum { ROLLOUT_MAX_Q = 64 };
 

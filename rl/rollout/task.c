@@ -1,25 +1,19 @@
 /* task.c -- names of environments and data sets, and the files they stand for. */
 #include "rl/rollout/task.h"
-#include "core/config.h"
+#include "core/names.h"
 #include "rl/rollout/make_data.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 const EnvDef *task_env(const char *name, Error *error) {
-  const EnvDef *def = env_find(name);
-  if (def) return def;
   size_t count;
   const EnvDef *const *all = env_list(&count);
-  const char *names[64];
-  for (size_t i = 0; i < count && i < 64; i++) names[i] = all[i]->name;
-  const char *nearest = config_nearest(name, names, count < 64 ? count : 64);
-  error_set(error, FAIL_USAGE, "unknown environment \"%s\"; %s%s", name,
-            nearest ? "did you mean " : "see `diffrl list envs`", nearest ? nearest : "");
-  return NULL;
+  const Names *names =
+      NAMES(all, count, .pointers = true, .what = "environment", .see = "`diffrl list envs`");
+  int i = names_find(names, name, error);
+  return i < 0 ? NULL : all[i];
 }
 
 const char *task_set_name(Arena *arena, const char *name) {
@@ -62,12 +56,7 @@ static bool names_version(const char *name) {
 static const char *nearest_set(const char *name) {
   size_t count;
   const DataSpec *sets = make_data_list(&count);
-  const char *names[64];
-  for (size_t i = 0; i < count && i < 64; i++) {
-    names[i] = sets[i].name;
-    if (!strcmp(name, names[i])) return names[i];
-  }
-  return config_nearest(name, names, count < 64 ? count : 64);
+  return names_nearest(NAMES(sets, count, .what = "set"), name);
 }
 
 const char *task_data_path(Arena *arena, const char *name, Error *error) {
@@ -109,17 +98,4 @@ const char *task_env_of(const char *name) {
 const char *task_short_name(Arena *arena, const char *name) {
   const char *file = file_of(name), *dot = strrchr(file, '.');
   return dot && dot > file ? arena_text(arena, "%.*s", (int)(dot - file), file) : file;
-}
-
-bool task_write_file(const char *path, const char *text, size_t length, Error *error) {
-  char temporary[4096];
-  snprintf(temporary, sizeof temporary, "%s.tmp", path);
-  FILE *file = fopen(temporary, "we");
-  bool done =
-      file && fwrite(text, 1, length, file) == length && !fflush(file) && !fsync(fileno(file));
-  int reason = errno;
-  if (file && fclose(file)) done = false;
-  if (done && !rename(temporary, path)) return true;
-  unlink(temporary);
-  return error_set(error, FAIL_RUNNING, "cannot write %s: %s", path, strerror(reason));
 }

@@ -25,7 +25,4 @@ const char *task_env_of(const char *name);
 /* "path/hopper.hdf5" -> "hopper", for folder names. */
 const char *task_short_name(Arena *arena, const char *name);
 
-/* Write a small file whole: temporary name, sync, rename. */
-bool task_write_file(const char *path, const char *text, size_t length, Error *error);
-
 #endif

@@ -1,6 +1,7 @@
 /* preset.c -- the published tables, as they are, and our own quick settings. */
 #include "rl/train/preset.h"
-#include "core/config.h"
+#include "core/names.h"
+#include <stdio.h>
 #include <string.h>
 
 /* clang-format off */
@@ -70,17 +71,19 @@ const Preset *preset_list(size_t *count) {
 }
 
 const Preset *preset_find(const char *algo, const char *name, Error *error) {
-  const char *names[PRESETS];
+  struct {
+    const char *name;
+    const Preset *preset;
+  } own[PRESETS];
+  char what[64];
   size_t count = 0;
   for (int i = 0; i < PRESETS; i++) {
     if (strcmp(presets[i].algo, algo)) continue;
-    if (!strcmp(presets[i].name, name)) return &presets[i];
-    names[count++] = presets[i].name;
+    own[count].name = presets[i].name, own[count++].preset = &presets[i];
   }
-  const char *nearest = config_nearest(name, names, count);
-  error_set(error, FAIL_USAGE, "%s has no preset \"%s\"; %s%s", algo, name,
-            nearest ? "did you mean " : "see `diffrl list presets`", nearest ? nearest : "");
-  return NULL;
+  snprintf(what, sizeof what, "preset of %s", algo);
+  int i = names_find(NAMES(own, count, .what = what, .see = "`diffrl list presets`"), name, error);
+  return i < 0 ? NULL : own[i].preset;
 }
 
 /* "dir/hopper_medium-v2.hdf5", "hopper-medium-v2" and the generated "hopper-medium[-v1]" */

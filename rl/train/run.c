@@ -1,23 +1,11 @@
 /* run.c -- folders and locks. */
 #include "rl/train/run.h"
+#include "core/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-bool run_make_folders(char *path, Error *error) {
-  for (char *p = path + 1;; p++) {
-    char end = *p;
-    if (end && end != '/') continue;
-    *p = 0;
-    if (mkdir(path, 0777) && errno != EEXIST)
-      return error_set(error, FAIL_RUNNING, "cannot make folder %s: %s", path, strerror(errno));
-    *p = end;
-    if (!end) return true;
-  }
-}
 
 static bool take_lock(Run *run, const char *path, Error *error) {
   run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -49,7 +37,7 @@ bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *err
                      "%s holds no run (no config.json); expected a folder made "
                      "by `diffrl train`",
                      folder);
-  if (fresh && !run_make_folders(arena_text(arena, "%s", folder), error)) return false;
+  if (fresh && !file_make_folders(folder, error)) return false;
   if (!take_lock(run, arena_text(arena, "%s/lock", folder), error)) return false;
   if (!fresh || access(run->config, F_OK)) return true;
   run_close(run);

@@ -20,7 +20,4 @@ void run_name(Run *run, Arena *arena, const char *folder);
 bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error);
 void run_close(Run *run);
 
-/* Make a folder and its parents; those that are there are fine.  path is changed meanwhile. */
-bool run_make_folders(char *path, Error *error);
-
 #endif

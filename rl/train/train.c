@@ -1,14 +1,14 @@
 /* train.c -- the loop: update, log, evaluate, save; and the state that makes resuming exact. */
 #include "rl/train/train.h"
 #include "core/check.h"
+#include "core/clock.h"
+#include "core/file.h"
 #include "datasets/murmur.h"
-#include "rl/rollout/task.h"
 #include "rl/stop.h"
 #include "rl/train/measuring.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* what the loop carries from step to step, all of it in the checkpoint */
@@ -23,12 +23,6 @@ typedef struct {
   int64_t start_step, mark_step;
   int signal; /* that ends the run: agreed between ranks */
 } Loop;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
@@ -60,9 +54,8 @@ bool trainer_save(const Trainer *t, const char *path, int64_t step, int64_t eval
   checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
   add_number(&c, "seed", (double)t->seed), add_number(&c, "step", (double)step);
   add_number(&c, "evaluated", (double)evaluated), add_number(&c, "best", best);
-  if (t->agent->policy) policy_save(t->agent->policy, &c);
   save_log(log, &c);
-  bool done = t->algo->save(t->agent, &c, error) && checkpoint_save(&c, path, error);
+  bool done = algo_save(t->agent, &c, error) && checkpoint_save(&c, path, error);
   arena_free(arena);
   return done;
 }
@@ -122,7 +115,7 @@ static bool load_last(Loop *l, Error *error) {
   checkpoint_init(&c, arena);
   bool done =
       checkpoint_load(&c, t->run.last, NULL, error) || error_prefix(error, "%s", t->run.last);
-  if (done && !t->algo->load(t->agent, &c, error)) done = error_prefix(error, "%s", t->run.last);
+  if (done && !algo_load(t->agent, &c, error)) done = error_prefix(error, "%s", t->run.last);
   if (done) {
     l->step = (int64_t)number_of(&c, "step"), l->evaluated = (int64_t)number_of(&c, "evaluated");
     l->best = number_of(&c, "best");
@@ -158,7 +151,7 @@ static void show(Loop *l, double rate) {
 }
 
 static bool report_metrics(Loop *l, Error *error) {
-  double time = now(), rate = (double)(l->step - l->mark_step) / (time - l->mark);
+  double time = clock_now(), rate = (double)(l->step - l->mark_step) / (time - l->mark);
   JsonText line = { 0 };
   json_open(&line, NULL, '{');
   json_put_integer(&line, "step", l->step);
@@ -190,11 +183,11 @@ static bool measure_now(Loop *l, Error *error) {
 
 static bool evaluate_now(Loop *l, Error *error) {
   if (l->evaluated == l->step || stop_asked()) return true;
-  double began = now();
+  double began = clock_now();
   bool done = measure_now(l, error);
   l->t->figures.step = l->step;
   if (done && l->evaluated == l->step) measuring_show(l->t->agent, MEASURE_STEP, &l->t->figures);
-  l->mark += now() - began; /* steps/s are of training alone */
+  l->mark += clock_now() - began; /* steps/s are of training alone */
   return done;
 }
 
@@ -209,7 +202,7 @@ static bool measure_end(Trainer *t, int64_t step, Error *error) {
   json_put_integer(&out, "step", step);
   bool done = measuring_take(t->agent, MEASURE_END, &out, &measured, error);
   json_close(&out, '}');
-  if (done && measured.any) done = task_write_file(t->run.measures, out.text, out.length, error);
+  if (done && measured.any) done = file_write(t->run.measures, out.text, out.length, error);
   json_text_free(&out);
   return done;
 }
@@ -235,8 +228,7 @@ static uint64_t state_number(const Loop *l) {
   checkpoint_init(&c, arena);
   checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
   add_number(&c, "step", (double)l->step);
-  if (t->agent->policy) policy_save(t->agent->policy, &c);
-  t->algo->save(t->agent, &c, &ignored);
+  algo_save(t->agent, &c, &ignored);
   for (size_t i = 0; i < c.texts; i++) murmur_add(&sum, c.text[i].value, strlen(c.text[i].value));
   for (size_t i = 0; i < c.tensors; i++) {
     size_t bytes = checkpoint_element_size(c.tensor[i].type);
@@ -324,10 +316,10 @@ bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
       check_ranks(l, error) && (!t->request->init || !trainer_records(t) || save_last(l, error));
   if (!meet(l, ready, error)) return false;
   unsigned denormals = denormals_off();
-  l->start = l->mark = now(), l->start_step = l->mark_step = l->step;
+  l->start = l->mark = clock_now(), l->start_step = l->mark_step = l->step;
   bool done = train_loop(l, error);
   denormals_restore(denormals);
-  double seconds = now() - l->start, steps = (double)(l->step - l->start_step);
+  double seconds = clock_now() - l->start, steps = (double)(l->step - l->start_step);
   const Ranks *ranks = t->request->ranks;
   *outcome =
       (TrainOutcome){ .steps = l->step,

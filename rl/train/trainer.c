@@ -1,5 +1,6 @@
 /* trainer.c -- from a request to a run that is set up. */
 #include "core/check.h"
+#include "core/file.h"
 #include "rl/train/measuring.h"
 #include "rl/train/preset.h"
 #include "rl/rollout/task.h"
@@ -185,7 +186,8 @@ static void prepare_drawers(Trainer *t, float *mid, float *half) {
 }
 
 static void prepare_setup(Trainer *t) {
-  t->setup = (AlgoSetup){ .arena = t->arena,
+  t->setup = (AlgoSetup){ .def = t->algo,
+                          .arena = t->arena,
                           .pool = t->pool,
                           .ranks = t->request->ranks,
                           .kernels = t->kernels,
@@ -265,45 +267,13 @@ static bool write_config(const Trainer *t, Error *error) {
   measuring_describe(t->agent, &out);
   json_close(&out, ']');
   json_close(&out, '}');
-  bool done = (t->request->resume || task_write_file(t->run.metrics, "", 0, error)) &&
-              task_write_file(t->run.config, out.text, out.length, error);
+  bool done = (t->request->resume || file_write(t->run.metrics, "", 0, error)) &&
+              file_write(t->run.config, out.text, out.length, error);
   json_text_free(&out);
   return done;
 }
 
 /* ---- old weights ----------------------------------------------------------------------------- */
-
-static bool same_shapes(const Layout *a, const Layout *b) {
-  if (a->slots != b->slots) return false;
-  for (int i = 0; i < a->slots; i++) {
-    const Slot *x = &a->slot[i], *y = &b->slot[i];
-    if (x->e != y->e || x->rows != y->rows || x->n != y->n || strcmp(x->name, y->name))
-      return false;
-  }
-  return true;
-}
-
-/* Blocks that both policies have; a file without an average starts it at the actor. */
-static bool copy_weights(const Policy *to, const Policy *from, Error *error) {
-  Params *pairs[][2] = { { to->actor, from->actor },
-                         { to->actor_ema, from->actor_ema ? from->actor_ema : from->actor },
-                         { to->critic, from->critic },
-                         { to->critic_target, from->critic_target } };
-  if (!to->normalizer != !from->normalizer)
-    return error_set(error, FAIL_USAGE, "its observations are %s; use --set normalize_obs=%s",
-                     from->normalizer ? "normalised" : "not normalised",
-                     from->normalizer ? "true" : "false");
-  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-    if (!pairs[i][0] || !pairs[i][1]) continue;
-    if (!same_shapes(pairs[i][0]->layout, pairs[i][1]->layout))
-      return error_set(error, FAIL_USAGE,
-                       "%s has other shapes than in the new run; expected the same algorithm, "
-                       "dimensions and hidden",
-                       pairs[i][1]->block);
-    params_copy(pairs[i][0], pairs[i][1]);
-  }
-  return true;
-}
 
 /* --init: a run's folder or a checkpoint */
 static bool init_weights(Trainer *t, const char *init, Error *error) {
@@ -313,12 +283,7 @@ static bool init_weights(Trainer *t, const char *init, Error *error) {
   Checkpoint checkpoint;
   checkpoint_init(&checkpoint, arena);
   bool done = checkpoint_load(&checkpoint, path, NULL, error);
-  if (done && t->algo->begin) {
-    done = t->algo->begin(t->agent, &checkpoint, error);
-  } else if (done) {
-    const Policy *old = policy_load(arena, &checkpoint, error);
-    done = old && copy_weights(t->agent->policy, old, error);
-  }
+  if (done) done = algo_begin(t->agent, &checkpoint, error);
   if (!done) error_prefix(error, "--init %s", path);
   arena_free(arena);
   return done;

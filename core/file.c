@@ -1,0 +1,99 @@
+/* file.c -- temporary file, sync, rename, sync of the folder. */
+#include "core/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool failed(const char *path, int reason, Error *error) {
+  bool old = access(path, F_OK) == 0;
+  return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s%s", path, strerror(reason),
+                   old ? "; what was there is untouched" : "");
+}
+
+static bool put(int fd, const FilePiece *piece) {
+  const char *p = piece->bytes;
+  for (size_t left = piece->length; left;) {
+    ssize_t wrote = write(fd, p, left < 1 << 30 ? left : 1 << 30);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return false;
+    p += wrote, left -= (size_t)wrote;
+  }
+  return true;
+}
+
+/* Makes a rename last.  File systems that cannot sync a folder say EINVAL: nothing to be done. */
+static bool sync_folder(const char *path, Error *error) {
+  const char *slash = strrchr(path, '/');
+  char folder[PATH_MAX];
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+  if (!done)
+    error_set(error, FAIL_RUNNING, "%s: written, but its folder could not be synced: %s", path,
+              strerror(errno));
+  if (fd >= 0) close(fd);
+  return done;
+}
+
+static int rename_new(const char *draft, const char *path) {
+  int result = renameat2(AT_FDCWD, draft, AT_FDCWD, path, RENAME_NOREPLACE);
+  if (!result || (errno != EINVAL && errno != ENOSYS)) return result;
+  struct stat info; /* a file system without that flag */
+  if (lstat(path, &info) != 0) return rename(draft, path);
+  return errno = EEXIST, -1;
+}
+
+static bool settle(const char *draft, const char *path, bool replace, Error *error) {
+  if (!(replace ? rename : rename_new)(draft, path)) return sync_folder(path, error);
+  int reason = errno;
+  unlink(draft);
+  return failed(path, reason, error);
+}
+
+bool file_write_pieces(const char *path, const FilePiece *piece, size_t count, Error *error) {
+  char draft[PATH_MAX];
+  int length = snprintf(draft, sizeof draft, "%s.tmp", path);
+  if (length >= PATH_MAX) return failed(path, ENAMETOOLONG, error);
+  int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), reason;
+  if (fd < 0) return failed(path, errno, error);
+  bool done = true;
+  for (size_t i = 0; i < count && done; i++) done = put(fd, &piece[i]);
+  done = done && fsync(fd) == 0;
+  reason = errno;
+  if (close(fd) != 0 && done) done = false, reason = errno;
+  if (done) return settle(draft, path, true, error);
+  unlink(draft);
+  return failed(path, reason, error);
+}
+
+bool file_write(const char *path, const void *bytes, size_t length, Error *error) {
+  return file_write_pieces(path, &(FilePiece){ bytes, length }, 1, error);
+}
+
+bool file_place(const char *draft, const char *path, bool replace, Error *error) {
+  int fd = open(draft, O_RDONLY | O_CLOEXEC), reason;
+  bool done = fd >= 0 && fsync(fd) == 0;
+  reason = errno;
+  if (fd >= 0) close(fd);
+  if (done) return settle(draft, path, replace, error);
+  unlink(draft);
+  return failed(path, reason, error);
+}
+
+bool file_make_folders(const char *path, Error *error) {
+  char folder[PATH_MAX];
+  int length = snprintf(folder, sizeof folder, "%s", path), reason = ENAMETOOLONG;
+  for (int i = 1; length < PATH_MAX; i++) {
+    bool ends = i >= length;
+    if (!ends && path[i] != '/') continue;
+    folder[ends ? length : i] = '\0';
+    if (mkdir(folder, 0777) && (reason = errno) != EEXIST) break;
+    if (ends) return true;
+    folder[i] = '/';
+  }
+  return error_set(error, FAIL_RUNNING, "cannot make folder %s: %s", folder, strerror(reason));
+}

@@ -1,0 +1,107 @@
+/* policy_gaussian.c -- the policies of SAC, of IQL and CQL. */
+#include "policy/policies/policy_gaussian.h"
+#include <math.h>
+#include <string.h>
+
+#define CONFIG_STRUCT GaussianPolicy
+static const ConfigField fields[] = { CONFIG_ROWS(GAUSSIAN_FIELDS) };
+#undef CONFIG_STRUCT
+
+static bool is_free(const GaussianPolicy *m) { return !strcmp(m->deviation.s, "free"); }
+
+static bool network(Policy *p, Error *error) {
+  GaussianPolicy *m = (GaussianPolicy *)p;
+  (void)error;
+  p->actor = blocks_add(&p->blocks, params_new(p->arena, "actor"));
+  m->trunk = mlp_new(p->actor, &(MlpSpec){ .name = "trunk",
+                                           .members = 1,
+                                           .inputs = p->seen,
+                                           .hidden = (int)p->spec.hidden,
+                                           .hidden_layers = (int)m->actor_layers,
+                                           .outputs = (is_free(m) ? 1 : 2) * p->width,
+                                           .activation = MAP_relu });
+  m->log_std = is_free(m) ? params_slot(p->actor, "log_std", 1, 1, p->width, 0) : -1;
+  p->actor_ema = blocks_add(&p->blocks, params_twin(p->actor, "actor_ema"));
+  return true;
+}
+
+/* the network's two answers: mean and log deviation before squashing */
+typedef struct {
+  Tensor *mean, *log_std;
+} Normal;
+
+static Normal normal_at(const GaussianPolicy *m, Graph *g, const Params *actor, Tensor *obs) {
+  int n = m->base.width;
+  Tensor *out = mlp(&m->trunk, g, actor, IN(obs));
+  if (is_free(m)) return (Normal){ out, t_clip(t_param(g, actor, m->log_std), -5, 2) };
+  Tensor *raw = t_slice(out, n, n);
+  bool clipped = !strcmp(m->deviation.s, "clip");
+  Tensor *log_std =
+      clipped ? t_clip(raw, -20, 2) : t_shift(t_scale(3.5, t_map(MAP_tanh, raw)), -1.5);
+  return (Normal){ t_slice(out, 0, n), log_std };
+}
+
+static const double half_log_2pi = 0.91893853320467274178;
+
+/* log N of a number that is `noise` deviations from the centre, summed over the entries */
+static Tensor *log_normal(Tensor *noise, Tensor *log_std) {
+  return t_shift(t_mix(-0.5, t_map(MAP_square, noise), -1, log_std), -half_log_2pi);
+}
+
+/* log pi(a) = sum log N(u; mean, std) - log(1 - tanh(u)^2 + 1e-6) */
+static Tensor *squashed_log_prob(Tensor *noise, Tensor *log_std, Tensor *act) {
+  Tensor *normal = t_mix(-0.5, t_map(MAP_square, noise), -1, log_std);
+  Tensor *volume = t_map(MAP_log, t_shift(t_scale(-1, t_map(MAP_square, act)), 1 + 1e-6));
+  return t_sum_last(t_shift(t_sub(normal, volume), -half_log_2pi));
+}
+
+Tensor *gaussian_act(const Policy *p, Graph *g, const Params *actor, Tensor *obs, Tensor *noise,
+                     Tensor **log_prob) {
+  const GaussianPolicy *m = (const GaussianPolicy *)p;
+  if (log_prob) *log_prob = NULL;
+  Normal at = normal_at(m, g, actor, obs);
+  if (!noise) return t_map(MAP_tanh, at.mean);
+  if (!m->squashed) {
+    if (log_prob) *log_prob = t_sum_last(log_normal(noise, at.log_std));
+    return t_add(t_map(MAP_tanh, at.mean), t_mul(t_map(MAP_exp, at.log_std), noise));
+  }
+  Tensor *u = t_add(at.mean, t_mul(t_map(MAP_exp, at.log_std), noise)), *act = t_map(MAP_tanh, u);
+  if (log_prob) *log_prob = squashed_log_prob(noise, at.log_std, act);
+  return act;
+}
+
+Tensor *gaussian_log_prob(const Policy *p, Graph *g, const Params *actor, Tensor *obs,
+                          Tensor *act) {
+  Normal at = normal_at((const GaussianPolicy *)p, g, actor, obs);
+  Tensor *away = t_sub(act, t_map(MAP_tanh, at.mean));
+  Tensor *noise = t_div(away, t_map(MAP_exp, at.log_std));
+  return t_sum_last(log_normal(noise, at.log_std));
+}
+
+static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,
+                       Proposal *more, Error *error) {
+  bool mean = !strcmp(p->act.choice.s, "mean"), sample = !strcmp(p->act.choice.s, "sample");
+  if (!mean && !sample) {
+    error_set(error, FAIL_USAGE, "choice=%s: a gaussian policy has choice=sample or choice=mean",
+              p->act.choice.s);
+    return NULL;
+  }
+  Tensor *noise = mean ? NULL : t_normal(g, "act", k, p->width);
+  Tensor *act = gaussian_act(p, g, actor, obs, noise, &more->log_prob);
+  return ((const GaussianPolicy *)p)->squashed ? act : t_clip(act, -1, 1);
+}
+
+const PolicyDef policy_gaussian = {
+  .kind = "gaussian",
+  .fields = fields,
+  .field_count = sizeof fields / sizeof *fields,
+  .size = sizeof(GaussianPolicy),
+  .takes = "weights choice",
+  .ignored = "schedule diffusion_steps predicts",
+  .critic_layers = 2,
+  .critic_activation = MAP_relu,
+  .network = network,
+  .propose = propose,
+  .lane = 64,
+  .exported = true,
+};
