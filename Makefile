@@ -27,6 +27,8 @@ else ifneq ($(SAN),)
 ALL_CFLAGS += -O1 -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=$(SAN)
 endif
+# what a run must write is filled with NaN before it (core/tape/execute.c)
+ALL_CFLAGS += $(if $(filter asan,$(MODE)),-DDIFFRL_CHECKED)
 
 # ---- dependencies: Debian's packages, or NAME_DIR ------------------------------------------------
 

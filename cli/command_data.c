@@ -1,6 +1,9 @@
 /* data.c -- diffrl data make, diffrl data inspect. */
+#include "cli/command_data.h"
 #include "cli/command.h"
+#include "cli/escape.h"
 #include "core/file.h"
+#include "core/config.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "datasets/dataset.h"
@@ -129,7 +132,8 @@ static void print_members(const JsonText *text) {
   Json *json = json_parse(text->text, text->length, &impossible);
   for (const Json *member = json_first(json); member; member = json_next(member)) {
     bool nothing = json_is_null(member) || (json_is_object(member) && !json_count(member));
-    printf("%-22s %s\n", json_key(member), nothing ? "-" : history_text(arena, member));
+    printf("%-22s %s\n", json_key(member),
+           nothing ? "-" : escaped(arena, history_text(arena, member)));
   }
   json_free(json);
   arena_free(arena);
@@ -145,21 +149,21 @@ static const EnvDef *env_in_file(const Dataset *d) {
   return env;
 }
 
-static bool inspect(Arena *arena, const Inspect *c, Error *error) {
-  const char *given = c->given.arguments.word[0], *named = c->env ? c->env : task_env_of(given);
+bool data_show(Arena *arena, const char *name, const char *of, bool json, Error *error) {
+  const char *named = of ? of : task_env_of(name);
   const EnvDef *env = named ? task_env(named, error) : NULL;
   if (named && !env) return false;
-  const char *path = task_data_path(arena, given, error);
+  const char *path = task_data_path(arena, name, error);
   Dataset *data = path ? dataset_open(path, env ? env->horizon : 0, error) : NULL;
   if (!data) return false;
-  if (!c->env && env_in_file(data)) env = env_in_file(data);
+  if (!of && env_in_file(data)) env = env_in_file(data);
   bool whole = dataset_verify(data, error);
   if (whole) {
     JsonText out = { 0 };
     json_open(&out, NULL, '{');
     write_summary(data, env, &out);
     json_close(&out, '}');
-    if (c->json)
+    if (json)
       command_print(out.text);
     else
       print_members(&out);
@@ -170,8 +174,9 @@ static bool inspect(Arena *arena, const Inspect *c, Error *error) {
 }
 
 static int run_inspect(const void *request, Error *error) {
+  const Inspect *c = request;
   Arena *arena = arena_new();
-  bool done = inspect(arena, request, error);
+  bool done = data_show(arena, c->given.arguments.word[0], c->env, c->json, error);
   arena_free(arena);
   return done ? 0 : (int)error->kind;
 }

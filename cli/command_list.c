@@ -8,6 +8,8 @@
 #include "rl/algo.h"
 #include "rl/bench/bench.h"
 #include "rl/rollout/make_data.h"
+#include "datasets/images.h"
+#include "datasets/toy_sets.h"
 #include "rl/train/preset.h"
 
 typedef struct {
@@ -38,11 +40,10 @@ static void put(bool json, const char *kind, const char *name, const char *more,
 }
 
 static void list_algos(bool json) {
-  static const char *const from[] = { "from a file", "online", "from points", "from pictures" };
   size_t count;
   const AlgoDef *const *all = algo_list(&count);
   for (size_t i = 0; i < count; i++)
-    put(json, "algos", all[i]->name, from[all[i]->data], all[i]->about);
+    put(json, "algos", all[i]->name, all[i]->source->about, all[i]->about);
 }
 
 static void list_envs(bool json) {

@@ -123,24 +123,11 @@ static void announce(const Trainer *t) {
   if (preset) source = arena_text(t->arena, " (%s)", preset->source);
   const char *ranks = r ? arena_text(t->arena, "ranks %d, ", r->count) : "";
   log_progress(true, "%s on %s, env %s, preset %s%s, seed %llu, %sthreads %d, kernels %s",
-               t->algo->name, trainer_data(t) ? trainer_data(t) : "its own experience",
+               t->algo->name, t->source->name ? t->source->name : "its own experience",
                t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
                (unsigned long long)t->seed, ranks, pool_threads(t->pool), t->kernels->name);
   announce_groups(t);
-  if (t->data && !t->env_def)
-    log_progress(true, "note: no environment, so the range of the file's actions bounds the policy "
-                       "and scores are the loss on held-out episodes");
-  if (t->images)
-    log_progress(true, "data: %d pictures to train, %d to test, %d x %d, %d labels",
-                 t->images->train.count, t->images->test.count, t->images->train.height,
-                 t->images->train.width, t->images->classes);
-  if (!t->data) return;
-  const DatasetSummary *s = &t->summary;
-  log_progress(true,
-               "data: %lld transitions, %lld episodes, %lld terminals, %lld time-outs, "
-               "%lld rows dropped, return %.1f +- %.1f",
-               (long long)s->transitions, (long long)s->episodes, (long long)s->terminals,
-               (long long)s->timeouts, (long long)s->dropped, s->return_mean, s->return_std);
+  if (t->source->def->announce) t->source->def->announce(t->source);
 }
 
 /* every setting, its value and who set it */
@@ -170,7 +157,7 @@ static void show_settings(const Trainer *t, JsonText *json) {
 
 static void show_plan(const Trainer *t) {
   const double mib = 1024.0 * 1024.0;
-  double data = t->data ? (double)t->data->map_bytes : 0, own = (double)arena_bytes(t->arena);
+  double data = (double)t->source->bytes, own = (double)arena_bytes(t->arena);
   if (!t->request->json) {
     printf("settings\n");
     show_settings(t, NULL);
@@ -185,9 +172,9 @@ static void show_plan(const Trainer *t) {
   json_put_bool(&out, "dry_run", true);
   json_put_text(&out, "algo", t->algo->name);
   json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
-  json_put_text(&out, "data", trainer_data(t));
+  json_put_text(&out, "data", t->source->name);
   json_put_text(&out, "preset", t->preset);
-  json_put_integer(&out, "transitions", t->data ? t->summary.transitions : 0);
+  json_put_integer(&out, "transitions", t->source->rows);
   json_put_integer(&out, "memory_bytes", (int64_t)own);
   json_put_integer(&out, "data_bytes", (int64_t)data);
   json_put_number(&out, "seconds", NAN);

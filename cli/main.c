@@ -11,9 +11,9 @@
 #include <string.h>
 
 static const Command *const commands[] = {
-  &command_train,     &command_eval,         &command_act,    &command_sample,
-  &command_data_make, &command_data_inspect, &command_list,   &command_report,
-  &command_export,    &command_bench,        &command_doctor,
+  &command_train,     &command_eval,         &command_act,     &command_sample,
+  &command_data_make, &command_data_inspect, &command_inspect, &command_list,
+  &command_report,    &command_export,       &command_bench,   &command_doctor,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -9,8 +9,8 @@
 
 /* ---- which file ------------------------------------------------------------------------------ */
 
-static const char *find(Saved *saved, Arena *arena, const char *run, const char *which,
-                        Error *error) {
+const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *which,
+                       Error *error) {
   struct stat status;
   if (stat(run, &status)) {
     error_set(error, FAIL_INPUT,
@@ -47,7 +47,7 @@ static bool change_act(Policy *policy, const Words *act, Error *error) {
 bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, Error *error) {
   Checkpoint *c = arena_alloc(arena, sizeof *c);
   *saved = (Saved){ .checkpoint = c };
-  saved->path = find(saved, arena, run, which, error);
+  saved->path = saved_find(saved, arena, run, which, error);
   if (!saved->path) return false;
   checkpoint_init(c, arena);
   if (!checkpoint_load(c, saved->path, NULL, error)) return error_prefix(error, "%s", saved->path);

@@ -22,6 +22,10 @@ bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, 
 bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, Error *error);
 bool saved_policy(Saved *saved, Arena *arena, const Words *act, Error *error);
 
+/* The path of the checkpoint, with saved->which set; NULL and an error if there is none. */
+const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *which,
+                       Error *error);
+
 /* How it acts, for people: "weights=ema sampler=ddpm steps=0 ..." */
 const char *saved_act_text(Arena *arena, const Policy *policy);
 

@@ -16,12 +16,16 @@
 
 typedef enum { CHECKPOINT_F32, CHECKPOINT_F64, CHECKPOINT_U8, CHECKPOINT_I64 } CheckpointType;
 
+/* what a tensor's checksum says after checkpoint_inspect; NONE: the file has none */
+typedef enum { CHECKSUM_NONE, CHECKSUM_GOOD, CHECKSUM_WRONG, CHECKSUM_MISSING } ChecksumVerdict;
+
 typedef struct {
   const char *name;
   CheckpointType type;
   int rank; /* 0 to 4 */
   int64_t shape[4];
   void *data; /* dense, row-major; writer: caller-owned; reader: owned by the arena */
+  ChecksumVerdict verdict;
 } CheckpointTensor;
 
 typedef struct {
@@ -68,6 +72,12 @@ bool checkpoint_save(const Checkpoint *checkpoint, const char *path, Error *erro
  * by other writers load; `verified` (nullable) says whether checksums were there. */
 bool checkpoint_load(Checkpoint *checkpoint, const char *path, bool *verified, Error *error);
 
+/* The same for those who look rather than use: a tensor whose checksum is wrong or missing is read
+ * and its verdict says so.  All else is refused as above. */
+bool checkpoint_inspect(Checkpoint *checkpoint, const char *path, bool *verified, Error *error);
+
+size_t checkpoint_bytes(const CheckpointTensor *tensor);
+const char *checkpoint_type_name(CheckpointType type);    /* "F32" */
 int64_t checkpoint_numbers(const Checkpoint *checkpoint); /* of all tensors together */
 size_t checkpoint_element_size(CheckpointType type);
 

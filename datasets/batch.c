@@ -3,64 +3,19 @@
 #include "core/check.h"
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 enum { AHEAD = 32 };
 
-Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim) {
-  CHECK(rows > 0 && obs_dim > 0 && act_dim > 0, "batch: %d x (%d, %d)", rows, obs_dim, act_dim);
-  Batch *batch = arena_alloc(arena, sizeof *batch);
-  size_t n = (size_t)rows;
-  batch->rows = batch->to = rows;
-  batch->obs_dim = obs_dim, batch->obs_ld = row_stride(obs_dim);
-  batch->act_dim = act_dim, batch->act_ld = row_stride(act_dim);
-  batch->obs = arena_array(arena, real, n * (size_t)batch->obs_ld);
-  batch->act = arena_array(arena, real, n * (size_t)batch->act_ld);
-  batch->next = arena_array(arena, real, n * (size_t)batch->obs_ld);
-  batch->reward = arena_array(arena, real, n * (size_t)row_stride(1));
-  batch->live = arena_array(arena, real, n * (size_t)row_stride(1));
-  return batch;
-}
+/* ---- where a row lies ------------------------------------------------------------------------ */
 
-Batch *batch_windows_new(Arena *arena, int rows, int horizon, int obs_dim, int act_dim) {
-  CHECK(rows > 0 && horizon > 0 && obs_dim > 0 && act_dim > 0, "windows: %d x %d x (%d, %d)", rows,
-        horizon, obs_dim, act_dim);
-  Batch *batch = arena_alloc(arena, sizeof *batch);
-  *batch = (Batch){ .rows = rows, .to = rows, .obs_dim = obs_dim, .act_dim = act_dim };
-  batch->horizon = horizon, batch->window_ld = row_stride(horizon * (obs_dim + act_dim));
-  batch->window = arena_array(arena, real, (size_t)rows * (size_t)batch->window_ld);
-  batch->zeros = arena_array(arena, float, obs_dim + act_dim);
-  return batch;
-}
+/* a row of the file and its episode, rows [start, end) */
+typedef struct {
+  int64_t row, start, end;
+} Place;
 
-static void put_obs(const Drawer *d, const float *x, real *out) {
-  if (d->obs_norm)
-    normalizer_apply(d->obs_norm, x, out);
-  else
-    for (int j = 0; j < d->data->obs_dim; j++) out[j] = (real)x[j];
-}
-
-static void put_act(const Drawer *d, const float *x, real *out) {
-  if (d->act_norm)
-    normalizer_apply(d->act_norm, x, out);
-  else
-    for (int j = 0; j < d->data->act_dim; j++)
-      out[j] = d->act_mid ? ((real)x[j] - (real)d->act_mid[j]) / (real)d->act_half[j] : (real)x[j];
-}
-
-static void put_row(const Drawer *d, int64_t row, Batch *batch, int r) {
-  const Dataset *data = d->data;
-  double reward = data->rewards ? (double)data->rewards[row] : 0;
-  const float *obs = data->observations + row * data->obs_dim;
-  put_obs(d, obs, batch->obs + (ptrdiff_t)r * batch->obs_ld);
-  put_obs(d, obs + data->obs_dim, batch->next + (ptrdiff_t)r * batch->obs_ld);
-  put_act(d, data->actions + row * data->act_dim, batch->act + (ptrdiff_t)r * batch->act_ld);
-  batch->reward[r * row_stride(1)] = (real)(d->reward_scale * reward + d->reward_shift);
-  batch->live[r * row_stride(1)] = data->terminals && data->terminals[row] ? 0 : 1;
-}
-
-/* The row behind the last of the episode that a row belongs to. */
-static int64_t episode_end(const Dataset *data, int64_t row) {
-  int64_t low = 0, high = data->episodes; /* start[low] <= row < start[high] */
+static Place place_of(const Dataset *data, int64_t row) {
+  int64_t low = 0, high = data->episodes; /* episode_start[low] <= row < episode_start[high] */
   while (high - low > 1) {
     int64_t middle = low + (high - low) / 2;
     if (data->episode_start[middle] <= row)
@@ -68,21 +23,226 @@ static int64_t episode_end(const Dataset *data, int64_t row) {
     else
       high = middle;
   }
-  return data->episode_start[high];
+  return (Place){ row, data->episode_start[low], data->episode_start[high] };
 }
 
-static void put_window(const Drawer *d, int64_t row, Batch *batch, int r) {
+static bool is_terminal(const Dataset *data, int64_t row) {
+  return data->terminals && data->terminals[row];
+}
+
+/* is it one of the transitions, which are ascending? */
+static bool has_successor(const Dataset *data, int64_t row) {
+  int64_t low = 0, high = data->transitions; /* it can only be in [low, high) */
+  while (high - low > 1) {
+    int64_t middle = low + (high - low) / 2;
+    if (data->transition[middle] <= row)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low < high && data->transition[low] == row;
+}
+
+/* how many of the n rows from here on are steps of the episode, none of them behind a terminal */
+static int64_t valid_steps(const Dataset *data, const Place *at, int64_t n) {
+  int64_t m = 1;
+  while (m < n && at->row + m < at->end && !is_terminal(data, at->row + m - 1)) m++;
+  return m;
+}
+
+/* The same, of steps that have a successor: only an episode's last row may have none.  One step has
+ * it, since it was drawn, and is counted without a look at the episode. */
+static int64_t counted_steps(const Dataset *data, const Place *at, int64_t n) {
+  if (n <= 1) return n;
+  int64_t m = valid_steps(data, at, n);
+  bool last = m > 1 && at->row + m == at->end;
+  return last && !has_successor(data, at->row + m - 1) ? m - 1 : m;
+}
+
+static int64_t at_most(int64_t x, int64_t most) { return x < most ? x : most; }
+static int64_t at_least(int64_t x, int64_t least) { return x > least ? x : least; }
+
+/* ---- a column of a row ----------------------------------------------------------------------- */
+
+typedef void Put(const Drawer *d, const BatchColumn *c, const Place *at, real *out);
+
+static void plain(const float *x, int n, real *out) {
+  for (int j = 0; j < n; j++) out[j] = (real)x[j];
+}
+
+static void put_obs(const Drawer *d, const float *obs, real *out) {
+  if (d->units)
+    units_obs_in(d->units, obs, out);
+  else
+    plain(obs, d->data->obs_dim, out);
+}
+
+static void put_act(const Drawer *d, const float *act, real *out) {
+  if (d->units)
+    units_act_in(d->units, act, out);
+  else
+    plain(act, d->data->act_dim, out);
+}
+
+/* step i from a row, where the episode's first row and `last` stand for what lies outside */
+static int64_t row_inside(const Place *at, int64_t i, int64_t last) {
+  return at_least(at_most(at->row + i, last), at->start);
+}
+
+static void put_observations(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  const int n = d->data->obs_dim, to = c->is.from + c->is.steps;
+  const int64_t last = at->row + (to > 1 ? counted_steps(d->data, at, to - 1) : 0);
+  for (int i = c->is.from; i < to; i++, out += n)
+    put_obs(d, d->data->observations + row_inside(at, i, last) * n, out);
+}
+
+static void put_next(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  const int n = d->data->obs_dim;
+  const int64_t last = at->row + counted_steps(d->data, at, c->is.from);
+  for (int k = c->is.steps - 1; k >= 0; k--, out += n)
+    put_obs(d, d->data->observations + at_least(last - k, at->start) * n, out);
+}
+
+/* the last row of the episode that a column of rows may show */
+static int64_t last_inside(const Drawer *d, const BatchColumn *c, const Place *at) {
+  return at->row + valid_steps(d->data, at, c->is.from + c->is.steps) - 1;
+}
+
+static void put_actions(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  const int n = d->data->act_dim;
+  const int64_t last = last_inside(d, c, at);
+  for (int i = 0; i < c->is.steps; i++, out += n)
+    put_act(d, d->data->actions + row_inside(at, c->is.from + i, last) * n, out);
+}
+
+static void put_own(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  const int n = c->is.width;
+  const int64_t last = last_inside(d, c, at);
+  for (int i = 0; i < c->is.steps; i++, out += n)
+    plain(c->is.own + row_inside(at, c->is.from + i, last) * n, n, out);
+}
+
+static void put_steps(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
   const Dataset *data = d->data;
-  int64_t end = episode_end(data, row);
-  real *out = batch->window + (ptrdiff_t)r * batch->window_ld;
-  for (int t = 0; t < batch->horizon; t++, row++) {
-    bool inside = row < end;
-    put_act(d, inside ? data->actions + row * data->act_dim : batch->zeros, out);
+  for (int64_t row = at->row; row < at->row + c->is.steps; row++) {
+    bool inside = row < at->end;
+    put_act(d, inside ? data->actions + row * data->act_dim : c->zeros, out);
     out += data->act_dim;
-    put_obs(d, inside ? data->observations + row * data->obs_dim : batch->zeros, out);
+    put_obs(d, inside ? data->observations + row * data->obs_dim : c->zeros, out);
     out += data->obs_dim;
   }
 }
+
+/* gamma^0 r_t + gamma^1 r_{t+1} + .., so many steps */
+static double discounted(const Drawer *d, const Place *at, int64_t steps) {
+  double sum = 0, weight = 1;
+  for (int64_t row = at->row; row < at->row + steps; row++, weight *= d->discount) {
+    double r = d->data->rewards ? (double)d->data->rewards[row] : 0;
+    sum += weight * (d->reward_scale * r + d->reward_shift);
+  }
+  return sum;
+}
+
+static void put_reward(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  *out = (real)discounted(d, at, counted_steps(d->data, at, c->is.steps));
+}
+
+static void put_return(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  (void)c;
+  *out = (real)discounted(d, at, valid_steps(d->data, at, at->end - at->row));
+}
+
+static void put_live(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  int64_t m = counted_steps(d->data, at, c->is.steps);
+  double live = is_terminal(d->data, at->row + m - 1) ? 0 : 1;
+  for (int64_t i = 1; i < m; i++) live *= d->discount;
+  *out = (real)live;
+}
+
+static void put_valid(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+  int64_t valid = valid_steps(d->data, at, c->is.from + c->is.steps);
+  for (int i = c->is.from; i < c->is.from + c->is.steps; i++)
+    *out++ = i < valid && at->row + i >= at->start;
+}
+
+static const struct {
+  Put *put;
+  const char *name;
+  bool from_here; /* from is 0 */
+} kinds[] = {
+  [OF_OBS] = { put_observations, "observations", false },
+  [OF_NEXT] = { put_next, "next observations", false },
+  [OF_ACT] = { put_actions, "actions", false },
+  [OF_STEP] = { put_steps, "steps", true },
+  [OF_REWARD] = { put_reward, "reward", true },
+  [OF_LIVE] = { put_live, "live", true },
+  [OF_VALID] = { put_valid, "valid", false },
+  [OF_RETURN] = { put_return, "return", true },
+  [OF_OWN] = { put_own, "own", false },
+};
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+static int numbers_of(const Batch *batch, const Column *c) {
+  switch (c->of) {
+  case OF_OBS:
+  case OF_NEXT: return c->steps * batch->obs_dim;
+  case OF_ACT: return c->steps * batch->act_dim;
+  case OF_STEP: return c->steps * (batch->obs_dim + batch->act_dim);
+  case OF_VALID: return c->steps;
+  case OF_OWN: return c->steps * c->width;
+  default: return 1;
+  }
+}
+
+/* Does it depend on more than row t and its successor? */
+static bool looks_around(const Column *c) {
+  if (c->of == OF_RETURN) return true;
+  if (c->of == OF_NEXT) return c->from > 1 || c->steps > 1;
+  return c->from < 0 || c->from + c->steps - 1 > (c->of == OF_OBS);
+}
+
+static void check_column(const Batch *batch, const Column *c) {
+  CHECK(batch->columns < BATCH_MAX_COLUMNS, "batch: no room for column %s", c->name);
+  CHECK(c->steps > 0 && (c->from == 0 || !kinds[c->of].from_here) &&
+            (c->of != OF_NEXT || c->from > 0) && (c->of != OF_OWN || (c->own && c->width > 0)),
+        "batch: column %s of %s from %d, %d steps", c->name, kinds[c->of].name, c->from, c->steps);
+  for (int i = 0; i < batch->columns; i++)
+    CHECK(strcmp(batch->column[i].is.name, c->name), "batch: two columns %s", c->name);
+}
+
+Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim, const Column *columns) {
+  CHECK(rows > 0 && obs_dim > 0 && act_dim > 0, "batch: %d x (%d, %d)", rows, obs_dim, act_dim);
+  Batch *batch = arena_alloc(arena, sizeof *batch);
+  *batch = (Batch){ .rows = rows, .to = rows, .obs_dim = obs_dim, .act_dim = act_dim };
+  for (const Column *c = columns; c->name; c++) {
+    check_column(batch, c);
+    int n = numbers_of(batch, c), ld = row_stride(n);
+    batch->column[batch->columns++] =
+        (BatchColumn){ *c,
+                       c->name,
+                       n,
+                       ld,
+                       arena_array(arena, real, (size_t)rows * (size_t)ld),
+                       arena_array(arena, float, obs_dim > act_dim ? obs_dim : act_dim) };
+    batch->looks_around |= looks_around(c);
+  }
+  return batch;
+}
+
+void batch_name(Batch *batch, Arena *arena, const char *name) {
+  for (int i = 0; i < batch->columns; i++)
+    batch->column[i].input = arena_text(arena, "%s %s", name, batch->column[i].is.name);
+}
+
+const BatchColumn *batch_column(const Batch *batch, const char *name) {
+  int i = 0;
+  while (i < batch->columns && strcmp(batch->column[i].is.name, name)) i++;
+  CHECK(i < batch->columns, "batch: no column %s", name);
+  return &batch->column[i];
+}
+
+/* ---- drawing --------------------------------------------------------------------------------- */
 
 /* Rows lie anywhere in a big file: ask for some at once, so that their cache misses overlap. */
 static void prefetch_row(const Dataset *data, int64_t row) {
@@ -99,40 +259,49 @@ typedef struct {
   Batch *batch;
 } Draw;
 
+/* Choose some rows, then fill in one column after the other. */
 static void draw_some(void *context, int piece, int worker) {
   const Draw *draw = context;
   const Drawer *d = draw->drawer;
   Batch *batch = draw->batch;
-  const int64_t *pool = d->pool ? d->pool : d->data->transition;
-  uint64_t count = (uint64_t)(d->pool ? d->pool_count : d->data->transitions);
+  const int64_t *rows = d->rows ? d->rows : d->data->transition;
+  uint64_t count = (uint64_t)(d->rows ? d->row_count : d->data->transitions);
   int first = batch->from + piece * AHEAD,
       n = batch->to - first < AHEAD ? batch->to - first : AHEAD;
-  int64_t row[AHEAD];
+  Place at[AHEAD];
   (void)worker;
   for (int r = 0; r < n; r++) {
-    row[r] = pool[rng_below(d->rng, draw->step, (uint32_t)(first + r), 0, count)];
-    prefetch_row(d->data, row[r]);
+    int64_t row = rows[rng_below(d->rng, draw->step, (uint32_t)(first + r), 0, count)];
+    at[r] = (Place){ row, row, row + 1 };
+    prefetch_row(d->data, row);
   }
-  for (int r = 0; r < n; r++) (batch->window ? put_window : put_row)(d, row[r], batch, first + r);
+  for (int r = 0; r < n && batch->looks_around; r++) at[r] = place_of(d->data, at[r].row);
+  for (const BatchColumn *c = batch->column; c < batch->column + batch->columns; c++)
+    for (int r = 0; r < n; r++)
+      kinds[c->is.of].put(d, c, &at[r], c->values + (ptrdiff_t)(first + r) * c->ld);
 }
 
 void data_draw(const Drawer *d, uint64_t step, Batch *batch) {
   const Dataset *data = d->data;
-  int64_t count = d->pool ? d->pool_count : data->transitions;
+  int64_t count = d->rows ? d->row_count : data->transitions;
   CHECK(count > 0 && batch->obs_dim == data->obs_dim && batch->act_dim == data->act_dim,
         "draw: %lld rows of (%d, %d) into a batch of (%d, %d)", (long long)count, data->obs_dim,
         data->act_dim, batch->obs_dim, batch->act_dim);
+  CHECK(!d->units || (d->units->obs_dim == data->obs_dim && d->units->act_dim == data->act_dim),
+        "draw: units of (%d, %d)", d->units->obs_dim, d->units->act_dim);
   Draw draw = { d, step, batch };
-  pool_run(d->threads, draw_some, &draw, (batch->to - batch->from + AHEAD - 1) / AHEAD);
+  pool_run(d->pool, draw_some, &draw, (batch->to - batch->from + AHEAD - 1) / AHEAD);
 }
+
+/* ---- which rows ------------------------------------------------------------------------------ */
 
 int64_t *data_window_starts(Arena *arena, const Drawer *d, int horizon, bool pad, int64_t *count) {
   const Dataset *data = d->data;
-  const int64_t *pool = d->pool ? d->pool : data->transition;
-  int64_t rows = d->pool ? d->pool_count : data->transitions, n = 0;
-  int64_t *start = arena_array(arena, int64_t, rows);
-  for (int64_t i = 0; i < rows; i++) {
-    int64_t row = pool[i], end = episode_end(data, row);
+  const int64_t *rows = d->rows ? d->rows : data->transition;
+  int64_t row_count = d->rows ? d->row_count : data->transitions, n = 0;
+  int64_t *start = arena_array(arena, int64_t, row_count);
+  for (int64_t i = 0; i < row_count; i++) {
+    int64_t row = rows[i], end = place_of(data, row).end;
     bool over = data->terminals && data->terminals[end - 1];
     if (row + horizon <= end || (pad && over && row < end - 1)) start[n++] = row;
   }

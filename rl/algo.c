@@ -38,7 +38,7 @@ Policy *algo_policy(const AlgoSetup *setup, const PolicyDef *def, Error *error) 
   size_t bytes = (size_t)setup->act_dim * sizeof(float);
   memcpy(p->low, setup->act_low, bytes);
   memcpy(p->high, setup->act_high, bytes);
-  if (setup->drawer) p->units.obs = setup->drawer->obs_norm;
+  p->units.obs = setup->source->units.obs;
   return p;
 }
 
@@ -102,19 +102,10 @@ Graph *algo_graph(const AlgoSetup *setup, Params *trained) {
   return graph_new(setup->arena, &spec);
 }
 
-static Batch *own_rows(const AlgoSetup *setup, Batch *batch) {
+Batch *algo_batch(const AlgoSetup *setup, const Column *columns) {
   const TrainConfig *config = setup->config;
+  Batch *batch =
+      batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim, columns);
   ranks_rows(setup->ranks, batch->rows, (int)config->group, &batch->from, &batch->to);
   return batch;
-}
-
-Batch *algo_batch(const AlgoSetup *setup) {
-  int rows = (int)((const TrainConfig *)setup->config)->batch;
-  return own_rows(setup, batch_new(setup->arena, rows, setup->obs_dim, setup->act_dim));
-}
-
-Batch *algo_windows(const AlgoSetup *setup, int horizon) {
-  int rows = (int)((const TrainConfig *)setup->config)->batch;
-  return own_rows(setup,
-                  batch_windows_new(setup->arena, rows, horizon, setup->obs_dim, setup->act_dim));
 }

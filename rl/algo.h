@@ -9,12 +9,10 @@
 #include "core/log.h"
 #include "core/tape/optim.h"
 #include "datasets/batch.h"
-#include "datasets/images.h"
-#include "datasets/toy_sets.h"
-#include "envs/env.h"
 #include "policy/actor.h"
 #include "rl/measure/figures.h"
 #include "rl/measure/measure.h"
+#include "rl/source/source.h"
 
 /* settings every algorithm has; the first members of every algorithm's struct */
 #define TRAIN_FIELDS(F)                                                                            \
@@ -29,17 +27,10 @@
   F(INT, eval_episodes, 10, 1, 100000, "episodes of an evaluation during training")                \
   F(INT, log_every, 1000, 1, NULL, "steps between lines of metrics.jsonl")                         \
   F(INT, save_every, 5000, 1, NULL, "steps between writes of last.safetensors")                    \
-  F(INT, keep_every, 0, 0, NULL, "steps between kept step-N.safetensors; 0: none")                 \
-  F(BOOL, normalize_obs, false, NULL, NULL, "observations to mean 0 and deviation 1")              \
-  F(TEXT, reward, "raw", "raw|antmaze|standard|return-range", NULL,                                \
-    "raw; antmaze: 4 (r - 0.5); standard: (r - mean) / std; return-range: 1000 r / (max - min)")
+  F(INT, keep_every, 0, 0, NULL, "steps between kept step-N.safetensors; 0: none")
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
 } TrainConfig;
-
-/* what it learns from: a file of transitions, an environment, a set of toy_sets.h, or one of
- * images.h */
-typedef enum { ALGO_OFFLINE, ALGO_ONLINE, ALGO_TOY, ALGO_IMAGES } AlgoData;
 
 /* what `create` gets; everything outlives the agent */
 typedef struct {
@@ -50,14 +41,11 @@ typedef struct {
   const Kernels *kernels;
   Profile *profile; /* nullable: of the tapes that train */
   uint64_t seed;
-  int obs_dim, act_dim;
+  int obs_dim, act_dim;            /* 0 where nothing acts */
   const float *act_low, *act_high; /* [act_dim] */
-  const Drawer *drawer;            /* offline: where batches come from */
-  const Drawer *held;              /* offline without an environment: rows kept apart; else NULL */
-  const EnvModel *env;             /* what to act or be measured in; NULL: nothing */
+  const Source *source;            /* of the kind that the algorithm names: transitions_of .. */
+  const EnvModel *env;             /* what it acts in or is measured in; NULL: none */
   bool reference;                  /* normalised scores are shown */
-  const ToyDef *toy;               /* toy: what to draw from; else NULL */
-  const ImageSet *images;          /* images: likewise; else NULL */
   const char *run;                 /* the run's folder */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
 } AlgoSetup;
@@ -90,12 +78,12 @@ enum { ALGO_MEASURES = 4 };
 
 struct AlgoDef {
   const char *name, *paper, *about;
-  AlgoData data;
-  bool needs_rewards;
+  const SourceDef *source; /* what it learns from */
+  const SourceDef *also;   /* &source_environment: it acts there while it learns; else NULL */
   const ConfigField *fields;
   size_t field_count, config_size;
   Agent *(*create)(const AlgoSetup *setup, Error *error);
-  /* online: one step in the environment before update number `step` */
+  /* nullable: one step in the environment before update number `step` */
   bool (*collect)(Agent *agent, int64_t step, Error *error);
   /* one gradient step; false if the numbers are no longer finite */
   bool (*update)(Agent *agent, int64_t step, Log *log);
@@ -144,7 +132,6 @@ GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained);
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 
 /* A batch of this run, of which each rank draws the rows it owns; the others stay zero. */
-Batch *algo_batch(const AlgoSetup *setup);
-Batch *algo_windows(const AlgoSetup *setup, int horizon);
+Batch *algo_batch(const AlgoSetup *setup, const Column *columns);
 
 #endif

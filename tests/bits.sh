@@ -55,6 +55,7 @@ diffusion-ql diffusion-ql $hopper --set eval_every=15
 diffusion-ql/small diffusion-ql $hopper $small --set eta_from=15 --set candidates=4
 diffusion-ql/held-out diffusion-ql $file --env none $small --set normalize_obs=true \
   --set max_q_backup=true --set reward=standard --set weights=ema --set ema_start=10
+diffusion-ql/steps diffusion-ql $hopper $small --set nstep=3 --set candidates=4
 diffusion-bc diffusion-bc $hopper --set eval_every=15
 diffusion-bc/held-out diffusion-bc $file --env none $small --set schedule=vp-sde \
   --set sampler=dpmpp_2m --set predicts=x0 --set weights=ema --set ema_start=10
@@ -120,7 +121,7 @@ done >>found
 # --- the list -------------------------------------------------------------------------------------
 
 made_with() {
-  echo "# $("${CC:-cc}" --version | head -n 1); $(getconf GNU_LIBC_VERSION);" \
+  echo "# $("${CC:-cc}" --version | sed 's,^[^ ]* ,,;q'); $(getconf GNU_LIBC_VERSION);" \
     "$("$diffrl" doctor --json | sed -n 's/.*"found":"\(mujoco [0-9.]*\).*/\1/p')"
 }
 for algo in $("$diffrl" list algos --json | grep -o '"name":"[^"]*"' | cut -d '"' -f 4); do

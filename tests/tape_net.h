@@ -56,7 +56,7 @@ static void net_minimise(Net *net, Tensor *loss, bool keep_all) {
 }
 static size_t net_bytes(const Net *net) { return net->params->layout->size * sizeof(real); }
 
-static void same_gradient(const Net *a, const Net *b) {
+static inline void same_gradient(const Net *a, const Net *b) {
   assert_memory_equal(graph_gradient(a->g), graph_gradient(b->g), net_bytes(a));
   assert_true(graph_scalar(a->loss) == graph_scalar(b->loss));
 }

@@ -59,20 +59,30 @@ static Drawer drawer(const Fixture *f) {
   return (Drawer){ .data = &f->data, .rng = rng_stream(1, "batch"), .reward_scale = 1 };
 }
 
+static Batch *transitions(const Fixture *f, int rows) {
+  return batch_new(f->arena, rows, OBS, ACT, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
+}
+
+/* number j of row r of a column */
+static real at(const Batch *b, const char *column, int r, int j) {
+  const BatchColumn *c = batch_column(b, column);
+  return c->values[r * c->ld + j];
+}
+
 static void test_rows_are_transitions_of_the_file(void **state) {
   Fixture *f = *state;
   Drawer d = drawer(f);
-  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  Batch *b = transitions(f, BATCH);
   for (uint64_t step = 0; step < 20; step++) {
     data_draw(&d, step, b);
     for (int r = 0; r < BATCH; r++) {
-      real i = b->obs[r * b->obs_ld];
+      real i = at(b, "obs", r, 0);
       assert_true((int)i % LENGTH != LENGTH - 1);
-      assert_true(b->obs[r * b->obs_ld + 2] == i + (real)0.5);
-      assert_true(b->next[r * b->obs_ld] == i + 1 && b->next[r * b->obs_ld + 2] == i + (real)1.5);
-      assert_true(b->act[r * b->act_ld] == i && b->act[r * b->act_ld + 1] == -i);
-      assert_true(b->reward[r * row_stride(1)] == i);
-      assert_true(b->live[r * row_stride(1)] == ((int)i % 7 != 0));
+      assert_true(at(b, "obs", r, 2) == i + (real)0.5);
+      assert_true(at(b, "next", r, 0) == i + 1 && at(b, "next", r, 2) == i + (real)1.5);
+      assert_true(at(b, "act", r, 0) == i && at(b, "act", r, 1) == -i);
+      assert_true(at(b, "reward", r, 0) == i);
+      assert_true(at(b, "live", r, 0) == ((int)i % 7 != 0));
     }
   }
 }
@@ -84,17 +94,20 @@ static void test_windows_stay_in_their_episode(void **state) {
   enum { HORIZON = 8, WIDTH = OBS + ACT };
   Normalizer norm = normalizer_new(f->arena, OBS);
   for (int j = 0; j < OBS; j++) norm.mean[j] = 3, norm.std[j] = 2;
+  const Units units = { .obs_dim = OBS, .act_dim = ACT, .obs = &norm };
   for (int pad = 0; pad < 2; pad++) {
     Drawer d = drawer(f);
-    d.obs_norm = &norm;
-    d.pool = data_window_starts(f->arena, &d, HORIZON, pad, &d.pool_count);
+    d.units = &units;
+    d.rows = data_window_starts(f->arena, &d, HORIZON, pad, &d.row_count);
     int more = (ROWS - 120 + 139) / 140 * (HORIZON - 2);
-    assert_int_equal(d.pool_count, EPISODES * (LENGTH - HORIZON + 1) + (pad ? more : 0));
-    Batch *b = batch_windows_new(f->arena, BATCH, HORIZON, OBS, ACT);
+    assert_int_equal(d.row_count, EPISODES * (LENGTH - HORIZON + 1) + (pad ? more : 0));
+    const Column columns[] = { COLUMN("windows", OF_STEP, 0, HORIZON), { 0 } };
+    Batch *b = batch_new(f->arena, BATCH, OBS, ACT, columns);
+    const BatchColumn *c = batch_column(b, "windows");
     for (uint64_t step = 0; step < 40; step++) {
       data_draw(&d, step, b);
       for (int r = 0; r < BATCH * HORIZON; r++) {
-        const real *window = b->window + r / HORIZON * b->window_ld;
+        const real *window = c->values + r / HORIZON * c->ld;
         const real *now = window + r % HORIZON * WIDTH;
         int first = (int)window[0], row = first + r % HORIZON;
         bool inside = row / LENGTH == first / LENGTH;
@@ -106,26 +119,31 @@ static void test_windows_stay_in_their_episode(void **state) {
   }
 }
 
+static void assert_same(const Batch *a, const Batch *b, int rows) {
+  for (int i = 0; i < b->columns; i++)
+    assert_memory_equal(a->column[i].values, b->column[i].values,
+                        sizeof(real) * (size_t)(rows * b->column[i].ld));
+}
+
 static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
   Fixture *f = *state;
   Drawer d = drawer(f), other = drawer(f), together = drawer(f);
-  Batch *b = batch_new(f->arena, BATCH, OBS, ACT), *small = batch_new(f->arena, 5, OBS, ACT);
+  Batch *b = transitions(f, BATCH), *small = transitions(f, 5);
   data_draw(&d, 41, b);
   data_draw(&d, 42, b);
   data_draw(&d, 42, small); /* another size, after other draws: the same first rows */
-  assert_memory_equal(small->obs, b->obs, sizeof(real) * 5 * (size_t)b->obs_ld);
+  assert_same(small, b, 5);
   int same_step = 0, same_seed = 0;
-  Batch *c = batch_new(f->arena, BATCH, OBS, ACT);
-  together.threads = pool_new(3);
+  Batch *c = transitions(f, BATCH);
+  together.pool = pool_new(3);
   data_draw(&together, 42, c);
-  assert_memory_equal(c->obs, b->obs, sizeof(real) * BATCH * (size_t)b->obs_ld);
-  assert_memory_equal(c->reward, b->reward, sizeof(real) * BATCH * (size_t)row_stride(1));
-  pool_free(together.threads);
+  assert_same(c, b, BATCH);
+  pool_free(together.pool);
   data_draw(&d, 43, c);
-  for (int r = 0; r < BATCH; r++) same_step += c->obs[r * c->obs_ld] == b->obs[r * b->obs_ld];
+  for (int r = 0; r < BATCH; r++) same_step += at(c, "obs", r, 0) == at(b, "obs", r, 0);
   other.rng = rng_stream(2, "batch");
   data_draw(&other, 42, c);
-  for (int r = 0; r < BATCH; r++) same_seed += c->obs[r * c->obs_ld] == b->obs[r * b->obs_ld];
+  for (int r = 0; r < BATCH; r++) same_seed += at(c, "obs", r, 0) == at(b, "obs", r, 0);
   assert_true(same_step < 5 && same_seed < 5);
 }
 
@@ -133,12 +151,12 @@ static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
 static void test_draws_are_uniform(void **state) {
   Fixture *f = *state;
   Drawer d = drawer(f);
-  Batch *b = batch_new(f->arena, 4096, OBS, ACT);
+  Batch *b = transitions(f, 4096);
   int count[ROWS] = { 0 };
   double n = 0, chi = 0, mean;
   for (uint64_t step = 0; step < 300; step++, n += 4096) {
     data_draw(&d, step, b);
-    for (int r = 0; r < 4096; r++) count[(int)b->obs[r * b->obs_ld]]++;
+    for (int r = 0; r < 4096; r++) count[(int)at(b, "obs", r, 0)]++;
   }
   mean = n / (double)f->data.transitions;
   for (int64_t t = 0; t < f->data.transitions; t++)
@@ -149,37 +167,38 @@ static void test_draws_are_uniform(void **state) {
 static void test_units_of_the_network(void **state) {
   Fixture *f = *state;
   Drawer d = drawer(f);
-  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  Batch *b = transitions(f, BATCH);
   Normalizer norm = normalizer_new(f->arena, OBS);
   normalizer_fit(&norm, f->observations, NULL, ROWS);
-  float mid[ACT] = { 1000, -1000 }, half[ACT] = { 1000, 1000 };
-  d.obs_norm = &norm, d.act_mid = mid, d.act_half = half;
+  const float low[ACT] = { 0, -2000 }, high[ACT] = { 2000, 0 };
+  const Units units = { OBS, ACT, &norm, NULL, low, high };
+  d.units = &units;
   d.reward_scale = 4, d.reward_shift = -2;
   data_draw(&d, 7, b);
   for (int r = 0; r < BATCH; r++) {
-    double row = ((double)b->reward[r * row_stride(1)] + 2) / 4;
+    double row = ((double)at(b, "reward", r, 0) + 2) / 4;
     assert_true(row == rint(row) && row >= 0 && row < ROWS);
     double z = (row - (double)norm.mean[0]) / (double)norm.std[0];
-    assert_true(fabs((double)b->obs[r * b->obs_ld] - z) < 1e-5);
-    assert_true(fabs((double)b->next[r * b->obs_ld] - z - 1 / (double)norm.std[0]) < 1e-5);
-    assert_true(fabs((double)b->act[r * b->act_ld] - (row - 1000) / 1000) < 1e-6);
-    assert_true(fabs((double)b->act[r * b->act_ld + 1] - (1000 - row) / 1000) < 1e-6);
+    assert_true(fabs((double)at(b, "obs", r, 0) - z) < 1e-5);
+    assert_true(fabs((double)at(b, "next", r, 0) - z - 1 / (double)norm.std[0]) < 1e-5);
+    assert_true(fabs((double)at(b, "act", r, 0) - (row - 1000) / 1000) < 1e-6);
+    assert_true(fabs((double)at(b, "act", r, 1) - (1000 - row) / 1000) < 1e-6);
   }
 }
 
 static void test_padding_stays_zero_and_missing_columns_have_defaults(void **state) {
   Fixture *f = *state;
   Drawer d = drawer(f);
-  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  Batch *b = transitions(f, BATCH);
   f->data.rewards = NULL, f->data.terminals = NULL;
   d.reward_shift = -1;
   data_draw(&d, 3, b);
   for (int r = 0; r < BATCH; r++) {
-    for (int j = OBS; j < b->obs_ld; j++)
-      assert_true(b->obs[r * b->obs_ld + j] == 0 && b->next[r * b->obs_ld + j] == 0);
-    for (int j = ACT; j < b->act_ld; j++) assert_true(b->act[r * b->act_ld + j] == 0);
-    for (int j = 1; j < row_stride(1); j++) assert_true(b->live[r * row_stride(1) + j] == 0);
-    assert_true(b->reward[r * row_stride(1)] == -1 && b->live[r * row_stride(1)] == 1);
+    for (int j = OBS; j < row_stride(OBS); j++)
+      assert_true(at(b, "obs", r, j) == 0 && at(b, "next", r, j) == 0);
+    for (int j = ACT; j < row_stride(ACT); j++) assert_true(at(b, "act", r, j) == 0);
+    for (int j = 1; j < row_stride(1); j++) assert_true(at(b, "live", r, j) == 0);
+    assert_true(at(b, "reward", r, 0) == -1 && at(b, "live", r, 0) == 1);
   }
 }
 
@@ -209,11 +228,11 @@ static void test_the_pool_limits_what_is_drawn(void **state) {
   Fixture *f = *state;
   DataSplit s = data_split(f->arena, &f->data, rng_stream(1, "split"), DATA_HELD_SHARE);
   Drawer d = drawer(f);
-  d.pool = s.held, d.pool_count = s.held_count;
-  Batch *b = batch_new(f->arena, BATCH, OBS, ACT);
+  d.rows = s.held, d.row_count = s.held_count;
+  Batch *b = transitions(f, BATCH);
   data_draw(&d, 0, b);
   for (int r = 0; r < BATCH; r++) {
-    int64_t row = (int64_t)b->obs[r * b->obs_ld], i = 0;
+    int64_t row = (int64_t)at(b, "obs", r, 0), i = 0;
     while (i < s.held_count && s.held[i] != row) i++;
     assert_true(i < s.held_count);
   }

@@ -1,5 +1,6 @@
 /* test_cli.c -- the command line: exit codes and messages for what people and files get wrong, and
  * what eval and act say. */
+#include "core/checkpoint.h"
 #include "core/json.h"
 #include "tests/program.h"
 #include <fcntl.h>
@@ -45,6 +46,14 @@ static const struct {
   { 2, "no command", "" },
   { 2, "diffrl train", "trian diffusion-ql" },
   { 2, "diffrl data inspect", "data inspekt x" },
+  { 2, "--env is for data", "inspect run --env point-v0" },
+  { 2, "is not a run's folder", "inspect point.hdf5 --which best" },
+  { 2, "one argument too many", "inspect run point.hdf5" },
+  { 3, "no such run or checkpoint", "inspect absent.safetensors" },
+  { 3, "no such checkpoint", "inspect . --which last" },
+  { 3, "cut short", "inspect cut.safetensors" },
+  { 3, "checksum of the header", "inspect header.safetensors" },
+  { 3, "text.hdf5", "inspect text.hdf5" },
   { 2, "data make", "data" },
   { 2, "which algorithm", "train" },
   { 2, "did you mean diffusion-ql", "train difusion-ql --data point.hdf5" },
@@ -155,7 +164,7 @@ static void test_no_room_for_the_first_file(void **state) {
 static void test_help_and_version(void **state) {
   (void)state;
   static const char *const commands[] = { "train", "eval",  "act",    "data make", "data inspect",
-                                          "list",  "bench", "report", "doctor" };
+                                          "list",  "bench", "report", "doctor",    "inspect" };
   Outcome o;
   program_run(&o, "--version");
   program_expect(&o, 0, "diffrl ");
@@ -207,6 +216,90 @@ static void test_inspect_says_what_is_there(void **state) {
   assert_true(json_number(json_get(found, "timeouts"), 0) == 12);
   assert_string_equal(json_text(json_get(found, "env")), "point-v0");
   json_free(found);
+}
+
+/* What data inspect says, whether data are named by a file or by their set. */
+static void test_inspect_of_data_is_data_inspect(void **state) {
+  (void)state;
+  Outcome a, b;
+  static const char *const options[] = { "", " --json", " --env point-v0" };
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+    program_run(&a, "data inspect point.hdf5%s", options[i]);
+    program_run(&b, "inspect point.hdf5%s", options[i]);
+    program_expect(&b, 0, "transitions");
+    assert_string_equal(a.out, b.out);
+  }
+}
+
+static void test_inspect_shows_a_checkpoint(void **state) {
+  (void)state;
+  Outcome o;
+  Error error;
+  program_run(&o, "inspect run");
+  program_expect(&o, 0, "algo                   diffusion-ql\n");
+  static const char *const says[] = {
+    "kind                   policy\n",
+    "\nstep                   40\n",
+    "candidates=2 choice=softmax",
+    "policy                 kind=diffusion obs_dim=4",
+    "\nactor_adam_m (optimiser): 12 tensors, ",
+    "  trunk/1/w                        F32 [16, 16]  1024 bytes, checksum good\n",
+    " good, 0 not\n",
+  };
+  for (size_t i = 0; i < sizeof says / sizeof *says; i++) program_expect(&o, 0, says[i]);
+  program_run(&o, "inspect run/last.safetensors --json");
+  program_expect(&o, 0, "{");
+  Json *found = json_parse(o.out, strlen(o.out), &error);
+  assert_non_null(found);
+  double sum = 0, numbers = 0, moments = 0;
+  for (const Json *b = json_first(json_get(found, "blocks")); b; b = json_next(b)) {
+    double bytes = json_number(json_get(b, "bytes"), NAN);
+    sum += bytes, numbers += json_number(json_get(b, "numbers"), NAN);
+    if (json_bool(json_get(b, "optimiser"), false)) moments += bytes;
+  }
+  assert_true(sum > 0 && moments > 0);
+  assert_true(sum == json_number(json_get(found, "bytes"), NAN));
+  assert_true(numbers == json_number(json_get(found, "numbers"), NAN));
+  assert_true(moments == json_number(json_get(found, "optimiser_bytes"), NAN));
+  assert_true(json_number(json_get(found, "step"), NAN) == 40);
+  assert_string_equal(json_text(json_get(json_get(found, "texts"), "seed")), "0");
+  json_free(found);
+}
+
+static void test_inspect_names_the_damaged_tensor(void **state) {
+  (void)state;
+  Outcome o;
+  program_run(&o, "inspect flipped.safetensors");
+  program_expect(&o, 3, "flipped.safetensors: 1 of ");
+  program_expect(&o, 3, "checksum WRONG\n");
+  program_expect(&o, 3, " good, 1 not\n");
+}
+
+/* A file may say anything; a terminal must not obey it. */
+static void test_inspect_escapes_what_files_say(void **state) {
+  (void)state;
+  Outcome o;
+  Error error;
+  Arena *arena = arena_new();
+  Checkpoint c;
+  float number = 1;
+  checkpoint_init(&c, arena);
+  checkpoint_add_text(&c, "algo",
+                      "evil\033[2J\x7f\xc2\x9b"
+                      "2J caf\xc3\xa9");
+  checkpoint_add_text(&c, "act", "{\"sampler\": \"\\u001b[31m\"}");
+  checkpoint_add(&c, "block\n/w\r", CHECKPOINT_F32, 0, NULL, &number);
+  assert_true(checkpoint_save(&c, "evil.safetensors", &error));
+  arena_free(arena);
+  program_run(&o, "inspect evil.safetensors");
+  program_expect(&o, 0, "evil\\x1b[2J\\x7f\\xc2\\x9b2J caf\xc3\xa9\n");
+  program_expect(&o, 0, "sampler=\\x1b[31m\n");
+  program_expect(&o, 0, "block\\x0a: 1 tensor, ");
+  program_expect(&o, 0, "  w\\x0d ");
+  assert_null(strchr(o.out, '\033'));
+  program_run(&o, "inspect evil.safetensors --json");
+  program_expect(&o, 0, "\\u001b[2J");
+  assert_null(strchr(o.out, '\033'));
 }
 
 static void test_dry_run_writes_nothing(void **state) {
@@ -332,6 +425,10 @@ int main(void) {
     cmocka_unit_test(test_help_and_version),
     cmocka_unit_test(test_lists_and_doctor),
     cmocka_unit_test(test_inspect_says_what_is_there),
+    cmocka_unit_test(test_inspect_of_data_is_data_inspect),
+    cmocka_unit_test(test_inspect_shows_a_checkpoint),
+    cmocka_unit_test(test_inspect_names_the_damaged_tensor),
+    cmocka_unit_test(test_inspect_escapes_what_files_say),
     cmocka_unit_test(test_dry_run_writes_nothing),
     cmocka_unit_test(test_eval_does_not_depend_on_threads_or_data),
     cmocka_unit_test(test_act_does_what_eval_measures),

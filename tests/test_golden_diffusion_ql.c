@@ -126,7 +126,7 @@ typedef struct {
   Golden golden;
   Policy *p;
   Sampler *sampler;
-  Batch batch;
+  Batch *batch;
   Tape critic_tape, actor_tape;
   CriticObjective critic;
   ActorObjective actor;
@@ -163,28 +163,35 @@ static void make_tapes(Learner *l, double eta) {
   const Golden *golden = &l->golden;
   const DiffusionQlSpec spec = { .policy = l->p, .sampler = l->sampler, .gamma = 0.99, .eta = eta };
   l->critic_tape = tape(l, l->p->critics->online), l->actor_tape = tape(l, l->p->actor);
-  l->critic = diffusion_ql_critic(l->critic_tape.g, &spec, &l->batch);
+  l->critic = diffusion_ql_critic(l->critic_tape.g, &spec, l->batch);
   give_chain(&l->critic_tape, golden, "target chain", "target_chain");
   graph_keep(l->critic.q), graph_keep(l->critic.target);
   graph_minimise(l->critic.loss);
-  l->actor = diffusion_ql_actor(l->actor_tape.g, &spec, &l->batch);
+  l->actor = diffusion_ql_actor(l->actor_tape.g, &spec, l->batch);
   give_chain(&l->actor_tape, golden, "actor chain", "actor_chain");
   give_bc(&l->actor_tape, golden);
   l->coin = graph_override(l->actor_tape.g, "critic coin");
   graph_keep(l->actor.bc), graph_keep(l->actor.q), graph_keep(l->actor.act);
   graph_minimise(l->actor.loss);
   seal(&l->critic_tape), seal(&l->actor_tape);
-  batch_bind(&l->critic.in, &l->batch), batch_bind(&l->actor.in, &l->batch);
+}
+
+/* a golden table as this column's rows */
+static void give_column(Learner *l, const char *name, const char *table) {
+  for (int i = 0; i < l->batch->columns; i++) {
+    BatchColumn *c = &l->batch->column[i];
+    if (!strcmp(c->is.name, name)) c->values = rows(&l->golden, table, c->n, 0);
+  }
 }
 
 static void learner_open(Learner *l) {
   *l = (Learner){ 0 };
   golden_open(&l->golden, "tests/golden/diffusion_ql.safetensors");
   const Golden *g = &l->golden;
-  l->batch = (Batch){ .rows = ROWS, .obs_dim = OBS, .act_dim = ACT, .obs_ld = LD, .act_ld = LD };
-  l->batch.obs = rows(g, "batch/obs", OBS, 0), l->batch.next = rows(g, "batch/next_obs", OBS, 0);
-  l->batch.act = rows(g, "batch/act", ACT, 0), l->batch.reward = rows(g, "batch/reward", 1, 0);
-  l->batch.live = rows(g, "batch/live", 1, 0);
+  l->batch = batch_new(g->arena, ROWS, OBS, ACT, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
+  give_column(l, "obs", "batch/obs"), give_column(l, "next", "batch/next_obs");
+  give_column(l, "act", "batch/act"), give_column(l, "reward", "batch/reward");
+  give_column(l, "live", "batch/live");
   make_policy(l);
   make_tapes(l, 1);
 }
@@ -220,7 +227,7 @@ static void samples_agree(void **state) {
     Tensor *obs = t_input(t.g, "obs", 1, OBS);
     Tensor *x = sampler_record(t.g, l.sampler, l.p->model->denoiser,
                                slow ? l.p->actor_ema : l.p->actor, "act", obs, 1);
-    give(&t, obs, slow ? l.batch.next : l.batch.obs);
+    give(&t, obs, batch_column(l.batch, slow ? "next" : "obs")->values);
     give_chain(&t, &l.golden, "act", file);
     graph_keep(x);
     seal(&t);
@@ -249,9 +256,8 @@ static void the_cloning_loss_and_gradient_agree(void **state) {
   Learner l;
   learner_open(&l);
   Tape t = tape(&l, l.p->actor);
-  Tensor *obs = t_input(t.g, "obs", 1, OBS), *act = t_input(t.g, "act", 1, ACT);
+  Tensor *obs = batch_input(t.g, l.batch, "obs"), *act = batch_input(t.g, l.batch, "act");
   Tensor *loss = diffusion_loss(t.g, l.p->model->denoiser, l.p->actor, "bc", act, obs);
-  give(&t, obs, l.batch.obs), give(&t, act, l.batch.act);
   give_bc(&t, &l.golden);
   graph_minimise(loss);
   seal(&t);

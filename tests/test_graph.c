@@ -225,6 +225,44 @@ static Tensor *counted(Tensor *x, int *runs) {
                 &(Recipe){ .in = { x }, .attr.p = runs });
 }
 
+/* an op that adds to what it has not written */
+static void forget_run(const Lane *lane, const Tensor *y) {
+  const real *x = lane_at(lane, y->in[0]);
+  real *out = lane_at(lane, y);
+  for (int i = 0; i < lane->rows * row_size(y); i++) out[i] += x[i];
+}
+static const Op op_forget = { .name = "forget", .run = forget_run };
+
+/* With MODE=asan a value that is read before it is written is NaN, kept or in lane scratch. */
+static void what_a_run_did_not_write_shows(void **state) {
+  (void)state;
+#ifdef DIFFRL_CHECKED
+  for (int keep = 0; keep < 2; keep++) {
+    Net net;
+    net_open(&net, 2, MAX_ROWS, 7, 3);
+    net.x = t_input(net.g, "x", 1, N);
+    Tensor *sum = record(net.g, &op_forget, (Shape){ 1, 1, N }, &(Recipe){ .in = { net.x } });
+    Tensor *good = t_scale(2, net.x), *bad = t_scale(2, sum);
+    graph_keep(good), graph_keep(bad);
+    if (keep) graph_keep(sum);
+    graph_seal(net.g);
+    graph_bind(net.x, net.data);
+    for (uint64_t step = 0; step < 2; step++) {
+      graph_run(net.g, MAX_ROWS, step, NULL);
+      for (int r = 0; r < MAX_ROWS; r++)
+        for (int j = 0; j < N; j++) {
+          assert_true(graph_values(good)[r * LD + j] == 2 * net.data[r * LD + j]);
+          assert_true(isnan(graph_values(bad)[r * LD + j]));
+        }
+    }
+    net_close(&net);
+  }
+#else
+  (void)op_forget;
+  skip();
+#endif
+}
+
 static void once_nodes_follow_their_params(void **state) {
   (void)state;
   Net net;
@@ -377,6 +415,7 @@ int main(void) {
     cmocka_unit_test(shared_scratch_is_as_good_as_memory_apart),
     cmocka_unit_test(denormals_are_off_in_every_thread),
     cmocka_unit_test(a_run_allocates_nothing),
+    cmocka_unit_test(what_a_run_did_not_write_shows),
     cmocka_unit_test(once_nodes_follow_their_params),
     cmocka_unit_test(what_nobody_reads_is_dropped),
     cmocka_unit_test(equal_recordings_are_one_node),

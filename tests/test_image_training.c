@@ -172,7 +172,7 @@ static void test_bad_input_is_told(void **state) {
   (void)state;
   program_refuse(2, "train image", "give --data fashion-mnist");
   program_refuse(3, "train image --data nowhere", "a folder with IDX files");
-  program_refuse(2, IMAGE "--env hopper-v2", "leave --env");
+  program_refuse(2, IMAGE "--env hopper-v2", "omit --env");
   program_refuse(2, "train image --data halves --set size=4",
                  "pictures of 8 x 8 do not fit in size=4");
   program_refuse(2, "train image --data halves --set size=10", "cannot be halved 2 times");

@@ -156,7 +156,7 @@ static void test_bad_input_is_told(void **state) {
   (void)state;
   program_refuse(2, "train toy", "give --data swissroll");
   program_refuse(2, "train toy --data mons", "did you mean moons");
-  program_refuse(2, "train toy --data gmm --env hopper-v2", "leave --env");
+  program_refuse(2, "train toy --data gmm --env hopper-v2", "omit --env");
   program_refuse(2, "train toy --data gmm --set net=resnet", "residual");
   program_refuse(2, "train toy --data gmm --set schedule=cosin", "did you mean cosine");
   program_refuse(2, "train toy --data gmm --set sampler=hein", "heun");

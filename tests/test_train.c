@@ -134,6 +134,68 @@ static void test_a_killed_run_resumes_to_the_same_bits(void **state) {
   }
 }
 
+/* Targets of three steps: their own run, with the same promises. */
+static void test_targets_of_three_steps(void **state) {
+  (void)state;
+#define THREE TRAIN " --set nstep=3"
+  size_t n, m;
+  train(THREE " --steps 200 --threads 1 --out three-steps");
+  train(THREE " --steps 100 --threads 3 --out three-halves");
+  train("train --resume three-halves --steps 200 --threads 2");
+  assert_same_run("three-steps", "three-halves");
+  train(TRAIN " --steps 200 --out one-step");
+  char *x = file_read("three-steps/last.safetensors", &n);
+  char *y = file_read("one-step/last.safetensors", &m);
+  assert_true(n != m || memcmp(x, y, n) != 0);
+  free(x), free(y);
+}
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+static void test_settings_belong_to_who_uses_them(void **state) {
+  (void)state;
+  Outcome o;
+  program_run(&o, "train diffusion-bc --data point.hdf5 --env point-v0 --set reward=raw");
+  program_expect(&o, 2, "unknown setting \"reward\"");
+  program_run(&o, "train diffuser --data point.hdf5 --env none --set normalize_obs=true");
+  program_expect(&o, 2, "unknown setting \"normalize_obs\"");
+  program_run(&o, "train sac --env point-v0 --set nstep=3");
+  program_expect(&o, 2, "unknown setting \"nstep\"");
+  program_run(&o, TRAIN " --set nstep=0");
+  program_expect(&o, 2, "nstep: 0 is out of range");
+  program_run(&o, "train sac --env none");
+  program_expect(&o, 2, "sac acts in an environment: give --env");
+}
+
+/* a run's config.json with another text in one place */
+static void rewrite(const char *path, const char *what, const char *with) {
+  size_t n;
+  char *text = file_read(path, &n), *at = strstr(text, what);
+  assert_non_null(at);
+  FILE *file = fopen(path, "w");
+  fprintf(file, "%.*s%s%s", (int)(at - text), text, with, at + strlen(what));
+  fclose(file), free(text);
+}
+
+/* Release 0.1 wrote two settings for every algorithm, also where they meant nothing. */
+static void test_a_record_of_release_0_1_is_resumed(void **state) {
+  (void)state;
+  Outcome o;
+#define BC                                                                                         \
+  "train diffusion-bc --data point.hdf5 --env none --set hidden=16 --set batch=32 --steps 20"
+  train(BC " --out release");
+  train(BC " --out release-0.1");
+  rewrite("release-0.1/config.json", "\"hidden\":16", "\"hidden\":16,\"reward\":\"raw\"");
+  train("train --resume release --steps 40");
+  train("train --resume release-0.1 --steps 40");
+  assert_same_file("release/last.safetensors", "release-0.1/last.safetensors");
+  train(BC " --config release-0.1/config.json --out release-again");
+  train(BC " --out release-odd");
+  rewrite("release-odd/config.json", "\"hidden\":16", "\"hidden\":16,\"reward\":\"antmaze\"");
+  program_run(&o, "train --resume release-odd --steps 40");
+  program_expect(&o, 2, "reward: diffusion-bc has no such setting any more");
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 static void check_signal(int number, const char *folder) {
@@ -195,6 +257,25 @@ static void test_numbers_that_diverge_end_with_4(void **state) {
   program_expect(&o, 4, "the last good state is late/last.safetensors");
   program_run(&o, "eval late --episodes 1");
   program_expect(&o, 0, "return");
+}
+
+/* Large observations, which the usual rate bears and a rate of 1 does not: the message names the
+ * tape, the node, the rows and what went in. */
+static void test_what_diverges_is_found_on_its_tape(void **state) {
+  (void)state;
+  Outcome o;
+  if (sizeof(real) > sizeof(float)) skip();
+  file_make_data("large.hdf5", "point-v0", 3, 1e16f, "{}");
+  const char *line = "train diffusion-ql --data large.hdf5 --env point-v0" SMALL
+                     " --set critic_rate=%s --steps 60 --out rate-%s";
+  program_run(&o, line, "3e-4", "3e-4");
+  program_expect(&o, 0, "run=rate-3e-4");
+  program_run(&o, line, "1", "1");
+  program_expect(&o, 4, "on the tape that trains critic, node ");
+  assert_null(strstr(o.err, "no longer finite at step 0;"));
+  if (!strstr(o.err, " of phase 0 is the first that is not finite: inf ") ||
+      !strstr(o.err, "; its inputs there: "))
+    fail_msg("no node and inputs in %s", o.err);
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */
@@ -287,9 +368,13 @@ int main(void) {
     cmocka_unit_test(test_resume_goes_on_between_reports),
     cmocka_unit_test(test_an_online_run_resumes_to_the_same_bits),
     cmocka_unit_test(test_a_killed_run_resumes_to_the_same_bits),
+    cmocka_unit_test(test_targets_of_three_steps),
+    cmocka_unit_test(test_settings_belong_to_who_uses_them),
+    cmocka_unit_test(test_a_record_of_release_0_1_is_resumed),
     cmocka_unit_test(test_a_signal_leaves_a_checkpoint),
     cmocka_unit_test(test_a_full_disk_leaves_the_old_checkpoint),
     cmocka_unit_test(test_numbers_that_diverge_end_with_4),
+    cmocka_unit_test(test_what_diverges_is_found_on_its_tape),
     cmocka_unit_test(test_init_starts_from_old_weights),
     cmocka_unit_test(test_without_environment_the_held_out_loss),
     cmocka_unit_test(test_a_moved_data_file_is_known_by_its_content),

@@ -23,7 +23,7 @@ static Tensor *fixed_table(Graph *g, const Op *op, int k, int n) {
 Tensor *t_input(Graph *g, const char *name, int k, int n) {
   take_name(g, name);
   Tensor *t = record(g, &op_input, (Shape){ k, 1, n }, &(Recipe){ .rows = true });
-  t->place = PLACE_BOUND;
+  t->place = PLACE_BOUND, t->name = name;
   return t;
 }
 
@@ -37,7 +37,9 @@ Tensor *t_table(Graph *g, const double *values, int k, int n) {
 
 Tensor *t_given(Graph *g, const char *name, int k, int n) {
   take_name(g, name);
-  return fixed_table(g, &op_given, k, n);
+  Tensor *t = fixed_table(g, &op_given, k, n);
+  t->name = name;
+  return t;
 }
 
 Tensor *t_param(Graph *g, const Params *params, int slot) {

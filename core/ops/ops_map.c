@@ -46,6 +46,14 @@ static double (*const curve_of[])(double) = {
   KERNEL_MAPS(CURVE)
 };
 
+static const char *map_variant(const Tensor *y) {
+  static const char *const names[] = {
+#define NAME(name, zero) #name,
+    KERNEL_MAPS(NAME)
+  };
+  return names[y->attr.i[0]];
+}
+
 static void curve_run(const Lane *lane, const Tensor *y) {
   int rows = lane_rows(lane, y) * y->k * y->e;
   const real *x = lane_at(lane, y->in[0]);
@@ -55,7 +63,7 @@ static void curve_run(const Lane *lane, const Tensor *y) {
     clear_padding(out, y->n);
   }
 }
-const Op op_curve = { .name = "curve", .run = curve_run, .in_place = true };
+const Op op_curve = { .name = "curve", .run = curve_run, .in_place = true, .variant = map_variant };
 
 /* ---- maps ------------------------------------------------------------------------------------ */
 
@@ -95,6 +103,7 @@ const Op op_map = {
   .aux_grad = map_slope_grad,
   .in_place = true,
   .twice = true,
+  .variant = map_variant,
 };
 
 Tensor *t_map(Map map, Tensor *x) {

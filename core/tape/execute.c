@@ -1,6 +1,7 @@
 /* execute.c -- running a sealed tape: once-nodes, then phases of lanes. */
 #include "core/tape/graph.h"
 #include "core/tape/tape.h"
+#include <math.h>
 #include <string.h>
 
 real *lane_at(const Lane *lane, const Tensor *t) {
@@ -77,6 +78,28 @@ static void clear_sums(const Graph *g, real *sums) {
     memset(sums + g->sum_from[p], 0, (g->clear_to[p] - g->sum_from[p]) * sizeof *sums);
 }
 
+/* MODE=asan: what a run must write itself is NaN before it, so that a value which is read before it
+ * was written shows.  Nothing elsewhere. */
+static void spoil(real *values, size_t count) {
+#ifdef DIFFRL_CHECKED
+  for (size_t i = 0; i < count; i++) values[i] = NAN;
+#else
+  (void)values, (void)count;
+#endif
+}
+
+static void spoil_kept(const Graph *g) {
+#ifdef DIFFRL_CHECKED
+  for (int id = 0; id < g->nodes; id++) {
+    const Tensor *t = g->node[id];
+    if (t->g == g && t->place == PLACE_KEPT)
+      spoil(t->data, (size_t)g->spec.max_rows * (size_t)row_size(t));
+  }
+#else
+  (void)g;
+#endif
+}
+
 /* one group: its lanes in order, each through all nodes of the phase */
 static void run_group(void *context, int piece, int worker) {
   Graph *g = context;
@@ -91,6 +114,7 @@ static void run_group(void *context, int piece, int worker) {
   if (g->phase == 0) clear_sums(g, lane.sums);
   for (int row = from; row < to; row += g->spec.lane) {
     lane.begins = row == from;
+    spoil(g->scratch[worker], g->work_size + g->lane_size);
     lane.row0 = row, lane.rows = to - row < g->spec.lane ? to - row : g->spec.lane;
     for (int i = 0; i < g->n_lane[g->phase]; i++)
       run_node(&lane, g->lane_nodes[g->phase][i], worker);
@@ -128,6 +152,7 @@ void graph_run(Graph *g, int rows, uint64_t step, const uint32_t *row_ids) {
   int me = ranks_index(g->spec.ranks);
   g->first_group = ranks_first(g->spec.ranks, g->groups, me);
   int own = ranks_first(g->spec.ranks, g->groups, me + 1) - g->first_group;
+  spoil_kept(g);
   run_once(g);
   for (g->phase = 0; g->phase < g->phases; g->phase++) {
     pool_run(g->spec.pool, run_group, g, own);

@@ -7,6 +7,7 @@
 Graph *graph_new(Arena *arena, const GraphSpec *spec) {
   Graph *g = arena_alloc(arena, sizeof *g);
   g->arena = arena, g->spec = *spec, g->fresh = true;
+  g->gradient_of = -1;
   CHECK(spec->kernels && spec->max_rows > 0, "graph: kernels and max_rows are needed");
   if (!g->spec.group) g->spec.group = spec->max_rows;
   if (!g->spec.lane) g->spec.lane = g->spec.group;
@@ -78,7 +79,7 @@ static Tensor *new_node(Graph *g, const Op *op, Shape shape) {
   if (g->nodes == g->room) make_room(g);
   Tensor *t = arena_alloc(g->arena, sizeof *t);
   *t = (Tensor){ .g = g, .op = op, .id = g->nodes, .k = shape.k, .e = shape.e, .n = shape.n };
-  t->ld = row_stride(shape.n);
+  t->ld = row_stride(shape.n), t->gradient_of = g->gradient_of;
   return g->node[g->nodes++] = t;
 }
 
@@ -131,6 +132,7 @@ const Kernels *graph_kernels(const Graph *g) { return g->spec.kernels; }
 Profile *graph_profile(const Graph *g) { return g->spec.profile; }
 ConvMethod graph_conv(const Graph *g) { return g->spec.conv; }
 Arena *graph_arena(const Graph *g) { return g->arena; }
+bool graph_lost(const Graph *g) { return g->spec.ranks && g->spec.ranks->lost; }
 const Params *graph_trained(const Graph *g) { return g->spec.trained; }
 
 /* the bit of these Params in Tensor.reads */
@@ -151,6 +153,12 @@ Tensor *record_params(Graph *g, const Op *op, Shape shape, const Params *params,
   t->reads |= params_bit(g, params);
   t->trains = graph_trains(g, params);
   return t;
+}
+
+const Params *tape_params(const Graph *g, const Tensor *t) {
+  for (int i = 0; i < g->n_params && t->attr.p; i++)
+    if (g->params[i] == t->attr.p) return g->params[i];
+  return NULL;
 }
 
 /* ---- gradients ------------------------------------------------------------------------------- */
@@ -177,7 +185,7 @@ int broadcast(const char *op, int a, int b) {
 /* walk back from y; recipes record nodes with higher ids, which are not visited */
 static void walk_back(Tensor *y, Tensor *dy, bool through) {
   Graph *g = y->g;
-  g->adjoint[y->id] = dy;
+  g->adjoint[y->id] = dy, g->gradient_of = y->id;
   for (int id = y->id; id >= 0; id--) {
     Tensor *t = g->node[id];
     if (!g->adjoint[id] || !g->wanted[id] || !t->op->grad) continue;
@@ -185,6 +193,7 @@ static void walk_back(Tensor *y, Tensor *dy, bool through) {
     CHECK(!through || t->op->twice, "t_grad_through: %s has no second derivative", t->op->name);
     t->op->grad(t, g->adjoint[id]);
   }
+  g->gradient_of = -1;
 }
 
 static void start_gradient(Graph *g) {

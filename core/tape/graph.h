@@ -26,6 +26,7 @@
 #include "core/real.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct Graph Graph;
 typedef struct Tensor Tensor;
@@ -101,6 +102,7 @@ Tensor *graph_forked(const Graph *fork, const Tensor *t); /* the fork's own node
 double graph_scalar(const Tensor *t);      /* a kept SUM or ONCE [1, 1, 1] */
 const real *graph_values(const Tensor *t); /* a kept node: [B, k, e, row_stride(n)] */
 const Params *graph_trained(const Graph *g);
+bool graph_lost(const Graph *g); /* is one of its ranks gone? */
 const Kernels *graph_kernels(const Graph *g);
 Profile *graph_profile(const Graph *g);     /* of its spec */
 const real *graph_gradient(const Graph *g); /* flat, in the layout of the trained Params */
@@ -111,5 +113,9 @@ typedef struct {
   size_t lane_bytes, kept_bytes, sum_bytes;
 } GraphSize;
 GraphSize graph_size(const Graph *g);
+
+/* For people who debug a tape: counts and bytes, then a line a node (print.c says how to read it).
+ * Before sealing there are no phases of memory yet; after it, what nobody reads is "dropped". */
+void graph_print(const Graph *g, FILE *out);
 
 #endif

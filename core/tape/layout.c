@@ -187,12 +187,16 @@ static void plan_lanes(Graph *g) {
 
 static real *zeros(Graph *g, size_t count) { return arena_array(g->arena, real, count); }
 
+size_t tape_once_row(const Tensor *t) {
+  if (!t->op->run && !t->twin) return (size_t)t->ld; /* tables */
+  size_t n = (size_t)(t->n + 31) / 32 * 32;          /* packed panels are 32 wide */
+  return n < (size_t)t->ld ? (size_t)t->ld : n;
+}
+
 static void place_fixed(Graph *g, Tensor *t) {
   if (t->place == PLACE_FIXED || t->place == PLACE_BOUND) return; /* tables, parameters, inputs */
-  size_t n = (size_t)(t->n + 31) / 32 * 32;                       /* packed panels are 32 wide */
-  if (n < (size_t)t->ld) n = (size_t)t->ld;
   t->place = PLACE_FIXED;
-  t->data = zeros(g, rows_of(t) * n);
+  t->data = zeros(g, rows_of(t) * tape_once_row(t));
 }
 
 static void place_kept(Graph *g, Tensor *t) {

@@ -36,6 +36,7 @@ typedef struct Op {
   /* adds to the inputs' gradients what comes through y's second output; NULL: that is constant */
   void (*aux_grad)(Tensor *y, Tensor *daux);
   double (*flops)(const Lane *lane, const Tensor *y); /* of a run, for profiles; NULL: no product */
+  const char *(*variant)(const Tensor *y); /* which of several functions, for people; NULL: one */
   size_t (*work)(const Tensor *y); /* reals of Lane.work that run wants in lanes; NULL: none */
 } Op;
 
@@ -71,6 +72,8 @@ struct Tensor {
   size_t offset;           /* in the lane scratch or the block of sums */
   real *data;              /* KEPT, BOUND, FIXED; SUM after the phase */
   int last;                /* id of the last reader in its phase */
+  const char *name;        /* of an input or a given; NULL elsewhere */
+  int gradient_of;         /* id of the node whose gradient recorded it; -1: none */
   const Tensor *following; /* the next node of this op that its phase's lanes run */
   bool first;              /* the first to write to its sum or slot, which has not been cleared */
   Tensor *next;            /* hash chain */

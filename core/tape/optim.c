@@ -1,8 +1,10 @@
 /* optim.c -- fused passes over the flat block, in chunks that do not depend on the threads. */
 #include "core/tape/optim.h"
 #include "core/check.h"
+#include "core/tape/finding.h"
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { CHUNK = 8192, MAX_CHUNKS = 4096 };
 
@@ -132,11 +134,20 @@ bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error) {
   return params_load(optim->m, checkpoint, error) && params_load(optim->v, checkpoint, error);
 }
 
+static void find(const Objective *o, int rows, uint64_t step) {
+  Finding finding;
+  finding_search(o->graph, rows, step, NULL, &finding);
+  finding_text(&finding, o->optim->finding, sizeof o->optim->finding);
+}
+
 bool objective_step(const Objective *o, int rows, uint64_t step) {
   graph_run(o->graph, rows, step, NULL);
   Profile *profile = graph_profile(o->graph);
   int64_t began = profile_clock(profile);
   bool done = optim_step(o->optim, graph_gradient(o->graph), graph_kernels(o->graph), o->pool);
   profile_add(profile, 0, "optimiser", began, 0);
+  *o->optim->finding = '\0';
+  /* without a rank there is nothing to search: sums are garbage, and nobody answers */
+  if (!done && !graph_lost(o->graph)) find(o, rows, step);
   return done;
 }

@@ -34,6 +34,7 @@ typedef struct {
   int64_t step;           /* updates done */
   double grad_norm;       /* of the last gradient, before clipping */
   Ema follows;            /* moved in the same pass; average NULL: none */
+  char finding[512];      /* of the last objective_step: why it was refused; "": it was not */
 } Optim;
 
 Optim *optim_new(Arena *arena, Params *params, const OptimSpec *spec);
@@ -57,7 +58,9 @@ typedef struct {
   Pool *pool;
 } Objective;
 
-/* Run the tape on `rows` rows and update; false if the gradient is not finite. */
+/* Run the tape on `rows` rows and update.  False, and nothing changed, if the gradient is not
+ * finite: then the tape has run again to find the first value that is not (finding.h), and
+ * optim->finding says in words where. */
 bool objective_step(const Objective *objective, int rows, uint64_t step);
 
 #endif

@@ -31,6 +31,7 @@ struct Graph {
   bool *wanted;     /* [room] during a gradient: by node id */
   Tensor **adjoint; /* likewise */
   bool minimises;
+  int gradient_of; /* id of the node whose gradient is being recorded; -1: none */
 
   int phases;
   Tensor **once, **after, **lane_nodes[TAPE_MAX_PHASES]; /* what runs when, in creation order */
@@ -54,7 +55,15 @@ struct Graph {
   bool fresh;       /* every once-node is to be computed: the first run */
 };
 
-void tape_plan(Graph *g); /* layout.c: liveness, phases, memory */
+void tape_plan(Graph *g);              /* layout.c: liveness, phases, memory */
+size_t tape_once_row(const Tensor *t); /* layout.c: numbers a once-node has for each of its k e */
+
+/* graph.c: the Params that a once-node reads (slot t->attr.i[0]); NULL: none */
+const Params *tape_params(const Graph *g, const Tensor *t);
+
+/* print.c: the op, and which of its functions: "map log" */
+enum { TAPE_OP_TEXT = 48 };
+const char *tape_op_text(const Tensor *t, char text[TAPE_OP_TEXT]);
 
 /* tree.c: block 0's sums [from, to) become the totals over all groups, on every rank. */
 void tape_add_up(Graph *g, size_t from, size_t to);

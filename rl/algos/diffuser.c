@@ -6,8 +6,10 @@
  * nothing to the loss; the first action, the one that a planner does, counts ten times. */
 #include "diffusion/loss.h"
 #include "rl/algos/held_out.h"
+#include "rl/algos/td.h"
 #include "rl/draw/plans_picture.h"
 #include "rl/rollout/dynamics.h"
+#include "rl/source/source_transitions.h"
 #include <math.h>
 #include <string.h>
 
@@ -39,6 +41,7 @@ typedef struct {
   const DiffuserConfig *cfg;
   PlansModel *model;
   Objective objective;
+  Units units;
   Drawer drawer, whole, held; /* of windows; whole: of those within episodes */
   Batch *batch, *held_batch;
   Tensor *held_loss; /* without an environment; else NULL */
@@ -51,23 +54,24 @@ typedef struct {
 static void fit_normalizer(Diffuser *m, const Dataset *data) {
   normalizer_fit(&m->model->action, data->actions, NULL, data->rows);
   normalizer_fit(&m->model->state, data->observations, NULL, data->rows);
+  m->units = plans_units(m->model);
 }
 
 /* a drawer of transitions as one of windows */
 static Drawer drawer_of(const Diffuser *m, const Drawer *from, bool pad) {
   Drawer drawer = *from;
-  drawer.obs_norm = &m->model->state, drawer.act_norm = &m->model->action;
-  drawer.pool =
-      data_window_starts(m->setup->arena, from, (int)m->model->horizon, pad, &drawer.pool_count);
+  drawer.units = &m->units;
+  drawer.rows =
+      data_window_starts(m->setup->arena, from, (int)m->model->horizon, pad, &drawer.row_count);
   return drawer;
 }
 
 static bool make_drawers(Diffuser *m, Error *error) {
-  const Drawer *from = m->setup->drawer;
+  const Drawer *from = &transitions_of(m->setup->source)->drawer;
   m->whole = drawer_of(m, from, false);
   m->drawer = m->cfg->pad ? drawer_of(m, from, true) : m->whole;
   m->whole.rng = rng_stream(m->setup->seed, "planned window");
-  return m->whole.pool_count > 0 ||
+  return m->whole.row_count > 0 ||
          error_set(error, FAIL_INPUT,
                    "%s: no episode has the %d rows of a plan; choose a smaller horizon",
                    from->data->source, (int)m->model->horizon);
@@ -100,7 +104,7 @@ static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batc
   Graph *g = graph_new(setup->arena, &tape);
   Loss *loss = loss_new(setup->arena, &(LossSpec){ 0 }, model->denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
-  LossInputs in = { .x0 = t_input(g, "windows", 1, model->denoiser->dim),
+  LossInputs in = { .x0 = batch_input(g, batch, "windows"),
                     .keep = plans_keep(m->model, g),
                     .factor = factors(m, g) };
   Tensor *mean = loss_record(g, loss, model->online, stream, &in).loss;
@@ -109,18 +113,19 @@ static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batc
   else
     graph_keep(mean);
   graph_seal(g);
-  graph_bind(in.x0, batch->window);
   return mean;
 }
 
 static void build(Diffuser *m) {
+  const Column columns[] = { COLUMN("windows", OF_STEP, 0, (int)m->model->horizon), { 0 } };
   const AlgoSetup *setup = m->setup;
   Params *online = m->agent.model->online;
+  m->batch = algo_batch(setup, columns);
   m->objective.loss = record_loss(m, online, m->batch, "plan");
   m->objective.graph = m->objective.loss->g;
   if (!setup->env) {
-    m->held_batch = batch_windows_new(setup->arena, m->batch->rows, (int)m->model->horizon,
-                                      setup->obs_dim, setup->act_dim);
+    m->held_batch =
+        batch_new(setup->arena, m->batch->rows, setup->obs_dim, setup->act_dim, columns);
     m->held_loss = record_loss(m, NULL, m->held_batch, "held out");
   }
   m->objective.optim = algo_train(setup, &m->agent, online, m->cfg->rate, m->cfg->clip);
@@ -129,6 +134,7 @@ static void build(Diffuser *m) {
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Diffuser *m = arena_alloc(setup->arena, sizeof *m);
+  const Dataset *data = transitions_of(setup->source)->data;
   m->setup = setup, m->cfg = setup->config;
   Model *model = m->agent.model = algo_model(setup, &model_plans, NULL);
   m->model = (PlansModel *)model;
@@ -138,11 +144,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   memcpy(m->model->high, setup->act_high, (size_t)setup->act_dim * sizeof *setup->act_high);
   if (setup->env && !dynamics_open(setup->env, error))
     return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
-  fit_normalizer(m, setup->drawer->data);
+  fit_normalizer(m, data);
   if (!make_drawers(m, error)) return NULL;
-  m->batch = algo_windows(setup, (int)m->model->horizon);
   m->scale = arena_array(setup->arena, float, setup->obs_dim);
-  dynamics_scale(setup->drawer->data, m->scale);
+  dynamics_scale(data, m->scale);
   build(m);
   return &m->agent;
 }
@@ -174,14 +179,14 @@ static bool measure_held_out(Agent *agent, double *value, Error *error) {
   enum { BATCHES = 32 };
   Diffuser *m = (Diffuser *)agent;
   (void)error;
-  if (!m->held.pool) m->held = drawer_of(m, m->setup->held, m->cfg->pad);
+  if (!m->held.rows) m->held = drawer_of(m, held_out_rows(agent), m->cfg->pad);
   double sum = 0;
-  for (uint64_t i = 0; i < BATCHES && m->held.pool_count; i++) {
+  for (uint64_t i = 0; i < BATCHES && m->held.row_count; i++) {
     data_draw(&m->held, i, m->held_batch);
     graph_run(m->held_loss->g, m->held_batch->rows, i, NULL);
     sum += graph_scalar(m->held_loss);
   }
-  *value = m->held.pool_count ? sum / BATCHES : (double)NAN;
+  *value = m->held.row_count ? sum / BATCHES : (double)NAN;
   return true;
 }
 
@@ -236,7 +241,7 @@ const AlgoDef algo_diffuser = {
   .name = "diffuser",
   .paper = "Janner et al. 2022, arXiv 2205.09991 (without guidance)",
   .about = "a diffusion model of plans: states and actions of many steps at once",
-  .data = ALGO_OFFLINE,
+  .source = &source_transitions,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(DiffuserConfig),

@@ -7,6 +7,7 @@
 #include "rl/algos/held_out.h"
 #include "rl/algos/td.h"
 #include "rl/measure/returns.h"
+#include "rl/source/source_transitions.h"
 
 #define DIFFUSION_BC_FIELDS(F)                                                                     \
   F(INT, hidden, 256, 1, 4096, "units of a hidden layer (three of Mish)")                          \
@@ -24,11 +25,13 @@
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(DATA_FIELDS)
   CONFIG_MEMBERS(DIFFUSION_BC_FIELDS)
 } DiffusionBcConfig;
 
 #define CONFIG_STRUCT DiffusionBcConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSION_BC_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
+                                          CONFIG_ROWS(DIFFUSION_BC_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -42,11 +45,10 @@ typedef struct {
 static void build_actor(DiffusionBc *m) {
   const Policy *p = m->agent.policy;
   Graph *g = m->actor.graph = algo_graph(m->setup, p->actor);
-  BatchT b = batch_inputs(g, m->batch);
-  m->actor.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", b.act, b.obs);
+  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
+  m->actor.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
   graph_minimise(m->actor.loss);
   graph_seal(g);
-  batch_bind(&b, m->batch);
   m->actor.optim = algo_train(m->setup, &m->agent, p->actor, m->cfg->actor_rate, m->cfg->clip);
   m->actor.pool = m->setup->pool;
 }
@@ -59,7 +61,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
   if (!p->model->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
-  m->batch = algo_batch(setup);
+  m->batch = algo_batch(setup, cloned_columns);
   build_actor(m);
   m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
   m->agent.held = held_out_new(setup, p);
@@ -68,7 +70,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionBc *m = (DiffusionBc *)agent;
-  data_draw(m->setup->drawer, (uint64_t)step, m->batch);
+  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
   if (!objective_step(&m->actor, m->batch->rows, (uint64_t)step)) return false;
   log_scalar(log, "loss/bc", graph_scalar(m->actor.loss));
   log_scalar(log, "grad_norm/actor", m->actor.optim->grad_norm);
@@ -80,7 +82,7 @@ const AlgoDef algo_diffusion_bc = {
   .name = "diffusion-bc",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193 (without its Q term)",
   .about = "behaviour cloning with a diffusion model of actions",
-  .data = ALGO_OFFLINE,
+  .source = &source_transitions,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(DiffusionBcConfig),

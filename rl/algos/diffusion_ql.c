@@ -10,6 +10,7 @@
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
 #include "rl/measure/returns.h"
+#include "rl/source/source_transitions.h"
 #include <string.h>
 
 #define DIFFUSION_QL_FIELDS(F)                                                                     \
@@ -22,7 +23,6 @@
   F(INT, eta_from, 0, 0, NULL, "first step with the Q term; before it the actor only clones")      \
   F(FLOAT, clip, 9.0, 0, 1e6, "largest gradient norm of actor and critics; 0: none")               \
   F(BOOL, max_q_backup, false, NULL, NULL, "targets by the best of 10 actions, per critic")        \
-  F(FLOAT, gamma, 0.99, 0, 1, "discount")                                                          \
   F(FLOAT, tau, 0.005, 0, 1, "target critics: target += tau (online - target)")                    \
   F(FLOAT, ema, 0.995, 0, 1, "decay of the actor's average")                                       \
   F(INT, ema_every, 5, 1, NULL, "steps between updates of the average")                            \
@@ -35,11 +35,14 @@
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(DIFFUSION_QL_FIELDS)
 } DiffusionQlConfig;
 
 #define CONFIG_STRUCT DiffusionQlConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
 #undef CONFIG_STRUCT
 
 enum { BACKUP_ACTIONS = 10 };
@@ -59,15 +62,16 @@ typedef struct {
 
 CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
   const Policy *p = spec->policy;
-  BatchT b = batch_inputs(g, batch);
+  Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
+  Tensor *next = batch_input(g, batch, "next");
   int k = spec->max_q_backup ? BACKUP_ACTIONS : 1;
   Tensor *a =
-      sampler_record(g, spec->sampler, p->model->denoiser, p->actor_ema, "target chain", b.next, k);
-  Tensor *next_q = critic_q(p->critics, g, p->critics->target, b.next, a); /* [k, 1, 2] */
-  if (k > 1) next_q = t_max_k(next_q);                                     /* per critic */
-  Tensor *y = td_target(&b, spec->gamma, t_min_last(next_q));
-  Tensor *q = critic_q(p->critics, g, p->critics->online, b.obs, b.act);
-  return (CriticObjective){ b, td_loss(q, y), q, y, t_mean(q), t_mean(y) };
+      sampler_record(g, spec->sampler, p->model->denoiser, p->actor_ema, "target chain", next, k);
+  Tensor *next_q = critic_q(p->critics, g, p->critics->target, next, a); /* [k, 1, 2] */
+  if (k > 1) next_q = t_max_k(next_q);                                   /* per critic */
+  Tensor *y = td_target(g, batch, spec->gamma, t_min_last(next_q));
+  Tensor *q = critic_q(p->critics, g, p->critics->online, obs, act);
+  return (CriticObjective){ td_loss(q, y), q, y, t_mean(q), t_mean(y) };
 }
 
 /* x where coin is 1, else y */
@@ -77,16 +81,16 @@ static Tensor *either(Tensor *coin, Tensor *x, Tensor *y) {
 
 ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
   const Policy *p = spec->policy;
-  BatchT b = batch_inputs(g, batch);
-  Tensor *Ld = diffusion_loss(g, p->model->denoiser, p->actor, "bc", b.act, b.obs);
+  Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
+  Tensor *Ld = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
   Tensor *a0 =
-      sampler_record(g, spec->sampler, p->model->denoiser, p->actor, "actor chain", b.obs, 1);
-  Tensor *q = critic_q(p->critics, g, p->critics->online, b.obs, a0),
+      sampler_record(g, spec->sampler, p->model->denoiser, p->actor, "actor chain", obs, 1);
+  Tensor *q = critic_q(p->critics, g, p->critics->online, obs, a0),
          *coin = t_coin(g, "critic coin");
   Tensor *q0 = t_col(q, 0), *q1 = t_col(q, 1);
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, either(coin, q0, q1))));
   Tensor *Lq = t_scale(-1, t_div(t_mean(either(coin, q1, q0)), scale));
-  return (ActorObjective){ b, t_mix(1, Ld, spec->eta, Lq), Ld, Lq, a0 };
+  return (ActorObjective){ t_mix(1, Ld, spec->eta, Lq), Ld, Lq, a0 };
 }
 
 static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
@@ -103,20 +107,18 @@ static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
   graph_keep(m->actor_terms.bc), graph_keep(m->actor_terms.q);
 }
 
-static BatchT build_clone(DiffusionQl *m, const DiffusionQlSpec *spec) {
+static void build_clone(DiffusionQl *m, const DiffusionQlSpec *spec) {
   const Policy *p = spec->policy;
   Graph *g = m->clone.graph = algo_graph(m->setup, p->actor);
-  BatchT b = batch_inputs(g, m->batch);
-  m->clone.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", b.act, b.obs);
-  return b;
+  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
+  m->clone.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
 }
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
 
-static void seal(Objective *o, const BatchT *in, const Batch *batch, Optim *optim, Pool *pool) {
+static void seal(Objective *o, Optim *optim, Pool *pool) {
   graph_minimise(o->loss);
   graph_seal(o->graph);
-  batch_bind(in, batch);
   o->optim = optim, o->pool = pool;
 }
 
@@ -132,16 +134,16 @@ static void build(DiffusionQl *m, const Sampler *sampler) {
   Pool *pool = m->setup->pool;
   build_critic(m, &spec);
   Optim *critic = algo_train(m->setup, &m->agent, p->critics->online, cfg->critic_rate, cfg->clip);
-  seal(&m->critic, &m->critic_terms.in, m->batch, critic, pool);
+  seal(&m->critic, critic, pool);
   /* one optimiser, two losses */
   m->actor_optim = algo_train(m->setup, &m->agent, p->actor, cfg->actor_rate, cfg->clip);
   if (climbs(m->cfg, INT64_MAX)) {
     build_actor(m, &spec);
-    seal(&m->actor, &m->actor_terms.in, m->batch, m->actor_optim, pool);
+    seal(&m->actor, m->actor_optim, pool);
   }
   if (climbs(m->cfg, 0)) return;
-  BatchT in = build_clone(m, &spec);
-  seal(&m->clone, &in, m->batch, m->actor_optim, pool);
+  build_clone(m, &spec);
+  seal(&m->clone, m->actor_optim, pool);
 }
 
 static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, Error *error) {
@@ -161,7 +163,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
   Sampler *sampler = sampler_new(setup->arena, &chain, p->model->denoiser, error);
   if (!sampler) return NULL;
-  m->batch = algo_batch(setup);
+  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)m->cfg->nstep), { 0 } });
   build(m, sampler);
   m->actor_optim->follows =
       (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
@@ -186,7 +188,7 @@ static void report(const DiffusionQl *m, bool with_q, Log *log) {
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionQl *m = (DiffusionQl *)agent;
   bool with_q = climbs(m->cfg, step);
-  data_draw(m->setup->drawer, (uint64_t)step, m->batch);
+  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   if (!objective_step(with_q ? &m->actor : &m->clone, m->batch->rows, (uint64_t)step)) return false;
   report(m, with_q, log);
@@ -197,8 +199,7 @@ const AlgoDef algo_diffusion_ql = {
   .name = "diffusion-ql",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193",
   .about = "a diffusion policy that clones the data and climbs Q",
-  .data = ALGO_OFFLINE,
-  .needs_rewards = true,
+  .source = &source_transitions,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(DiffusionQlConfig),

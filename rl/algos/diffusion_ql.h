@@ -13,18 +13,18 @@ typedef struct {
 } DiffusionQlSpec;
 
 typedef struct {
-  BatchT in;
   Tensor *loss;                 /* SUM scalar */
   Tensor *q, *target;           /* ROW [1, 1, 2], [1, 1, 1] */
   Tensor *q_mean, *target_mean; /* SUM scalars */
 } CriticObjective;
 
-/* min over phi of  sum_i E (r + gamma live min_j Q'_j(s', a') - Q_i(s, a))^2,  a' ~ pi_ema(.|s').
+/* Over n steps if the batch holds such (datasets/batch.h):
+ *
+ * min over phi of  sum_i E (r + gamma live min_j Q'_j(s', a') - Q_i(s, a))^2,  a' ~ pi_ema(.|s').
  * Streams: "target chain start", "target chain 0", .. */
 CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const Batch *batch);
 
 typedef struct {
-  BatchT in;
   Tensor *loss, *bc, *q; /* SUM scalars: total, L_d, L_q */
   Tensor *act;           /* ROW: the sampled action */
 } ActorObjective;

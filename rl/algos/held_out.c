@@ -2,8 +2,11 @@
 #include "rl/algos/held_out.h"
 #include "diffusion/loss.h"
 #include "rl/algos/td.h"
+#include "rl/source/source_transitions.h"
 
 enum { BATCHES = 32 };
+
+const Column cloned_columns[] = { COLUMN("obs", OF_OBS, 0, 1), COLUMN("act", OF_ACT, 0, 1), { 0 } };
 
 struct HeldOut {
   Graph *graph;
@@ -15,12 +18,12 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy) {
   const TrainConfig *config = setup->config;
   HeldOut *held = arena_alloc(setup->arena, sizeof *held);
   Graph *g = held->graph = algo_graph(setup, NULL);
-  held->batch = batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim);
-  BatchT b = batch_inputs(g, held->batch);
-  held->loss = diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", b.act, b.obs);
+  held->batch =
+      batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim, cloned_columns);
+  Tensor *obs = batch_input(g, held->batch, "obs"), *act = batch_input(g, held->batch, "act");
+  held->loss = diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", act, obs);
   graph_keep(held->loss);
   graph_seal(g);
-  batch_bind(&b, held->batch);
   return held;
 }
 
@@ -38,11 +41,17 @@ const Measure held_out_measures[] = { { "held_out_loss", "held-out loss",
                                         .caption = "Loss on data held out of training.",
                                         .less_is_better = true, .main = true, .no_best = true } };
 
-bool held_out_applies(const Agent *agent) { return agent->setup->held; }
+const Drawer *held_out_rows(const Agent *agent) {
+  return &transitions_of(agent->setup->source)->held;
+}
+
+bool held_out_applies(const Agent *agent) {
+  return !agent->setup->env && held_out_rows(agent)->row_count;
+}
 
 static bool measure(Agent *agent, double *value, Error *error) {
   (void)error;
-  *value = held_out_loss(agent->held, agent->setup->held);
+  *value = held_out_loss(agent->held, held_out_rows(agent));
   return true;
 }
 

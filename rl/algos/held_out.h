@@ -4,6 +4,9 @@
 #define RL_HELD_OUT_H
 #include "rl/algo.h"
 
+/* What cloning looks at: "obs" and "act". */
+extern const Column cloned_columns[];
+
 typedef struct HeldOut HeldOut;
 
 /* A tape of the loss of this policy's online weights; lives in the setup's arena. */
@@ -17,5 +20,6 @@ double held_out_loss(HeldOut *held, const Drawer *drawer);
 extern const Measure held_out_measures[1];
 extern const MeasureSet measured_held_out;
 bool held_out_applies(const Agent *agent);
+const Drawer *held_out_rows(const Agent *agent); /* of a run that learns from transitions */
 
 #endif

@@ -5,6 +5,7 @@
 #include "rl/algo.h"
 #include "rl/measure/image_scores.h"
 #include "rl/draw/picture_grid.h"
+#include "rl/source/source_pictures.h"
 #include <string.h>
 
 #define IMAGE_FIELDS(F)                                                                            \
@@ -103,7 +104,7 @@ static void put_picture(const ImageAgent *m, Denoising *d, int row, const Images
 }
 
 static bool check_size(const ImageAgent *m, Error *error) {
-  const Images *train = &m->setup->images->train;
+  const Images *train = &images_of(m->setup->source)->train;
   return (train->height <= m->cfg->size && train->width <= m->cfg->size) ||
          error_set(error, FAIL_USAGE, "pictures of %d x %d do not fit in size=%d", train->height,
                    train->width, (int)m->cfg->size);
@@ -112,7 +113,7 @@ static bool check_size(const ImageAgent *m, Error *error) {
 static Agent *create(const AlgoSetup *setup, Error *error) {
   ImageAgent *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = setup, m->cfg = setup->config;
-  const ImageSet *set = setup->images;
+  const ImageSet *set = images_of(setup->source);
   if (!check_size(m, error)) return NULL;
   Model *model = m->agent.model = algo_model(setup, &model_pictures, set->name);
   m->model = (PicturesModel *)model, m->model->classes = set->classes;
@@ -136,7 +137,7 @@ static Ema average_at(const ImageAgent *m, int64_t step) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   ImageAgent *m = (ImageAgent *)agent;
-  const Images *train = &m->setup->images->train;
+  const Images *train = &images_of(m->setup->source)->train;
   Rng rng = rng_stream(m->setup->seed, "pictures");
   int rows = (int)m->cfg->batch;
   for (int r = 0; r < rows; r++) {
@@ -156,7 +157,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
 
 /* The same test pictures, times and noise each time, so that only the weights change the loss. */
 static double test_loss(ImageAgent *m, double part[TIMES_SHOWN]) {
-  const Images *test = &m->setup->images->test;
+  const Images *test = &images_of(m->setup->source)->test;
   const Schedule *s = m->agent.model->schedule;
   int batch = (int)m->cfg->batch, count[TIMES_SHOWN] = { 0 };
   int all = m->cfg->eval_images < test->count ? (int)m->cfg->eval_images : test->count;
@@ -213,8 +214,8 @@ static bool measure_scores(Agent *agent, double *value, Error *error) {
   ModelSampling how = sampling(m);
   Arena *arena = arena_new();
   ImageScores scores;
-  bool done = image_scores_draw(arena, m->model, m->setup->images, &how, (int)m->cfg->scores,
-                                &scores, error);
+  bool done = image_scores_draw(arena, m->model, images_of(m->setup->source), &how,
+                                (int)m->cfg->scores, &scores, error);
   if (done) image_scores_values(&scores, value);
   arena_free(arena);
   return done;
@@ -261,7 +262,7 @@ const AlgoDef algo_image = {
   .name = "image",
   .paper = "Ho et al. 2020 (arXiv 2006.11239), Lipman et al. 2023 (arXiv 2210.02747)",
   .about = "a diffusion model of small pictures, with labels",
-  .data = ALGO_IMAGES,
+  .source = &source_pictures,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(ImageConfig),

@@ -12,6 +12,7 @@
 #include "rl/rollout/replay.h"
 #include "rl/algos/td.h"
 #include "rl/measure/returns.h"
+#include "rl/source/source_environment.h"
 #include <math.h>
 #include <string.h>
 
@@ -40,7 +41,6 @@ typedef struct {
   const SacConfig *cfg;
   Params *log_alpha;
   Objective critic, actor, alpha;
-  BatchT critic_in, actor_in;
   Tensor *q, *y, *log_prob, *log_prob_in;
   Batch *batch;
   Rng data, explore;
@@ -63,13 +63,14 @@ static Tensor *alpha_of(const Sac *m, Graph *g) {
 static void build_critic(Sac *m) {
   const Policy *p = m->agent.policy;
   Graph *g = m->critic.graph = algo_graph(&m->setup, p->critics->online);
-  BatchT b = m->critic_in = batch_inputs(g, m->batch);
+  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
+  Tensor *next = batch_input(g, m->batch, "next");
   Tensor *noise = t_normal(g, "target action", 1, m->setup.act_dim), *log_prob;
-  Tensor *next_act = gaussian_act(p, g, p->actor, b.next, noise, &log_prob);
-  Tensor *next_q = t_min_last(critic_q(p->critics, g, p->critics->target, b.next, next_act));
+  Tensor *next_act = gaussian_act(p, g, p->actor, next, noise, &log_prob);
+  Tensor *next_q = t_min_last(critic_q(p->critics, g, p->critics->target, next, next_act));
   Tensor *value = t_sub(next_q, t_mul(log_prob, alpha_of(m, g)));
-  Tensor *q = critic_q(p->critics, g, p->critics->online, b.obs, b.act);
-  m->critic.loss = td_loss(q, td_target(&b, m->cfg->gamma, value));
+  Tensor *q = critic_q(p->critics, g, p->critics->online, obs, act);
+  m->critic.loss = td_loss(q, td_target(g, m->batch, m->cfg->gamma, value));
   m->q = t_mean(q);
   graph_keep(m->q);
 }
@@ -77,10 +78,10 @@ static void build_critic(Sac *m) {
 static void build_actor(Sac *m) {
   const Policy *p = m->agent.policy;
   Graph *g = m->actor.graph = algo_graph(&m->setup, p->actor);
-  BatchT b = m->actor_in = batch_inputs(g, m->batch);
+  Tensor *obs = batch_input(g, m->batch, "obs");
   Tensor *noise = t_normal(g, "action", 1, m->setup.act_dim), *log_prob;
-  Tensor *act = gaussian_act(p, g, p->actor, b.obs, noise, &log_prob);
-  Tensor *q = t_min_last(critic_q(p->critics, g, p->critics->online, b.obs, act));
+  Tensor *act = gaussian_act(p, g, p->actor, obs, noise, &log_prob);
+  Tensor *q = t_min_last(critic_q(p->critics, g, p->critics->online, obs, act));
   m->actor.loss = t_mean(t_sub(t_mul(log_prob, alpha_of(m, g)), q));
   m->log_prob = log_prob;
   graph_keep(log_prob);
@@ -109,7 +110,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->log_alpha = params_new(setup->arena, "temperature");
   params_slot(m->log_alpha, "log_alpha", 1, 1, 1, 0);
   params_allocate(blocks_add(&m->agent.blocks, m->log_alpha));
-  m->batch = batch_new(setup->arena, (int)m->cfg->batch, setup->obs_dim, setup->act_dim);
+  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
   m->data = rng_stream(setup->seed, "replay batch"),
   m->explore = rng_stream(setup->seed, "explore");
   build_critic(m), build_actor(m), build_alpha(m);
@@ -117,10 +118,9 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->critic.optim->follows = (Ema){ p->critics->target, 1 - m->cfg->tau, 0, 1 };
   finish(m, &m->actor, p->actor, m->cfg->actor_rate);
   finish(m, &m->alpha, m->log_alpha, m->cfg->critic_rate);
-  batch_bind(&m->critic_in, m->batch), batch_bind(&m->actor_in, m->batch);
   graph_bind(m->log_prob_in, graph_values(m->log_prob));
   m->act = actor_new(setup->arena, p, 1, setup->seed ^ 0x5ac, NULL, setup->kernels, error);
-  m->env = setup->env ? env_create(setup->env, error) : NULL;
+  m->env = env_create(environment_of(setup->source)->model, error);
   m->obs = arena_array(setup->arena, float, setup->obs_dim);
   m->fresh = true, m->last_return = NAN;
   return m->act && m->env ? &m->agent : NULL;
@@ -246,8 +246,7 @@ const AlgoDef algo_sac = {
   .name = "sac",
   .paper = "Haarnoja et al. 2018, arXiv 1812.05905",
   .about = "soft actor-critic, online; makes behaviour policies for generated data",
-  .data = ALGO_ONLINE,
-  .needs_rewards = true,
+  .source = &source_environment,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(SacConfig),

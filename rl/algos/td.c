@@ -1,24 +1,16 @@
 /* td.c -- batches as inputs, targets and losses of temporal differences. */
 #include "rl/algos/td.h"
 
-BatchT batch_inputs(Graph *g, const Batch *batch) {
-  return (BatchT){ .obs = t_input(g, "obs", 1, batch->obs_dim),
-                   .act = t_input(g, "act", 1, batch->act_dim),
-                   .next = t_input(g, "next", 1, batch->obs_dim),
-                   .reward = t_input(g, "reward", 1, 1),
-                   .live = t_input(g, "live", 1, 1) };
+Tensor *batch_input(Graph *g, const Batch *batch, const char *column) {
+  const BatchColumn *c = batch_column(batch, column);
+  Tensor *input = t_input(g, c->input, 1, c->n);
+  graph_bind(input, c->values);
+  return input;
 }
 
-void batch_bind(const BatchT *b, const Batch *batch) {
-  graph_bind(b->obs, batch->obs);
-  graph_bind(b->act, batch->act);
-  graph_bind(b->next, batch->next);
-  graph_bind(b->reward, batch->reward);
-  graph_bind(b->live, batch->live);
-}
-
-Tensor *td_target(const BatchT *b, double gamma, Tensor *value) {
-  return t_mix(1, b->reward, gamma, t_mul(value, b->live));
+Tensor *td_target(Graph *g, const Batch *batch, double gamma, Tensor *value) {
+  Tensor *reward = batch_input(g, batch, "reward"), *live = batch_input(g, batch, "live");
+  return t_mix(1, reward, gamma, t_mul(value, live));
 }
 
 Tensor *td_loss(Tensor *q, Tensor *y) { return t_mean(t_sum_last(t_map(MAP_square, t_sub(q, y)))); }

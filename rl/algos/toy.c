@@ -9,6 +9,7 @@
 #include "rl/algo.h"
 #include "rl/draw/points_picture.h"
 #include "rl/measure/compare_samplers.h"
+#include "rl/source/source_points.h"
 #include <string.h>
 
 #define TOY_FIELDS(F)                                                                              \
@@ -112,21 +113,22 @@ static bool build(Toy *m, Error *error) {
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Toy *m = arena_alloc(setup->arena, sizeof *m);
   m->setup = setup, m->cfg = setup->config;
-  Model *model = m->agent.model = algo_model(setup, &model_points, setup->toy->name);
+  Model *model = m->agent.model = algo_model(setup, &model_points, points_of(setup->source)->name);
   m->model = (PointsModel *)model;
   if (!algo_model_build(setup, model, error)) return NULL;
   m->agent.wants_init = m->model->taught != NULL;
-  m->floor = toy_floor(setup->toy, setup->seed, (int)m->cfg->eval_points);
+  m->floor = toy_floor(points_of(setup->source), setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 static void draw_points(Toy *m, int64_t step) {
+  const ToyDef *set = points_of(m->setup->source);
   int64_t rows = m->cfg->batch;
   for (int64_t r = 0; r < rows; r++) {
     double point[TOY_DIM];
-    toy_draw(m->setup->toy, m->setup->seed, (uint64_t)(step * rows + r), point);
+    toy_draw(set, m->setup->seed, (uint64_t)(step * rows + r), point);
     for (int j = 0; j < TOY_DIM; j++) m->points[r * row_stride(TOY_DIM) + j] = (real)point[j];
   }
 }
@@ -171,7 +173,7 @@ static bool measure(Agent *agent, double *value, Error *error) {
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
   value[1] = m->floor, value[2] = (double)m->cfg->eval_points;
   value[3] = (double)m->cfg->eval_draws;
-  return toy_distance(m->agent.model, m->setup->toy, &how, (int)m->cfg->eval_points,
+  return toy_distance(m->agent.model, points_of(m->setup->source), &how, (int)m->cfg->eval_points,
                       (int)m->cfg->eval_draws, &value[0], error);
 }
 
@@ -187,7 +189,7 @@ static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figure
   double *points = arena_array(arena, double, SHOWN *TOY_DIM);
   const char *title = arena_text(arena, "samples: %s", how->sampler.method);
   bool done = points_sample(m->agent.model, how, SHOWN, points, error) &&
-              toy_picture_points(m->setup->toy, how->seed, points, SHOWN, title,
+              toy_picture_points(points_of(m->setup->source), how->seed, points, SHOWN, title,
                                  figures_path(figures, "samples.png"), error);
   if (done)
     figures_add(figures, "samples.png", "Data and samples",
@@ -197,7 +199,7 @@ static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figure
 }
 
 static bool show_model(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
-  const ToyDef *data = m->setup->toy;
+  const ToyDef *data = points_of(m->setup->source);
   if (!toy_picture_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
     return false;
   figures_add(figures, "field.png", "The learned score",
@@ -217,14 +219,14 @@ static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error)
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
   if (when != MEASURE_END || !m->cfg->pictures) return true;
   return show_samples(m, &how, figures, error) && show_model(m, &how, figures, error) &&
-         toy_compare_samplers(m->agent.model, m->setup->toy, &how, figures, error);
+         toy_compare_samplers(m->agent.model, points_of(m->setup->source), &how, figures, error);
 }
 
 const AlgoDef algo_toy = {
   .name = "toy",
   .paper = "Ho et al. 2020 (arXiv 2006.11239), Song et al. 2021 (arXiv 2011.13456)",
   .about = "a diffusion model of points in the plane",
-  .data = ALGO_TOY,
+  .source = &source_points,
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(ToyConfig),

@@ -3,6 +3,7 @@
 #include "core/check.h"
 #include "rl/algo.h"
 #include "rl/bench/bench_def.h"
+#include "rl/source/source_transitions.h"
 #include "envs/analytic.h"
 #include <math.h>
 #include <stdio.h>
@@ -86,19 +87,17 @@ typedef struct {
   AlgoSetup setup;
   Agent *agent;
   Dataset data;
-  Drawer drawer;
-  EnvModel *env;
+  Environment *world;
   char run[64]; /* an online method's folder */
   Log log;
 } Step;
 
-static bool open_data(Step *s, Error *error) {
-  if (s->algo->data == ALGO_OFFLINE) {
-    s->data = synthetic(s->setup.arena);
-    s->drawer = (Drawer){
-      .data = &s->data, .rng = rng_stream(0, "batch"), .reward_scale = 1, .threads = s->setup.pool
-    };
-    s->setup.drawer = &s->drawer;
+/* A million rows in memory, or the world and a folder for its replay. */
+static bool open_source(Step *s, Error *error) {
+  Arena *arena = s->setup.arena;
+  if (!s->algo->source->by_env) {
+    s->data = synthetic(arena);
+    s->setup.source = &transitions_new(arena, &s->data, 0, s->setup.pool)->source;
     return true;
   }
   snprintf(s->run, sizeof s->run, "%s/diffrl-bench-XXXXXX", P_tmpdir);
@@ -106,8 +105,10 @@ static bool open_data(Step *s, Error *error) {
     *s->run = 0;
     return error_set(error, FAIL_RUNNING, "no folder can be made in %s", P_tmpdir);
   }
-  s->setup.run = s->run, s->env = env_load(&world, error), s->setup.env = s->env;
-  return s->env != NULL;
+  s->world = environment_new(arena, &world, error);
+  if (!s->world) return false;
+  s->setup.run = s->run, s->setup.source = &s->world->source, s->setup.env = s->world->model;
+  return true;
 }
 
 static bool step_open(Step *s, const Bench *b, Error *error) {
@@ -130,7 +131,7 @@ static bool step_open(Step *s, const Bench *b, Error *error) {
                           .act_low = bounds,
                           .act_high = bounds + BENCH_ACT,
                           .config = config };
-  if (!open_data(s, error)) return false;
+  if (!open_source(s, error)) return false;
   s->agent = s->algo->create(&s->setup, error);
   if (!s->agent) return false;
   s->agent->def = s->algo;
@@ -139,7 +140,7 @@ static bool step_open(Step *s, const Bench *b, Error *error) {
 
 static void step_close(Step *s) {
   if (s->agent && s->algo->close) s->algo->close(s->agent);
-  env_unload(s->env);
+  if (s->world) source_close(&s->world->source);
   if (!*s->run) return;
   char path[96];
   snprintf(path, sizeof path, "%s/replay.bin", s->run);

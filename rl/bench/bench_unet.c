@@ -4,6 +4,7 @@
 #include "rl/algo.h"
 #include "rl/bench/bench_def.h"
 #include "policy/models/pictures.h"
+#include "rl/source/source_pictures.h"
 
 /* 32 x 32 pictures, channels 32, 64, 128, two blocks a level, attention at 8 x 8 */
 enum { SIDE = 32, CHANNELS = 32, LEVELS = 3, BLOCKS = 2, BATCH = 64, PICTURES = 4096 };
@@ -53,7 +54,7 @@ static bool run_step(const Bench *b, Error *error) {
                           .pool = b->pool,
                           .kernels = b->kernels,
                           .profile = b->profile,
-                          .images = synthetic(b->arena),
+                          .source = pictures_new(b->arena, synthetic(b->arena)),
                           .config = settings_of(b, algo) };
   s->agent = algo->create(&s->setup, error);
   if (!s->agent) return false;

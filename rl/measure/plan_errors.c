@@ -12,17 +12,20 @@ static const float *state_at(const PlansModel *m, const float *trajectories, int
 bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const PlansModel *m,
                         const ModelSampling *how, const Drawer *whole, int count, Error *error) {
   const Drawer raw = {
-    .data = whole->data, .rng = whole->rng, .pool = whole->pool, .pool_count = whole->pool_count
+    .data = whole->data, .rng = whole->rng, .rows = whole->rows, .row_count = whole->row_count
   };
-  Batch *batch = batch_windows_new(arena, count, (int)m->horizon, (int)m->obs_dim, (int)m->act_dim);
+  const int horizon = (int)m->horizon, states = (int)m->obs_dim;
+  const Column columns[] = { COLUMN("windows", OF_STEP, 0, horizon), { 0 } };
+  Batch *batch = batch_new(arena, count, states, (int)m->act_dim, columns);
+  const BatchColumn *windows = batch_column(batch, "windows");
   size_t size = size_of(m), n = (size_t)count * size;
-  float *first = arena_array(arena, float, count *(int)m->obs_dim);
+  float *first = arena_array(arena, float, count *states);
   *p = (DiffuserPlans){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
   data_draw(&raw, 0, batch);
   for (size_t i = 0; i < n; i++)
-    p->windows[i] = (float)batch->window[i / size * (size_t)batch->window_ld + i % size];
-  for (int i = 0; i < count * (int)m->obs_dim; i++)
-    first[i] = state_at(m, p->windows, i / (int)m->obs_dim, 0)[i % (int)m->obs_dim];
+    p->windows[i] = (float)windows->values[i / size * (size_t)windows->ld + i % size];
+  for (int i = 0; i < count * states; i++)
+    first[i] = state_at(m, p->windows, i / states, 0)[i % states];
   return plans_sample(m, how, count, first, p->plans, error);
 }
 

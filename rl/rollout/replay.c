@@ -97,14 +97,17 @@ static void put(real *to, const float *from, int n) {
 }
 
 void replay_draw(const Replay *replay, Rng rng, uint64_t step, Batch *batch) {
-  int n = replay->obs_dim, m = replay->act_dim, one = row_stride(1);
+  int n = replay->obs_dim, m = replay->act_dim;
+  const BatchColumn *obs = batch_column(batch, "obs"), *act = batch_column(batch, "act");
+  const BatchColumn *reward = batch_column(batch, "reward"), *next = batch_column(batch, "next");
+  const BatchColumn *live = batch_column(batch, "live");
   for (int r = 0; r < batch->rows; r++) {
     uint64_t i = rng_below(rng, step, (uint32_t)r, 0, (uint64_t)replay->count);
     const float *row = replay->rows + (int64_t)i * replay->width;
-    put(batch->obs + r * batch->obs_ld, row, n);
-    put(batch->act + r * batch->act_ld, row + n, m);
-    put(batch->reward + r * one, row + n + m, 1);
-    put(batch->next + r * batch->obs_ld, row + n + m + 1, n);
-    put(batch->live + r * one, row + 2 * n + m + 1, 1);
+    put(obs->values + r * obs->ld, row, n);
+    put(act->values + r * act->ld, row + n, m);
+    put(reward->values + r * reward->ld, row + n + m, 1);
+    put(next->values + r * next->ld, row + n + m + 1, n);
+    put(live->values + r * live->ld, row + 2 * n + m + 1, 1);
   }
 }

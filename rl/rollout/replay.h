@@ -23,7 +23,8 @@ void replay_add(Replay *replay, const float *obs, const float *act, float reward
 bool replay_flush(Replay *replay, Error *error);
 int64_t replay_count(const Replay *replay);
 
-/* Row r of step n depends on (rng, n, r) and the count alone. */
+/* The columns of a TRANSITION_COLUMNS(1).  Row r of step n depends on (rng, n, r) and the count
+ * alone. */
 void replay_draw(const Replay *replay, Rng rng, uint64_t step, Batch *batch);
 
 #endif

@@ -1,17 +1,15 @@
-/* train.c -- the loop: update, log, evaluate, save; and the state that makes resuming exact. */
+/* train.c -- the loop: update, log, evaluate, save. */
 #include "rl/train/train.h"
-#include "core/check.h"
+#include "rl/train/state.h"
 #include "core/clock.h"
 #include "core/file.h"
-#include "datasets/murmur.h"
 #include "rl/stop.h"
 #include "rl/train/measuring.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-/* what the loop carries from step to step, all of it in the checkpoint */
+/* the first five are in the checkpoint */
 typedef struct {
   Trainer *t;
   int64_t step;      /* gradient steps done */
@@ -26,75 +24,19 @@ typedef struct {
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-/* sums and counts as tensors, and the order of the names, which files do not keep */
-static void save_log(const Log *log, Checkpoint *c) {
-  const char *names = "";
-  for (int i = 0; i < log->scalars; i++) {
-    double *pair = arena_array(c->arena, double, 2);
-    pair[0] = log->sum[i], pair[1] = (double)log->count[i];
-    names = arena_text(c->arena, "%s%s%s", names, i ? " " : "", log->name[i]);
-    checkpoint_add(c, arena_text(c->arena, "log/%s", log->name[i]), CHECKPOINT_F64, 1,
-                   &(int64_t){ 2 }, pair);
-  }
-  checkpoint_add_text(c, "log", names);
-}
-
-static void add_number(Checkpoint *c, const char *key, double value) {
-  checkpoint_add_text(c, key, arena_text(c->arena, "%.17g", value));
-}
-
-bool trainer_save(const Trainer *t, const char *path, int64_t step, int64_t evaluated, double best,
-                  const Log *log, Error *error) {
-  Arena *arena = arena_new();
-  Checkpoint c;
-  const char *hash = trainer_data_hash(t);
-  checkpoint_init(&c, arena);
-  checkpoint_add_text(&c, "algo", t->algo->name);
-  checkpoint_add_text(&c, "env", t->env_def ? t->env_def->name : "none");
-  checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
-  add_number(&c, "seed", (double)t->seed), add_number(&c, "step", (double)step);
-  add_number(&c, "evaluated", (double)evaluated), add_number(&c, "best", best);
-  save_log(log, &c);
-  bool done = algo_save(t->agent, &c, error) && checkpoint_save(&c, path, error);
-  arena_free(arena);
-  return done;
+static bool save(Loop *l, const char *path, Error *error) {
+  TrainState state = { l->step, l->evaluated, l->best, &l->log };
+  return state_save(l->t, &state, path, error);
 }
 
 static bool save_last(Loop *l, Error *error) {
   Trainer *t = l->t;
-  if (!trainer_save(t, t->run.last, l->step, l->evaluated, l->best, &l->log, error)) return false;
+  if (!save(l, t->run.last, error)) return false;
   int64_t every = t->shared->keep_every;
   if (!every || !l->step || l->step % every) return true;
-  const char *path =
-      arena_text(t->arena, "%s/step-%lld.safetensors", t->run.folder, (long long)l->step);
-  return trainer_save(t, path, l->step, l->evaluated, l->best, &l->log, error);
-}
-
-static double number_of(const Checkpoint *c, const char *key) {
-  const char *text = checkpoint_text(c, key);
-  double value = NAN;
-  if (text) sscanf(text, "%lf", &value);
-  return value;
-}
-
-static void load_log(Loop *l, const Checkpoint *c) {
-  const char *names = checkpoint_text(c, "log");
-  char *rest = names ? arena_text(l->t->arena, "%s", names) : NULL, *name;
-  while ((name = strsep(&rest, " "))) {
-    const CheckpointTensor *tensor = checkpoint_tensor(c, arena_text(c->arena, "log/%s", name));
-    int at = l->log.scalars;
-    if (!tensor || tensor->type != CHECKPOINT_F64 || tensor->rank != 1 || tensor->shape[0] != 2 ||
-        at == LOG_MAX_SCALARS)
-      continue;
-    const double *pair = tensor->data;
-    log_scalar(&l->log, name, 0);
-    l->log.sum[at] = pair[0], l->log.count[at] = (int64_t)pair[1];
-  }
-}
-
-/* Killed before the first checkpoint: a run starts again, since its start is its seed. */
-static bool never_saved(const Trainer *t) {
-  return access(t->run.last, F_OK) && access(t->run.best, F_OK);
+  return save(l,
+              arena_text(t->arena, "%s/step-%lld.safetensors", t->run.folder, (long long)l->step),
+              error);
 }
 
 static bool rewind_logs(const Trainer *t, int64_t step, int64_t evaluated, Error *error) {
@@ -103,26 +45,15 @@ static bool rewind_logs(const Trainer *t, int64_t step, int64_t evaluated, Error
 }
 
 static const char *what_stands(const Trainer *t) {
-  if (never_saved(t)) return "nothing was saved yet";
+  if (!state_saved(t)) return "nothing was saved yet";
   return arena_text(t->arena, "the last good state is %s", t->run.last);
 }
 
 static bool load_last(Loop *l, Error *error) {
-  Trainer *t = l->t;
-  if (never_saved(t)) return rewind_logs(t, 0, -1, error);
-  Arena *arena = arena_new();
-  Checkpoint c;
-  checkpoint_init(&c, arena);
-  bool done =
-      checkpoint_load(&c, t->run.last, NULL, error) || error_prefix(error, "%s", t->run.last);
-  if (done && !algo_load(t->agent, &c, error)) done = error_prefix(error, "%s", t->run.last);
-  if (done) {
-    l->step = (int64_t)number_of(&c, "step"), l->evaluated = (int64_t)number_of(&c, "evaluated");
-    l->best = number_of(&c, "best");
-    load_log(l, &c);
-  }
-  arena_free(arena);
-  return done && rewind_logs(t, l->step, l->evaluated, error);
+  TrainState state = { l->step, l->evaluated, l->best, &l->log };
+  if (state_saved(l->t) && !state_load(l->t, &state, error)) return false;
+  l->step = state.step, l->evaluated = state.evaluated, l->best = state.best;
+  return rewind_logs(l->t, l->step, l->evaluated, error);
 }
 
 /* ---- what is written while training ---------------------------------------------------------- */
@@ -178,7 +109,7 @@ static bool measure_now(Loop *l, Error *error) {
   double gain = measure_gain(measured.main, measured.value);
   if (!(gain > l->best)) return true;
   l->best = gain;
-  return trainer_save(t, t->run.best, l->step, l->evaluated, l->best, &l->log, error);
+  return save(l, t->run.best, error);
 }
 
 static bool evaluate_now(Loop *l, Error *error) {
@@ -197,7 +128,7 @@ static bool measure_end(Trainer *t, int64_t step, Error *error) {
   JsonText out = { 0 };
   json_open(&out, NULL, '{');
   json_put_text(&out, "algo", t->algo->name);
-  json_put_text(&out, "data", trainer_data(t));
+  json_put_text(&out, "data", t->source->name);
   json_put_text(&out, "which", "last");
   json_put_integer(&out, "step", step);
   bool done = measuring_take(t->agent, MEASURE_END, &out, &measured, error);
@@ -217,33 +148,11 @@ void train_show(Trainer *t, const TrainOutcome *outcome) {
 
 /* ---- ranks ----------------------------------------------------------------------------------- */
 
-/* a number of all that a checkpoint holds of the agent */
-static uint64_t state_number(const Loop *l) {
-  const Trainer *t = l->t;
-  Arena *arena = arena_new();
-  Checkpoint c;
-  Error ignored;
-  Murmur sum = { 0 };
-  const char *hash = trainer_data_hash(t);
-  checkpoint_init(&c, arena);
-  checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
-  add_number(&c, "step", (double)l->step);
-  algo_save(t->agent, &c, &ignored);
-  for (size_t i = 0; i < c.texts; i++) murmur_add(&sum, c.text[i].value, strlen(c.text[i].value));
-  for (size_t i = 0; i < c.tensors; i++) {
-    size_t bytes = checkpoint_element_size(c.tensor[i].type);
-    for (int k = 0; k < c.tensor[i].rank; k++) bytes *= (size_t)c.tensor[i].shape[k];
-    murmur_add(&sum, c.tensor[i].data, bytes);
-  }
-  arena_free(arena);
-  return murmur_sum(&sum).h[0];
-}
-
 /* All ranks hold the same numbers, or nothing is written: another file or library on a machine, or
  * a broken memory, is found here. */
 static bool check_ranks(Loop *l, Error *error) {
   Ranks *ranks = l->t->request->ranks;
-  int who = ranks ? ranks_differ(ranks, state_number(l)) : -1;
+  int who = ranks ? ranks_differ(ranks, state_number(l->t, l->step)) : -1;
   return who < 0 || error_set(error, FAIL_RUNNING,
                               "rank %d holds other numbers than rank 0 at step %lld, so nothing is "
                               "saved; are program, data and run folder the same on all machines?",
@@ -263,6 +172,14 @@ static bool meet(Loop *l, bool fine, Error *error) {
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* Where the first value that is not finite was seen (finding.h). */
+static const char *first_seen(const Trainer *t) {
+  const Blocks *b = &t->agent->blocks;
+  for (int i = 0; i < b->optims; i++)
+    if (*b->optim[i]->finding) return arena_text(t->arena, "; %s", b->optim[i]->finding);
+  return "";
+}
+
 static bool one_step(Loop *l, Error *error) {
   Trainer *t = l->t;
   const Ranks *ranks = t->request->ranks;
@@ -271,8 +188,8 @@ static bool one_step(Loop *l, Error *error) {
   if (!finite && !lost)
     return error_set(error, FAIL_DIVERGED,
                      "the gradient is no longer finite at step %lld; %s (try a smaller learning "
-                     "rate, or clip)",
-                     (long long)l->step, what_stands(t));
+                     "rate, or clip)%s",
+                     (long long)l->step, what_stands(t), first_seen(t));
   l->step += !lost;
   return !lost;
 }

@@ -1,0 +1,46 @@
+/* source.c -- what all sources share: what must be given, and closing. */
+#include "rl/source/source.h"
+#include "rl/rollout/task.h"
+#include <string.h>
+
+/* the environment that is named, or that the data speak of; NULL: none */
+static const char *name_env(const SourceDef *def, const SourceRequest *request, const char *env) {
+  if (!env && request->data && def->env_of) env = def->env_of(request->data);
+  return env && strcmp(env, "none") ? env : NULL;
+}
+
+static bool ask(const SourceDef *def, const SourceRequest *request, Error *error) {
+  return error_set(error, FAIL_USAGE, "%s %s", request->algo, def->asks);
+}
+
+bool source_choose(const SourceDef *def, const SourceDef *also, SourceRequest *request,
+                   const char *env, Error *error) {
+  if (!def->by_env && !request->data) return ask(def, request, error);
+  const char *name = name_env(def, request, env);
+  if (!name && def->by_env) return ask(def, request, error);
+  if (!name && also && also->by_env) return ask(also, request, error);
+  if (!name) return true;
+  if (!def->by_env && !def->beside_env)
+    return error_set(error, FAIL_USAGE, "%s learns %s, it does not act: omit --env %s",
+                     request->algo, def->name, name);
+  request->env = task_env(name, error);
+  return request->env != NULL;
+}
+
+Source *source_open(const SourceDef *def, const SourceRequest *request, Error *error) {
+  Source *source = def->open(request, error);
+  if (source) source->def = def;
+  return source;
+}
+
+void source_close(Source *source) {
+  if (source && source->def->close) source->def->close(source);
+}
+
+bool source_same(const SourceRequest *request, const char *name, const char *hash, Error *error) {
+  if (!request->hash || !strcmp(request->hash, hash)) return true;
+  return error_set(error, FAIL_INPUT,
+                   "%s is not the data this run was started on (its content differs); give the "
+                   "right one with --data",
+                   name);
+}

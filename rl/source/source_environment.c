@@ -1,0 +1,41 @@
+/* source_environment.c -- a model to simulate. */
+#include "rl/source/source_environment.h"
+#include "core/check.h"
+
+const Environment *environment_of(const Source *source) {
+  CHECK(!source || source->def == &source_environment, "source: %s", source->def->name);
+  return (const Environment *)source;
+}
+
+Environment *environment_new(Arena *arena, const EnvDef *def, Error *error) {
+  EnvModel *model = env_load(def, error);
+  if (!model) return NULL;
+  Environment *e = arena_alloc(arena, sizeof *e);
+  *e = (Environment){ .source = { .def = &source_environment }, .def = def, .model = model };
+  float *low = arena_array(arena, float, def->act_dim),
+        *high = arena_array(arena, float, def->act_dim);
+  for (int j = 0; j < def->act_dim; j++)
+    low[j] = (float)def->act_low, high[j] = (float)def->act_high;
+  e->source.units = (Units){ def->obs_dim, def->act_dim, NULL, NULL, low, high };
+  return e;
+}
+
+static Source *open_environment(const SourceRequest *request, Error *error) {
+  Environment *e = environment_new(request->arena, request->env, error);
+  if (!e) return NULL;
+  e->reference = request->reference;
+  return &e->source;
+}
+
+static void close_environment(Source *source) { env_unload(((Environment *)source)->model); }
+
+const SourceDef source_environment = {
+  .name = "experience",
+  .about = "online",
+  .asks = "acts in an environment: give --env (see `diffrl list envs`)",
+  .alone = "acts in an environment step by step, which ranks cannot share; run it without mpirun, "
+           "with --threads",
+  .by_env = true,
+  .open = open_environment,
+  .close = close_environment,
+};

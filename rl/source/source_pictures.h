@@ -1,0 +1,14 @@
+/* source_pictures.h -- sets of pictures with labels (datasets/images.h). */
+#ifndef RL_SOURCE_PICTURES_H
+#define RL_SOURCE_PICTURES_H
+#include "datasets/images.h"
+#include "rl/source/source.h"
+
+extern const SourceDef source_pictures;
+
+const ImageSet *images_of(const Source *source); /* CHECKs the kind */
+
+/* One of pictures in memory, which must outlive it; lives in the arena. */
+Source *pictures_new(Arena *arena, const ImageSet *set);
+
+#endif

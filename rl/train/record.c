@@ -1,0 +1,63 @@
+/* record.c -- config.json: what a run was started on, to be read, compared and resumed. */
+#include "core/file.h"
+#include "rl/train/measuring.h"
+#include "rl/train/record.h"
+#include "rl/rollout/task.h"
+#include "rl/version.h"
+
+static void write_versions(const Trainer *t, JsonText *out) {
+  json_open(out, "versions", '{');
+  json_put_text(out, "diffrl", DIFFRL_VERSION);
+  json_put_text(out, "simulator", env_simulator());
+  json_put_text(out, "kernels", t->kernels->name);
+  json_close(out, '}');
+}
+
+bool record_write(const Trainer *t, Error *error) {
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  json_put_text(&out, "diffrl", DIFFRL_VERSION);
+  json_put_text(&out, "algo", t->algo->name);
+  json_put_text(&out, "env", t->env_def ? t->env_def->name : NULL);
+  json_put_text(&out, "data", t->source->name);
+  json_put_bool(&out, "generated", t->source->generated);
+  json_put_text(&out, "data_hash", t->source->hash);
+  json_put_integer(&out, "seed", (int64_t)t->seed);
+  json_put_integer(&out, "steps", t->shared->steps);
+  json_put_text(&out, "preset", t->preset);
+  json_put_bool(&out, "d4rl_reference", t->reference);
+  json_open(&out, "settings", '{');
+  config_write(&t->settings, &out);
+  json_close(&out, '}');
+  json_open(&out, "changed", '[');
+  for (size_t i = 0; i < t->settings.count; i++)
+    if (t->settings.origin[i]) json_put_text(&out, NULL, t->settings.fields[i].key);
+  json_close(&out, ']');
+  write_versions(t, &out);
+  if (t->source->def->describe) {
+    json_open(&out, "dataset", '{');
+    t->source->def->describe(t->source, &out);
+    json_close(&out, '}');
+  }
+  json_open(&out, "measures", '[');
+  measuring_describe(t->agent, &out);
+  json_close(&out, ']');
+  json_close(&out, '}');
+  bool done = (t->request->resume || file_write(t->run.metrics, "", 0, error)) &&
+              file_write(t->run.config, out.text, out.length, error);
+  json_text_free(&out);
+  return done;
+}
+
+bool record_read(Trainer *t, Record *record, Error *error) {
+  const char *path = arena_text(t->arena, "%s/config.json", t->request->resume);
+  if (!(record->json = json_parse_file(path, error)))
+    return error_prefix(error, "cannot resume %s", t->request->resume);
+  record->algo = json_text(json_get(record->json, "algo"));
+  record->env = json_text(json_get(record->json, "env"));
+  record->data = json_text(json_get(record->json, "data"));
+  record->data_hash = json_text(json_get(record->json, "data_hash"));
+  t->seed = (uint64_t)json_number(json_get(record->json, "seed"), 0);
+  if (record->algo) return true;
+  return error_set(error, FAIL_INPUT, "%s: no \"algo\"; not written by diffrl", path);
+}

@@ -1,0 +1,20 @@
+/* record.h -- config.json, the record of a run: algorithm, data, seed, settings, versions. */
+#ifndef RL_RECORD_H
+#define RL_RECORD_H
+#include "rl/train/trainer.h"
+
+/* Write it, and an empty metrics.jsonl beside that of a new run; FAIL_RUNNING. */
+bool record_write(const Trainer *t, Error *error);
+
+/* What a resumed run takes from it.  Texts belong to json, which the caller frees. */
+typedef struct {
+  Json *json;
+  const char *algo;                   /* never NULL if read */
+  const char *env, *data, *data_hash; /* NULL: none */
+} Record;
+
+/* The record of the run that t->request resumes; sets t->seed too.  record is zero before, and its
+ * json is to be freed whatever comes of it.  FAIL_INPUT if it is missing or damaged. */
+bool record_read(Trainer *t, Record *record, Error *error);
+
+#endif

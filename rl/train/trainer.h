@@ -1,0 +1,56 @@
+/* trainer.h -- a run that is set up: from what the command line asks for to an agent. */
+#ifndef RL_TRAINER_H
+#define RL_TRAINER_H
+#include "core/config.h"
+#include "rl/algo.h"
+#include "rl/source/source_environment.h"
+#include "rl/train/run.h"
+
+enum { TRAIN_MAX_SETS = 64 };
+
+/* What the command line asks for; NULL and 0 mean: not given. */
+typedef struct {
+  const char *algo, *data, *env, *out, *preset, *config_file, *resume, *init;
+  const char *set[TRAIN_MAX_SETS]; /* "key=value" */
+  int sets;
+  int64_t steps;
+  uint64_t seed;
+  int threads;
+  bool allow_env_mismatch, dry_run, json, d4rl_reference;
+  Ranks *ranks; /* that train together: the same request on each; NULL: alone */
+} TrainRequest;
+
+/* A run that is set up: everything the loop needs. */
+typedef struct {
+  Arena *arena;
+  const TrainRequest *request;
+  const AlgoDef *algo;
+  void *config; /* the algorithm's settings */
+  const TrainConfig *shared;
+  Config settings;
+  const char *preset;    /* its name, or NULL */
+  const char *data_name; /* as given; NULL: it learns from no data */
+  Run run;
+  Pool *pool;
+  const Kernels *kernels;
+  Source *source, *beside;        /* what it learns from; an environment beside it, or NULL */
+  const Environment *environment; /* the one of the two that is an environment; NULL: none */
+  const EnvDef *env_def;          /* of the environment, or NULL */
+  EnvModel *env;                  /* likewise */
+  AlgoSetup setup;
+  Agent *agent;
+  Figures figures; /* of the run so far; train_run opens the list */
+  uint64_t seed;
+  bool reference; /* normalised scores are shown */
+} Trainer;
+
+/* Does this process write, evaluate and talk?  Rank 0 does; the others train with it. */
+bool trainer_records(const Trainer *t);
+
+/* Settings, data, environment, run folder and agent; on failure nothing is left open and the
+ * error says what to do (on the rank that fails; the others fail with an empty text).
+ * trainer_close(zeroed trainer) is allowed. */
+bool trainer_open(Trainer *t, const TrainRequest *request, Error *error);
+void trainer_close(Trainer *t);
+
+#endif
