@@ -67,11 +67,14 @@ typedef struct {
   bool reference;
 } Outcome;
 
-static void print_json(const Outcome *o) {
+static void print_json(const Outcome *o, Arena *arena) {
+  const int episodes = o->result.episodes;
   JsonText out = { 0 };
+  double *value = arena_array(arena, double, measures_numbers(measure_returns, RETURNS, episodes));
+  eval_values(&o->result, o->env, o->reference, value);
   json_open(&out, NULL, '{');
-  eval_write(&o->result, o->env, o->saved->policy, o->saved->which, o->saved->step, o->reference,
-             true, &out);
+  json_put_integer(&out, "step", o->saved->step);
+  eval_write(value, episodes, o->env, o->saved->policy, o->saved->which, o->reference, &out);
   json_put_integer(&out, "seed", (int64_t)o->seed);
   json_put_text(&out, "algo", o->saved->algo);
   json_put_number(&out, "action_us", round(10 * o->latency) / 10);
@@ -153,7 +156,7 @@ static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) 
     return 128 + stop_signal();
   }
   if (c->json)
-    print_json(&o);
+    print_json(&o, arena);
   else
     print_line(&o, arena);
   return 0;

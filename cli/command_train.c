@@ -188,34 +188,26 @@ static void show_plan(const Trainer *t) {
 
 /* ---- what came of it ------------------------------------------------------------------------- */
 
-/* the scores in RUN/eval.jsonl, those of earlier sittings of a resumed run included */
-static bool read_scores(const Trainer *t, Scores *scores) {
+/* The main measure in RUN/eval.jsonl, by its own name; earlier sittings of a resumed run count. */
+static void put_measured(const Trainer *t, JsonText *out) {
   Error ignored;
   History history;
-  if (!history_read(&history, t->arena, t->run.folder, &ignored)) return false;
-  *scores = scores_of(&history);
+  if (!history_read(&history, t->arena, t->run.folder, &ignored)) return;
+  Scores s = scores_of(t->arena, &history);
+  if (s.count) {
+    json_put_text(out, "measure", s.main->is.key);
+    json_put_text(out, "unit", s.main->is.unit);
+    json_put_number(out, "last", scores_value(&s, &s.last));
+    json_put_number(out, "best", scores_value(&s, &s.best));
+  }
   history_close(&history);
-  return scores->count > 0;
-}
-
-static void put_scores(const Trainer *t, const Scores *s, JsonText *out) {
-  Error ignored;
-  json_put_number(out, "last", scores_value(s, &s->last));
-  json_put_number(out, "best", scores_value(s, &s->best));
-  json_put_text(out, "score",
-                s->planned      ? "plan_error"
-                : s->distance   ? "distance"
-                : s->held_out   ? "held_out_loss"
-                : s->normalized ? "normalized_mean"
-                                : "return_mean");
-  if (!t->agent->policy) return;
+  if (!s.count || !t->agent->policy) return;
   double latency = saved_latency(t->agent->policy, t->kernels, &ignored);
   policy_write_act(t->agent->policy, "act", out);
   json_put_number(out, "action_us", round(10 * latency) / 10);
 }
 
 static void print_result(const Trainer *t, const TrainOutcome *done, bool json) {
-  Scores scores;
   Error impossible;
   const Ranks *ranks = t->request->ranks;
   JsonText out = { 0 };
@@ -230,7 +222,7 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
     json_put_integer(&out, "ranks", ranks->count);
     json_put_integer(&out, "sent_bytes_per_step", done->sent);
   }
-  if (read_scores(t, &scores)) put_scores(t, &scores, &out);
+  put_measured(t, &out);
   json_close(&out, '}');
   Json *parsed = json_parse(out.text, out.length, &impossible);
   command_print(json ? out.text : history_text(t->arena, parsed));
@@ -241,8 +233,6 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
 /* The page is a convenience: failing to write it does not undo the training. */
 static void write_report(const Trainer *t) {
   Error error;
-  if (t->algo->show && !t->algo->show(t->agent, t->run.folder, &error))
-    log_progress(true, "no pictures: %s", error.text);
   if (report_write(&t->run.folder, 1, t->run.report, &error))
     log_progress(true, "report: %s", t->run.report);
   else
@@ -260,6 +250,7 @@ static int train(Trainer *t, Error *error) {
                  "stopped by signal %d (%s) at step %lld, checkpoint written; go on with "
                  "`diffrl train --resume %s`",
                  done.signal, strsignal(done.signal), (long long)done.steps, t->run.folder);
+  train_show(t, &done);
   write_report(t);
   print_result(t, &done, t->request->json);
   return code;

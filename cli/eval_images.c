@@ -1,5 +1,6 @@
 /* eval_images.c -- the scores of a model of pictures. */
 #include "cli/command_eval.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "rl/measure/image_scores.h"
 #include "rl/stop.h"
@@ -27,9 +28,14 @@ static bool open_set(Scoring *s, Arena *arena, Error *error) {
 }
 
 static void write_json(const Scoring *s, JsonText *out) {
+  double value[IMAGE_SCORES_MEASURES];
+  image_scores_values(&s->scores, value);
   json_open(out, NULL, '{');
-  image_scores_write(&s->scores, s->model, s->saved->which, s->saved->step,
-                     (uint64_t)s->asked->seed, out);
+  json_put_text(out, "algo", s->saved->algo);
+  json_put_text(out, "data", s->model->base.data);
+  json_put_text(out, "which", s->saved->which);
+  json_put_integer(out, "step", s->saved->step);
+  image_scores_write(value, s->model, (uint64_t)s->asked->seed, out);
   json_close(out, '}');
 }
 
@@ -47,12 +53,13 @@ static const char *write_line(const Scoring *s, Arena *arena) {
 }
 
 /* The report is a convenience: a folder that cannot be written to does not undo the scores. */
-static void keep(const Scoring *s, const JsonText *json) {
+static void keep(const Scoring *s, Arena *arena, const JsonText *json) {
   struct stat status;
   const char *run = s->asked->given.arguments.word[0];
   Error error;
   if (stat(run, &status) || !S_ISDIR(status.st_mode)) return;
-  if (!image_scores_save(run, json, &error)) log_progress(true, "not kept: %s", error.text);
+  if (!file_write(arena_text(arena, "%s/measures.json", run), json->text, json->length, &error))
+    log_progress(true, "not kept: %s", error.text);
 }
 
 static bool score(Scoring *s, Arena *arena, Error *error) {
@@ -89,7 +96,7 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   JsonText json = { 0 };
   write_json(&s, &json);
   command_print(asked->json ? json.text : write_line(&s, arena));
-  keep(&s, &json);
+  keep(&s, arena, &json);
   json_text_free(&json);
   return 0;
 }

@@ -10,6 +10,8 @@
 #include "core/tape/optim.h"
 #include "datasets/batch.h"
 #include "policy/actor.h"
+#include "rl/measure/figures.h"
+#include "rl/measure/measure.h"
 #include "rl/source/source.h"
 
 /* settings every algorithm has; the first members of every algorithm's struct */
@@ -43,6 +45,7 @@ typedef struct {
   const float *act_low, *act_high; /* [act_dim] */
   const Source *source;            /* of the kind that the algorithm names: transitions_of .. */
   const EnvModel *env;             /* what it acts in or is measured in; NULL: none */
+  bool reference;                  /* normalised scores are shown */
   const char *run;                 /* the run's folder */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
 } AlgoSetup;
@@ -50,11 +53,28 @@ typedef struct {
 typedef struct AlgoDef AlgoDef;
 typedef struct {
   const AlgoDef *def;
-  Policy *policy;  /* what it yields; NULL: a model that does not act */
-  Model *model;    /* likewise, where nothing acts; or NULL */
-  Blocks blocks;   /* what it owns beside them: optimisers above all */
-  bool wants_init; /* a student: needs --init */
-} Agent;           /* first member of every algorithm's state */
+  const AlgoSetup *setup; /* what it was made with */
+  Policy *policy;         /* what it yields; NULL: a model that does not act */
+  Model *model;           /* likewise, where nothing acts; or NULL */
+  Blocks blocks;          /* what it owns beside them: optimisers above all */
+  struct HeldOut *held;   /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
+  bool wants_init;        /* a student: needs --init */
+} Agent;                  /* first member of every algorithm's state */
+
+/* Measures that are taken together (rl/measure/measure.h says what a measure is). */
+typedef struct {
+  const Measure *measures;
+  int count;
+  MeasureWhen when;
+  bool (*applies)(const Agent *agent); /* nullable: to every run */
+  /* the numbers, in the table's order */
+  bool (*measure)(Agent *agent, double *value, Error *error);
+  /* nullable: the members of the line where it says more than the numbers, with what they were
+   * made; else measures_put */
+  void (*write)(const Agent *agent, const double *value, JsonText *out);
+} MeasureSet;
+
+enum { ALGO_MEASURES = 4 };
 
 struct AlgoDef {
   const char *name, *paper, *about;
@@ -67,12 +87,11 @@ struct AlgoDef {
   bool (*collect)(Agent *agent, int64_t step, Error *error);
   /* one gradient step; false if the numbers are no longer finite */
   bool (*update)(Agent *agent, int64_t step, Log *log);
-  /* of transitions, nullable: the loss on rows kept apart, where there is no environment */
-  double (*held_out)(Agent *agent, const Drawer *drawer);
-  /* where no policy acts: members of a line of eval.jsonl, and a score, more is better */
-  bool (*measure)(Agent *agent, JsonText *line, double *score, Error *error);
-  /* nullable: files in the run's folder that show what was learned, for its report */
-  bool (*show)(const Agent *agent, const char *folder, Error *error);
+  /* what it is measured by: all of these that apply, in this order; NULL ends */
+  const MeasureSet *measured[ALGO_MEASURES + 1];
+  /* nullable: figures of what was learned, after an evaluation or at the end of a sitting; what
+   * fails is noted and ends nothing */
+  bool (*show)(Agent *agent, MeasureWhen when, Figures *figures, Error *error);
   /* nullable: state beyond policy, model and blocks (a simulator's) */
   bool (*save_more)(const Agent *agent, Checkpoint *checkpoint, Error *error);
   bool (*load_more)(Agent *agent, const Checkpoint *checkpoint, Error *error);

@@ -213,8 +213,8 @@ static void the_report_shows_plans(void **state) {
   size_t n;
   char *page = file_read("whole/report.html", &n), *line = file_read("whole/eval.jsonl", &n);
   assert_non_null(strstr(page, "data:image/png;base64,iVBOR"));
-  assert_non_null(strstr(page, "Plans in the simulator"));
-  assert_non_null(strstr(page, "error of plans"));
+  assert_non_null(strstr(page, "<h3>Error of plans</h3>"));
+  assert_non_null(strstr(page, "<th>error of plans</th><th>of standing still</th><th>ratio</th>"));
   assert_non_null(strstr(line, "\"plan_error\":"));
   assert_non_null(strstr(line, "\"data_drift_4\":"));
   free(page), free(line);

@@ -39,7 +39,7 @@ static int enter(void **state) {
 }
 
 static void assert_same_run(const char *a, const char *b) {
-  assert_same_files(a, b, "last.safetensors best.safetensors eval.jsonl images.png");
+  assert_same_files(a, b, "last.safetensors best.safetensors eval.jsonl images.png figures.jsonl");
 }
 
 static void test_16_steps_are_8_resume_8(void **state) {
@@ -119,14 +119,14 @@ static double number(const Json *object, const char *key) {
 static void test_scores_come_with_the_training(void **state) {
   (void)state;
   Error error;
-  Json *scores = json_parse_file("whole/scores.json", &error);
+  Json *scores = json_parse_file("whole/measures.json", &error);
   assert_int_equal(number(scores, "step"), 16);
   assert_int_equal(number(scores, "pictures"), TEST / 2); /* two hands of the test pictures */
   assert_int_equal(number(scores, "features"), SIDE * SIDE);
   assert_true(number(scores, "frechet") > number(scores, "frechet_real"));
   assert_true(number(scores, "nearest") > 0 && number(scores, "nearest_real") > 0);
   json_free(scores);
-  assert_same_file("whole/scores.json", "half/scores.json");
+  assert_same_file("whole/measures.json", "half/measures.json");
 }
 
 static void test_eval_scores_pictures(void **state) {
@@ -144,7 +144,7 @@ static void test_eval_scores_pictures(void **state) {
   assert_string_equal(json_text(json_get(json_get(json, "sampling"), "sampler")), "heun");
   assert_int_equal(number(json, "pictures"), 6);
   assert_int_equal(number(json, "seed"), 2);
-  char *kept = file_read("whole/scores.json", &n); /* for the report */
+  char *kept = file_read("whole/measures.json", &n); /* for the report */
   assert_int_equal(n + 1, strlen(one.out));
   assert_memory_equal(kept, one.out, n);
   free(kept), json_free(json);

@@ -33,8 +33,9 @@ static void remove_in(const char *folder, const char *name) {
 
 static int teardown(void **state) {
   (void)state;
-  static const char *const names[] = { "config.json", "metrics.jsonl", "eval.jsonl", "" };
-  for (int i = 0; i < 4; i++) remove_in(run, names[i]), remove_in(other, names[i]);
+  static const char *const names[] = { "config.json",   "metrics.jsonl", "eval.jsonl",
+                                       "measures.json", "figures.jsonl", "" };
+  for (int i = 0; i < 6; i++) remove_in(run, names[i]), remove_in(other, names[i]);
   remove_in(root, "report.html");
   return rmdir(root);
 }
@@ -53,18 +54,30 @@ static void write_in(const char *folder, const char *name, const char *text) {
   fclose(file);
 }
 
-static void write_config(const char *folder, int seed, const char *eta) {
+/* `count` rows of a table; NULL: none, as in release 0.1 */
+static void write_described(const char *folder, int seed, const char *eta, const Measure *measures,
+                            int count) {
   FILE *file = open_in(folder, "config.json");
+  JsonText rows = { 0 };
+  json_open(&rows, NULL, '[');
+  if (measures) measures_describe(measures, count, 10, &rows);
+  json_close(&rows, ']');
   fprintf(file,
-          "{\"diffrl\":\"0.1.0\",\"algo\":\"diffusion-ql\",\"env\":\"hopper-v2\","
+          "{%s%s%s\"diffrl\":\"0.1.0\",\"algo\":\"diffusion-ql\",\"env\":\"hopper-v2\","
           "\"generated\":true,\"data\":\"x/"
           "<medium>&-v1.hdf5\",\"data_hash\":\"77ab\",\"seed\":%d,\"steps\":600,"
           "\"preset\":null,\"settings\":{\"batch\":256,\"eta\":%s,\"hidden\":[256,128]},"
           "\"changed\":[\"eta\"],\"versions\":{\"mujoco\":\"2.2.2\",\"kernels\":\"avx512\"},"
           "\"dataset\":{\"transitions\":1000000,\"return_mean\":1422.25,"
           "\"normalized_mean\":44.5}}",
-          seed, eta);
+          measures ? "\"measures\":" : "", measures ? rows.text : "", measures ? "," : "", seed,
+          eta);
   fclose(file);
+  json_text_free(&rows);
+}
+
+static void write_config(const char *folder, int seed, const char *eta) {
+  write_described(folder, seed, eta, measure_returns, RETURNS);
 }
 
 #define ACT "\"act\":{\"weights\":\"online\",\"sampler\":\"ddpm\",\"steps\":5,\"temperature\":1}"
@@ -231,49 +244,163 @@ static void a_null_is_a_gap(void **state) {
   free(html);
 }
 
-static void held_out_loss_stands_in_for_returns(void **state) {
+/* ---- what config.json describes -------------------------------------------------------------- */
+
+static const Measure own_measures[] = {
+  { "nll", "surprise", "nats", "Surprise <at> rows that no training saw.", .beside = "bound",
+    .less_is_better = true, .main = true },
+  { .key = "bound", .title = "of the data" },
+  { "by_part", "surprise by part", "part, 0 first to 1 last", .less_is_better = true, .count = 3 },
+  { .key = "hidden" },
+  { "gap", "gap", .caption = "How far apart.", .beside = "gap_real", .less_is_better = true },
+  { .key = "gap_real", .title = "of real ones" },
+};
+enum { OWN = sizeof own_measures / sizeof *own_measures };
+
+static void write_own(const char *folder, int seed) {
+  write_described(folder, seed, "1", own_measures, OWN);
+  write_metrics(folder);
+  write_in(folder, "eval.jsonl",
+           "{\"step\":100,\"nll\":2,\"bound\":0.5,\"by_part\":[1,2,3],\"hidden\":77}\n"
+           "{\"step\":200,\"nll\":1,\"bound\":0.5,\"by_part\":[1,1,1],\"hidden\":77}\n"
+           "{\"step\":300,\"nll\":3,\"bound\":0.5,\"by_part\":[1,1,7],\"hidden\":77}\n");
+}
+
+static void any_measure_is_shown_as_it_is_described(void **state) {
   (void)state;
-  write_config(run, 0, "1");
-  write_metrics(run);
-  write_in(run, "eval.jsonl",
-           "{\"step\":100,\"held_out_loss\":0.5}\n{\"step\":200,\"held_out_loss\":0.25}\n"
-           "{\"step\":300,\"held_out_loss\":0.75}\n");
+  write_own(run, 0);
   char *html = report(1);
   assert_good(html);
-  assert_has(html, "<td>last</td><td>300</td><td>0.7500</td>");
-  assert_has(html, "<td>best</td><td>200</td><td>0.2500</td>"); /* less is better */
-  assert_has(html, "<td>mean of the last 3</td><td>300</td><td>0.5000</td>");
-  assert_has(html, "<h3>Held-out loss</h3>");
+  assert_has(html, "<th>surprise</th><th>of the data</th><th>ratio</th></tr>");
+  assert_has(html, "<td>last</td><td>300</td><td>3.00</td><td>0.5000</td><td>6.00</td></tr>");
+  assert_has(html, "<td>best</td><td>200</td><td>1.00</td>"); /* less is better */
+  assert_has(html, "<td>mean of the last 3</td><td>300</td><td>2.00</td><td>0.5000</td>");
+  assert_has(html, "Surprise &lt;at&gt; rows that no training saw. Less is better.");
+  assert_has(html, "<h3>Surprise</h3>");
+  assert_has(html, "Surprise, nats");
+  assert_has(html, "Dashed: of the data.");
+  assert_has(html, "<h3>Surprise by part</h3>");
+  assert_has(html, "part, 0 first to 1 last");
+  assert_null(strstr(html, "hidden</th>"));
+  assert_null(strstr(html, "Measured at the end"));
   free(html);
 }
 
-/* A model of pictures: its scores beside those of real ones, grids over training, noise levels. */
-static void pictures_have_scores_and_grids(void **state) {
+static void what_is_measured_at_the_end_has_a_table(void **state) {
   (void)state;
-  write_config(run, 0, "1");
-  write_metrics(run);
-  write_in(run, "eval.jsonl",
-           "{\"step\":100,\"held_out_loss\":2,\"held_out_by_time\":[1,2,2,2,3]}\n"
-           "{\"step\":200,\"held_out_loss\":1,\"held_out_by_time\":[1,1,1,1,1]}\n");
-  write_in(run, "scores.json",
-           "{\"which\":\"best\",\"step\":200,\"pictures\":2048,\"frechet\":3,"
-           "\"frechet_real\":1.5,\"nearest\":4.5,\"nearest_real\":5,"
+  write_own(run, 0);
+  write_in(run, "measures.json",
+           "{\"which\":\"best\",\"step\":200,\"gap\":3,\"gap_real\":1.5,"
            "\"sampling\":{\"sampler\":\"heun\",\"steps\":15}}");
-  static const char *const files[] = { "images.png", "images-100.png", "images-200.png" };
-  for (int i = 0; i < 3; i++) write_in(run, files[i], i < 2 ? "abc" : "abcd");
   char *html = report(1);
+  assert_good(html);
+  assert_has(html, "<th>weights</th><th>step</th><th>gap</th><th>of real ones</th><th>ratio</th>");
+  assert_has(html, "<td>best</td><td>200</td><td>3.00</td><td>1.50</td><td>2.00</td></tr>");
+  assert_has(html, "With <code>sampler=heun steps=15</code>");
+  free(html);
+}
+
+static void runs_compared_by_different_measures_say_by_which(void **state) {
+  (void)state;
+  write_own(run, 0);
+  write_run(other, 1, 0);
+  char *html = report(2);
+  assert_good(html);
+  assert_has(html, "<th>run</th><th>measure</th>");
+  assert_has(html, "/run</td><td>surprise</td>");
+  assert_has(html, "/other</td><td>normalised return</td>");
+  assert_null(strstr(html, "seed_std"));
+  free(html);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+#define FIGURE(file, title, caption, step)                                                         \
+  "{" step "\"file\":\"" file "\",\"title\":\"" title "\",\"caption\":\"" caption "\"}\n"
+
+static void figures_are_shown_in_their_order(void **state) {
+  (void)state;
+  static const char *const files[] = { "b.png", "a.png", "at-100.png", "at-200.png" };
+  write_own(run, 0);
+  for (int i = 0; i < 4; i++) write_in(run, files[i], i < 3 ? "abc" : "abcd");
+  write_in(run, "figures.jsonl",
+           FIGURE("b.png", "Second <letter>", "One.", "") FIGURE("a.png", "First", "Two.", "")
+               FIGURE("gone.png", "Gone", "Three.", "") FIGURE("../x.png", "Elsewhere", "", "")
+                   FIGURE("at-100.png", "Row", "Over time.", "\"step\":100,")
+                       FIGURE("at-200.png", "Row", "Over time.", "\"step\":200,") "{\"fi");
+  char *html = report(1), *second, *first;
   assert_well_formed(html);
-  assert_paths_are_numbers(html);
-  assert_has(html, "<td>best</td><td>200</td><td>2,048</td><td>3.00</td><td>1.50</td><td>2.00</td>"
-                   "<td>4.50</td><td>5.00</td><td>0.9000</td>");
-  assert_has(html, "Drawn with <code>sampler=heun steps=15</code>.");
-  assert_has(html, "<h3>step 100</h3></div>\n<img alt=\"Samples\" "
+  assert_non_null(second = strstr(html, "<h3>Second &lt;letter&gt;</h3>"));
+  assert_non_null(first = strstr(html, "<h3>First</h3>"));
+  assert_true(second < first);
+  assert_has(html, "<h3>Row</h3>\n<p class=\"note\">Over time.</p>");
+  assert_has(html, "<h3>step 100</h3></div>\n<img alt=\"Row\" "
                    "src=\"data:image/png;base64,YWJj\"/>");
   assert_has(html, "base64,YWJjZA==\"/>");
-  assert_has(html, "<h3>Loss by noise level</h3>");
+  assert_null(strstr(html, "Gone"));
+  assert_null(strstr(html, "Elsewhere"));
+  assert_has(html, "Skipped 2 unreadable lines");
   free(html);
-  for (int i = 0; i < 3; i++) remove_in(run, files[i]);
-  remove_in(run, "scores.json");
+  for (int i = 0; i < 4; i++) remove_in(run, files[i]);
+}
+
+static void tables_and_plots_describe_themselves(void **state) {
+  (void)state;
+  write_own(run, 0);
+  write_in(run, "table.json",
+           "{\"columns\":[\"name\",\"<n>\"],\"rows\":[[\"one & two\",12000],[\"x\",null]]}");
+  write_in(
+      run, "plots.json",
+      "{\"plots\":[{\"title\":\"Errors\",\"x\":\"calls\",\"y\":\"error\",\"most\":3,\"log_scale\":"
+      "true,\"reference\":0.1,\"reference_label\":\"least\",\"curves\":[{\"name\":\"good\",\"x\":["
+      "1,"
+      "2,3],\"y\":[2,1,0.5]},{\"name\":\"far\",\"x\":[1,2],\"y\":[9,null]}]},{\"curves\":7}]}");
+  write_in(run, "figures.jsonl",
+           FIGURE("table.json", "Numbers", "Of all.", "") FIGURE("plots.json", "Plots", "Two.", "")
+               FIGURE("config.json", "No figure", "", ""));
+  char *html = report(1);
+  assert_good(html);
+  assert_has(html, "<h2>Numbers</h2>");
+  assert_has(html, "<th>name</th><th>&lt;n&gt;</th>");
+  assert_has(html, "<td>one &amp; two</td><td>12,000</td></tr>\n<tr><td>x</td><td>–</td>");
+  assert_has(html, "<h2>Plots</h2>\n<p class=\"note\">Two.</p>");
+  assert_has(html, "<h3>Errors</h3>");
+  assert_has(html, "<title>good</title>");
+  assert_null(strstr(html, "<title>far</title>"));
+  assert_null(strstr(html, "No figure"));
+  free(html);
+  remove_in(run, "table.json"), remove_in(run, "plots.json");
+}
+
+/* ---- runs of release 0.1 --------------------------------------------------------------------- */
+
+static void numbers_that_nothing_describes_are_shown_by_their_keys(void **state) {
+  (void)state;
+  write_described(run, 0, "1", NULL, 0);
+  write_metrics(run);
+  write_in(run, "eval.jsonl",
+           "{\"step\":100,\"points\":64,\"loss\":0.5,\"parts\":[1,2]}\n"
+           "{\"step\":200,\"points\":64,\"loss\":0.25,\"parts\":[1,2]}\n"
+           "{\"step\":300,\"points\":64,\"loss\":0.75,\"parts\":[1,2]}\n");
+  char *html = report(1);
+  assert_good(html);
+  assert_has(html, "<th>loss</th><th>points</th></tr>"); /* compared by the first that changes */
+  assert_has(html, "<td>last</td><td>300</td><td>0.7500</td><td>64.00</td>");
+  assert_has(html, "<td>best</td><td>200</td><td>0.2500</td>"); /* less is better */
+  assert_has(html, "<td>mean of the last 3</td><td>300</td><td>0.5000</td>");
+  assert_has(html, "<h3>loss</h3>");
+  assert_has(html, "<p class=\"note\">loss: less is better.");
+  free(html);
+}
+
+static void returns_that_nothing_describes_are_known(void **state) {
+  (void)state;
+  write_run(run, 7, 0);
+  char *described = report(1);
+  write_described(run, 7, "1.5", NULL, 0);
+  char *plain = report(1);
+  assert_string_equal(described, plain);
+  free(described), free(plain);
 }
 
 static void later_evaluations_of_other_weights_are_not_part_of_the_curve(void **state) {
@@ -437,9 +564,11 @@ static void a_long_run_gives_a_small_page(void **state) {
 
 static void scores_of_no_evaluations_are_not_numbers(void **state) {
   (void)state;
-  Scores s = scores_of(&(History){ .folder = "x" });
+  Arena *arena = arena_new();
+  Scores s = scores_of(arena, &(History){ .folder = "x" });
   assert_int_equal(s.count, 0);
   assert_true(isnan(scores_value(&s, &s.last)) && isnan(scores_value(&s, &s.mean)));
+  arena_free(arena);
 }
 
 int main(void) {
@@ -448,8 +577,13 @@ int main(void) {
     FACT(the_page_has_the_right_numbers),
     FACT(every_metric_has_a_curve),
     FACT(a_null_is_a_gap),
-    FACT(held_out_loss_stands_in_for_returns),
-    FACT(pictures_have_scores_and_grids),
+    FACT(any_measure_is_shown_as_it_is_described),
+    FACT(what_is_measured_at_the_end_has_a_table),
+    FACT(runs_compared_by_different_measures_say_by_which),
+    FACT(figures_are_shown_in_their_order),
+    FACT(tables_and_plots_describe_themselves),
+    FACT(numbers_that_nothing_describes_are_shown_by_their_keys),
+    FACT(returns_that_nothing_describes_are_known),
     FACT(later_evaluations_of_other_weights_are_not_part_of_the_curve),
     FACT(broken_lines_are_skipped_and_counted),
     FACT(empty_files_give_a_page_that_says_so),

@@ -104,8 +104,8 @@ Tensor *graph_forked(const Graph *fork, const Tensor *t); /* the fork's own node
  * (CHECK), since each rank has its own alone. */
 double graph_scalar(const Tensor *t);      /* a kept SUM or ONCE [1, 1, 1] */
 const real *graph_values(const Tensor *t); /* a kept node: [B, k, e, row_stride(n)] */
-Params *graph_trained(const Graph *g); /* NULL: it trains none */
-bool graph_lost(const Graph *g); /* is one of its ranks gone? */
+Params *graph_trained(const Graph *g);     /* NULL: it trains none */
+bool graph_lost(const Graph *g);           /* is one of its ranks gone? */
 const Kernels *graph_kernels(const Graph *g);
 Profile *graph_profile(const Graph *g);     /* of its spec */
 const real *graph_gradient(const Graph *g); /* flat, in the layout of the trained Params */

@@ -5,7 +5,7 @@
  * tau is a window of the data, normalised.  The network is shown s_0 without noise, which adds
  * nothing to the loss; the first action, the one that a planner does, counts ten times. */
 #include "diffusion/loss.h"
-#include "rl/algo.h"
+#include "rl/algos/held_out.h"
 #include "rl/algos/td.h"
 #include "rl/draw/plans_picture.h"
 #include "rl/rollout/dynamics.h"
@@ -172,21 +172,28 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
+/* ---- what it is measured by ------------------------------------------------------------------ */
+
 /* the mean over batches of windows of the episodes kept apart, always the same */
-static double held_out(Agent *agent, const Drawer *drawer) {
+static bool measure_held_out(Agent *agent, double *value, Error *error) {
   enum { BATCHES = 32 };
   Diffuser *m = (Diffuser *)agent;
-  if (!m->held.rows) m->held = drawer_of(m, drawer, m->cfg->pad);
+  (void)error;
+  if (!m->held.rows) m->held = drawer_of(m, held_out_rows(agent), m->cfg->pad);
   double sum = 0;
   for (uint64_t i = 0; i < BATCHES && m->held.row_count; i++) {
     data_draw(&m->held, i, m->held_batch);
     graph_run(m->held_loss->g, m->held_batch->rows, i, NULL);
     sum += graph_scalar(m->held_loss);
   }
-  return m->held.row_count ? sum / BATCHES : (double)NAN;
+  *value = m->held.row_count ? sum / BATCHES : (double)NAN;
+  return true;
 }
 
-/* ---- what it has learned --------------------------------------------------------------------- */
+static const MeasureSet measured_windows = { .measures = held_out_measures,
+                                             .count = 1,
+                                             .applies = held_out_applies,
+                                             .measure = measure_held_out };
 
 static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Error *error) {
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
@@ -195,26 +202,37 @@ static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Er
                             error);
 }
 
-static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
-  const Diffuser *m = (const Diffuser *)agent;
-  Arena *arena = arena_new();
-  DiffuserPlans plans;
-  double worst = 0;
-  bool done =
-      make_plans(m, arena, &plans, error) &&
-      diffuser_plans_measure(&plans, m->model, m->setup->env, m->scale, line, &worst, error);
-  *score = -worst;
-  arena_free(arena);
-  return done;
-}
+static bool has_simulator(const Agent *agent) { return agent->setup->env; }
 
-static bool show(const Agent *agent, const char *folder, Error *error) {
+static bool measure_plans(Agent *agent, double *value, Error *error) {
   const Diffuser *m = (const Diffuser *)agent;
   Arena *arena = arena_new();
   DiffuserPlans plans;
   bool done = make_plans(m, arena, &plans, error) &&
+              diffuser_plans_measure(&plans, m->model, m->setup->env, m->scale, value, error);
+  arena_free(arena);
+  return done;
+}
+
+static const MeasureSet measured_plans = { .measures = plan_measures,
+                                           .count = PLAN_MEASURES,
+                                           .applies = has_simulator,
+                                           .measure = measure_plans };
+
+/* ---- what it shows --------------------------------------------------------------------------- */
+
+static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error) {
+  const Diffuser *m = (const Diffuser *)agent;
+  if (when != MEASURE_END) return true;
+  Arena *arena = arena_new();
+  DiffuserPlans plans;
+  bool done = make_plans(m, arena, &plans, error) &&
               diffuser_plans_draw(&plans, m->model, m->setup->env,
-                                  arena_text(arena, "%s/plans.png", folder), error);
+                                  figures_path(figures, "plans.png"), error);
+  if (done)
+    figures_add(figures, "plans.png", "Plans",
+                "Windows of the data, plans that begin in the same states (dots), and what the "
+                "simulator makes of the plans' actions; a step of control a unit.");
   arena_free(arena);
   return done;
 }
@@ -229,7 +247,6 @@ const AlgoDef algo_diffuser = {
   .config_size = sizeof(DiffuserConfig),
   .create = create,
   .update = update,
-  .held_out = held_out,
-  .measure = measure,
+  .measured = { &measured_plans, &measured_windows },
   .show = show,
 };

@@ -6,6 +6,7 @@
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
 #include "rl/algos/td.h"
+#include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 
 #define DIFFUSION_BC_FIELDS(F)                                                                     \
@@ -39,7 +40,6 @@ typedef struct {
   const DiffusionBcConfig *cfg;
   Objective actor;
   Batch *batch;
-  HeldOut *held;
 } DiffusionBc;
 
 static void build_actor(DiffusionBc *m) {
@@ -64,7 +64,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->batch = algo_batch(setup, cloned_columns);
   build_actor(m);
   m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
-  m->held = held_out_new(setup, p);
+  m->agent.held = held_out_new(setup, p);
   return &m->agent;
 }
 
@@ -78,10 +78,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-static double held_out(Agent *agent, const Drawer *drawer) {
-  return held_out_loss(((DiffusionBc *)agent)->held, drawer);
-}
-
 const AlgoDef algo_diffusion_bc = {
   .name = "diffusion-bc",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193 (without its Q term)",
@@ -92,5 +88,5 @@ const AlgoDef algo_diffusion_bc = {
   .config_size = sizeof(DiffusionBcConfig),
   .create = create,
   .update = update,
-  .held_out = held_out,
+  .measured = { &measured_returns, &measured_held_out },
 };

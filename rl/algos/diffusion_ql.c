@@ -9,6 +9,7 @@
 #include "diffusion/loss.h"
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
+#include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 #include <string.h>
 
@@ -55,7 +56,6 @@ typedef struct {
   ActorObjective actor_terms;
   Optim *actor_optim;
   Batch *batch;
-  HeldOut *held;
 } DiffusionQl;
 
 /* ---- objectives ------------------------------------------------------------------------------ */
@@ -168,7 +168,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->actor_optim->follows =
       (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
   m->critic.optim->follows = (Ema){ p->critics->target, 1 - m->cfg->tau, 0, 1 };
-  m->held = held_out_new(setup, p);
+  m->agent.held = held_out_new(setup, p);
   return &m->agent;
 }
 
@@ -195,10 +195,6 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-static double held_out(Agent *agent, const Drawer *drawer) {
-  return held_out_loss(((DiffusionQl *)agent)->held, drawer);
-}
-
 const AlgoDef algo_diffusion_ql = {
   .name = "diffusion-ql",
   .paper = "Wang, Hunt & Zhou 2023, arXiv 2208.06193",
@@ -209,5 +205,5 @@ const AlgoDef algo_diffusion_ql = {
   .config_size = sizeof(DiffusionQlConfig),
   .create = create,
   .update = update,
-  .held_out = held_out,
+  .measured = { &measured_returns, &measured_held_out },
 };

@@ -2,6 +2,7 @@
 #include "rl/algos/held_out.h"
 #include "diffusion/loss.h"
 #include "rl/algos/td.h"
+#include "rl/source/source_transitions.h"
 
 enum { BATCHES = 32 };
 
@@ -35,3 +36,25 @@ double held_out_loss(HeldOut *held, const Drawer *drawer) {
   }
   return sum / BATCHES;
 }
+
+const Measure held_out_measures[] = { { "held_out_loss", "held-out loss",
+                                        .caption = "Loss on data held out of training.",
+                                        .less_is_better = true, .main = true, .no_best = true } };
+
+const Drawer *held_out_rows(const Agent *agent) {
+  return &transitions_of(agent->setup->source)->held;
+}
+
+bool held_out_applies(const Agent *agent) {
+  return !agent->setup->env && held_out_rows(agent)->row_count;
+}
+
+static bool measure(Agent *agent, double *value, Error *error) {
+  (void)error;
+  *value = held_out_loss(agent->held, held_out_rows(agent));
+  return true;
+}
+
+const MeasureSet measured_held_out = {
+  .measures = held_out_measures, .count = 1, .applies = held_out_applies, .measure = measure
+};

@@ -1,5 +1,5 @@
-/* held_out.h -- the denoising loss on episodes kept apart: the score of a run without an
- * environment. */
+/* held_out.h -- the denoising loss on episodes kept apart: what a run without an environment is
+ * measured by. */
 #ifndef RL_HELD_OUT_H
 #define RL_HELD_OUT_H
 #include "rl/algo.h"
@@ -14,5 +14,12 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy);
 
 /* Mean over a fixed number of batches: the same rows and noise at every call. */
 double held_out_loss(HeldOut *held, const Drawer *drawer);
+
+/* As a measure that chooses no best, for a loss does not say which policy acts best.  The set is of
+ * agents that have a HeldOut, and applies where rows are kept apart. */
+extern const Measure held_out_measures[1];
+extern const MeasureSet measured_held_out;
+bool held_out_applies(const Agent *agent);
+const Drawer *held_out_rows(const Agent *agent); /* of a run that learns from transitions */
 
 #endif

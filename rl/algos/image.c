@@ -4,7 +4,6 @@
 #include "policy/models/pictures.h"
 #include "rl/algo.h"
 #include "rl/measure/image_scores.h"
-#include "rl/stop.h"
 #include "rl/draw/picture_grid.h"
 #include "rl/source/source_pictures.h"
 #include <string.h>
@@ -181,57 +180,82 @@ static double test_loss(ImageAgent *m, double part[TIMES_SHOWN]) {
   return sum / all;
 }
 
-/* RUN/images.png, and RUN/images-STEP.png to keep */
-static bool draw_grid(const ImageAgent *m, Error *error) {
-  const Model *model = m->agent.model;
-  ModelSampling how = algo_sampling(m->setup, model);
-  Arena *arena = arena_new();
-  int columns = model->cond ? model->cond : 10, count = columns * (int)m->cfg->grid;
-  double *pictures = arena_array(arena, double, count * model->denoiser->dim);
-  long long step = m->objective.optim->step;
-  bool done =
-      pictures_sample(model, &how, PICTURES_ALL_LABELS, count, pictures, error) &&
-      image_write_grid(m->model, pictures, count, true,
-                       arena_text(arena, "%s/images-%lld.png", m->setup->run, step), error) &&
-      image_write_grid(m->model, pictures, count, true,
-                       arena_text(arena, "%s/images.png", m->setup->run), error);
-  arena_free(arena);
-  return done;
+static const Measure losses[] = {
+  { "held_out_loss", "held-out loss", .caption = "Loss on test pictures.", .less_is_better = true,
+    .main = true },
+  { "held_out_by_time", "loss by noise level", "time, 0 data to 1 noise",
+    "Loss on test pictures, in fifths of the time from data to noise.", .less_is_better = true,
+    .count = TIMES_SHOWN },
+};
+
+static bool measure_losses(Agent *agent, double *value, Error *error) {
+  (void)error;
+  value[0] = test_loss((ImageAgent *)agent, value + 1);
+  return true;
 }
 
-static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
-  ImageAgent *m = (ImageAgent *)agent;
-  double part[TIMES_SHOWN], loss = test_loss(m, part);
-  json_put_number(line, "held_out_loss", loss);
-  json_open(line, "held_out_by_time", '[');
-  for (int i = 0; i < TIMES_SHOWN; i++) json_put_number(line, NULL, part[i]);
-  json_close(line, ']');
-  *score = -loss;
-  return !m->cfg->grid || draw_grid(m, error);
-}
+static const MeasureSet measured_losses = { .measures = losses,
+                                            .count = sizeof losses / sizeof *losses,
+                                            .measure = measure_losses };
 
-/* ---- scores ---------------------------------------------------------------------------------- */
+/* ---- samples beside real pictures ------------------------------------------------------------ */
 
-/* RUN/scores.json, as `diffrl eval RUN` writes it */
-static bool show(const Agent *agent, const char *folder, Error *error) {
-  const ImageAgent *m = (const ImageAgent *)agent;
-  if (m->cfg->scores < 2 || stop_asked()) return true;
+/* as `diffrl eval RUN` samples */
+static ModelSampling sampling(const ImageAgent *m) {
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
-  how.seed = 0; /* as `diffrl eval RUN` */
+  how.seed = 0;
+  return how;
+}
+
+static bool are_scored(const Agent *agent) { return ((const ImageAgent *)agent)->cfg->scores > 1; }
+
+static bool measure_scores(Agent *agent, double *value, Error *error) {
+  const ImageAgent *m = (const ImageAgent *)agent;
+  ModelSampling how = sampling(m);
   Arena *arena = arena_new();
   ImageScores scores;
   bool done = image_scores_draw(arena, m->model, images_of(m->setup->source), &how,
                                 (int)m->cfg->scores, &scores, error);
-  if (done) {
-    JsonText text = { 0 };
-    json_open(&text, NULL, '{');
-    image_scores_write(&scores, m->model, "last", m->objective.optim->step, how.seed, &text);
-    json_close(&text, '}');
-    done = image_scores_save(folder, &text, error);
-    json_text_free(&text);
-  }
+  if (done) image_scores_values(&scores, value);
   arena_free(arena);
   return done;
+}
+
+static void write_scores(const Agent *agent, const double *value, JsonText *out) {
+  const ImageAgent *m = (const ImageAgent *)agent;
+  image_scores_write(value, m->model, sampling(m).seed, out);
+}
+
+static const MeasureSet measured_scores = { .measures = image_scores_measures,
+                                            .count = IMAGE_SCORES_MEASURES,
+                                            .when = MEASURE_END,
+                                            .applies = are_scored,
+                                            .measure = measure_scores,
+                                            .write = write_scores };
+
+/* ---- a grid ---------------------------------------------------------------------------------- */
+
+/* after an evaluation: RUN/images.png, and RUN/images-STEP.png to keep */
+static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error) {
+  const ImageAgent *m = (const ImageAgent *)agent;
+  const Model *model = m->agent.model;
+  if (when != MEASURE_STEP || !m->cfg->grid) return true;
+  ModelSampling how = algo_sampling(m->setup, model);
+  Arena *arena = arena_new();
+  int columns = model->cond ? model->cond : 10, count = columns * (int)m->cfg->grid;
+  double *pictures = arena_array(arena, double, count * model->denoiser->dim);
+  const char *kept = arena_text(figures->arena, "images-%lld.png", (long long)figures->step);
+  bool done =
+      pictures_sample(model, &how, PICTURES_ALL_LABELS, count, pictures, error) &&
+      image_write_grid(m->model, pictures, count, true, figures_path(figures, kept), error) &&
+      image_write_grid(m->model, pictures, count, true, figures_path(figures, "images.png"), error);
+  arena_free(arena);
+  if (!done) return false;
+  figures_add(figures, "images.png", "Samples",
+              "A column for each label, where the network is told them.");
+  figures_keep(figures, kept, "Samples over training",
+               "The same noise at every evaluation, decoded by the weights of that time.");
+  return true;
 }
 
 const AlgoDef algo_image = {
@@ -244,6 +268,6 @@ const AlgoDef algo_image = {
   .config_size = sizeof(ImageConfig),
   .create = create,
   .update = update,
-  .measure = measure,
+  .measured = { &measured_losses, &measured_scores },
   .show = show,
 };

@@ -11,6 +11,7 @@
 #include "rl/algo.h"
 #include "rl/rollout/replay.h"
 #include "rl/algos/td.h"
+#include "rl/measure/returns.h"
 #include "rl/source/source_environment.h"
 #include <math.h>
 #include <string.h>
@@ -252,6 +253,7 @@ const AlgoDef algo_sac = {
   .create = create,
   .collect = collect,
   .update = update,
+  .measured = { &measured_returns },
   .save_more = save,
   .load_more = load,
   .close = close_agent,

@@ -156,44 +156,70 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   return true;
 }
 
-static bool measure(Agent *agent, JsonText *line, double *score, Error *error) {
+/* ---- what it is measured by ------------------------------------------------------------------ */
+
+static const Measure measures[] = {
+  { "distance", "distance to data", "sliced Wasserstein distance",
+    "Sliced Wasserstein distance between samples and data that no training saw; 1 is the best a "
+    "ratio can be.",
+    .beside = "floor", .less_is_better = true, .main = true },
+  { .key = "floor", .title = "between two samples of data" },
+  { .key = "points" },
+  { .key = "draws" },
+};
+
+static bool measure(Agent *agent, double *value, Error *error) {
   const Toy *m = (const Toy *)agent;
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
-  double distance;
-  if (!toy_distance(m->agent.model, points_of(m->setup->source), &how, (int)m->cfg->eval_points,
-                    (int)m->cfg->eval_draws, &distance, error))
-    return false;
-  json_put_number(line, "distance", distance);
-  json_put_number(line, "floor", m->floor);
-  json_put_integer(line, "points", m->cfg->eval_points);
-  json_put_integer(line, "draws", m->cfg->eval_draws);
-  *score = -distance;
-  return true;
+  value[1] = m->floor, value[2] = (double)m->cfg->eval_points;
+  value[3] = (double)m->cfg->eval_draws;
+  return toy_distance(m->agent.model, points_of(m->setup->source), &how, (int)m->cfg->eval_points,
+                      (int)m->cfg->eval_draws, &value[0], error);
 }
 
-/* samples.png, field.png, paths.png and samplers.json */
-static bool show_model(const Model *m, const ToyDef *data, const ModelSampling *how,
-                       const char *folder, Error *error) {
+static const MeasureSet measured = { .measures = measures,
+                                     .count = sizeof measures / sizeof *measures,
+                                     .measure = measure };
+
+/* ---- what it shows --------------------------------------------------------------------------- */
+
+static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
   enum { SHOWN = 4096 };
   Arena *arena = arena_new();
   double *points = arena_array(arena, double, SHOWN *TOY_DIM);
   const char *title = arena_text(arena, "samples: %s", how->sampler.method);
-  bool done =
-      points_sample(m, how, SHOWN, points, error) &&
-      toy_picture_points(data, how->seed, points, SHOWN, title,
-                         arena_text(arena, "%s/samples.png", folder), error) &&
-      toy_picture_field(m, data, how, arena_text(arena, "%s/field.png", folder), error) &&
-      toy_picture_paths(m, data, how, arena_text(arena, "%s/paths.png", folder), error) &&
-      toy_compare_samplers(m, data, how, arena_text(arena, "%s/samplers.json", folder), error);
+  bool done = points_sample(m->agent.model, how, SHOWN, points, error) &&
+              toy_picture_points(points_of(m->setup->source), how->seed, points, SHOWN, title,
+                                 figures_path(figures, "samples.png"), error);
+  if (done)
+    figures_add(figures, "samples.png", "Data and samples",
+                "Both panels have the same number of points.");
   arena_free(arena);
   return done;
 }
 
-static bool show(const Agent *agent, const char *folder, Error *error) {
+static bool show_model(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
+  const ToyDef *data = points_of(m->setup->source);
+  if (!toy_picture_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
+    return false;
+  figures_add(figures, "field.png", "The learned score",
+              "Arrows point to where the density of noisy data (shaded) grows, at three levels of "
+              "noise; long ones are drawn shorter than they are.");
+  if (!toy_picture_paths(m->agent.model, data, how, figures_path(figures, "paths.png"), error))
+    return false;
+  figures_add(figures, "paths.png", "From noise to data",
+              "Paths of the same points of noise (blue dots) to samples (orange), each divided by "
+              "the deviation of noisy data at its time. Left without noise on the way (ddim), "
+              "right with it (ddpm).");
+  return true;
+}
+
+static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error) {
   const Toy *m = (const Toy *)agent;
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
-  return !m->cfg->pictures ||
-         show_model(m->agent.model, points_of(m->setup->source), &how, folder, error);
+  if (when != MEASURE_END || !m->cfg->pictures) return true;
+  return show_samples(m, &how, figures, error) && show_model(m, &how, figures, error) &&
+         toy_compare_samplers(m->agent.model, points_of(m->setup->source), &how, figures, error);
 }
 
 const AlgoDef algo_toy = {
@@ -206,6 +232,6 @@ const AlgoDef algo_toy = {
   .config_size = sizeof(ToyConfig),
   .create = create,
   .update = update,
-  .measure = measure,
+  .measured = { &measured },
   .show = show,
 };

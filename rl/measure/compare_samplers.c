@@ -10,7 +10,8 @@ enum {
   BUDGETS = sizeof budgets / sizeof *budgets,
   POINTS = 2048,
   DRAWS = 1,
-  REFERENCE_STEPS = 300
+  REFERENCE_STEPS = 300,
+  MOST = 3 /* farther away than noise itself: would flatten the rest of a plot */
 };
 
 /* ---- the exact score of gmm ------------------------------------------------------------------ */
@@ -53,6 +54,13 @@ static ExactDenoiser exact_denoiser(const Schedule *schedule) {
 
 /* ---- one sampler, one budget ----------------------------------------------------------------- */
 
+/* what one sampler does with one budget; distance: to data, strong: NAN without the exact score */
+typedef struct {
+  const char *sampler;
+  int steps, evaluations;
+  double distance, strong;
+} Trial;
+
 typedef struct {
   const Model *model, *exact; /* exact: NULL where the score is not known */
   const ToyDef *data;
@@ -60,7 +68,8 @@ typedef struct {
   const double *reference; /* with the exact score: where the ODE leads, [POINTS, 2] */
   double *points;          /* [POINTS, 2] */
   double floor;
-  JsonText lines;
+  Trial *trial; /* [methods * BUDGETS] */
+  int trials;
 } Comparison;
 
 /* The most steps that keep within the budget; 0 if the method cannot do this model. */
@@ -98,17 +107,11 @@ static bool compare(Comparison *c, const Method *method, int budget, int *before
   how.sampler.steps = steps_of(c->model, how.sampler, budget, &evaluations);
   if (!how.sampler.steps || evaluations == *before) return true;
   *before = evaluations;
-  double distance;
-  if (!toy_distance(c->model, c->data, &how, POINTS, DRAWS, &distance, error)) return false;
-  JsonText *out = &c->lines;
-  json_open(out, NULL, '{');
-  json_put_text(out, "sampler", method->name);
-  json_put_integer(out, "steps", how.sampler.steps);
-  json_put_integer(out, "evaluations", evaluations);
-  json_put_number(out, "distance", distance);
-  json_put_number(out, "floor", c->floor);
-  if (c->exact && !(method->noise > 0)) json_put_number(out, "strong", strong_error(c, &how));
-  json_close(out, '}');
+  Trial *trial = &c->trial[c->trials];
+  *trial = (Trial){ method->name, how.sampler.steps, evaluations, NAN, NAN };
+  if (!toy_distance(c->model, c->data, &how, POINTS, DRAWS, &trial->distance, error)) return false;
+  if (c->exact && !(method->noise > 0)) trial->strong = strong_error(c, &how);
+  c->trials++;
   return true;
 }
 
@@ -134,23 +137,136 @@ static void prepare_exact(Comparison *c, Arena *arena) {
     c->exact = copy, c->reference = reference;
 }
 
+/* ---- as plots -------------------------------------------------------------------------------- */
+
+/* A sampler belongs to the first family whose prefix it begins with. */
+static const struct {
+  const char *prefix, *family;
+} families[] = {
+  { "ddim", "Ancestral steps and DDIM" },
+  { "ddpm", "Ancestral steps and DDIM" },
+  { "dpm_", "DPM-Solver, noise form" },
+  { "dpmpp_", "DPM-Solver++ and UniPC, data form" },
+  { "unipc", "DPM-Solver++ and UniPC, data form" },
+  { "sde_dpm", "SDE forms of DPM-Solver" },
+  { "ancestral", "The SDE in time" },
+  { "sde_", "The SDE in time" },
+  { "flow_sde", "The SDE in time" },
+  { "reverse", "The SDE in time" },
+  { "euler_m", "The SDE in time" },
+  { "", "The probability-flow ODE in time" },
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+static const char *family_of(const char *sampler) {
+  size_t i = 0;
+  while (strncmp(sampler, families[i].prefix, strlen(families[i].prefix))) i++;
+  return families[i].family;
+}
+
+/* What a file of plots shows, of the two numbers of a trial. */
+typedef struct {
+  const char *file, *title, *caption, *axis;
+  bool strong; /* the error of the solver, not the distance to data */
+} Shown;
+
+static const Shown shown[] = {
+  { "samplers.json", "Error against evaluations of the network",
+    "Every sampler that can do this model, with 4 to 50 evaluations: sliced Wasserstein distance "
+    "of 2048 samples to data, where it is below 3. Dashed: between two samples of data, the least "
+    "that can be seen.",
+    "distance to data", false },
+  { "solvers.json", "Error of the solvers alone",
+    "With the exact score of the mixture instead of the network: root mean square distance of "
+    "each point to where the ODE leads from the same noise, for methods without noise.",
+    "strong error", true },
+};
+
+static double value_of(const Shown *s, const Trial *t) {
+  return s->strong ? t->strong : t->distance;
+}
+
+/* one member of every trial of a sampler: its evaluations, steps or value */
+static void put_column(const Comparison *c, const Shown *s, const char *sampler, const char *key,
+                       JsonText *out) {
+  json_open(out, key, '[');
+  for (int i = 0; i < c->trials; i++) {
+    const Trial *t = &c->trial[i];
+    if (strcmp(t->sampler, sampler)) continue;
+    json_put_number(out, NULL,
+                    *key == 'x'   ? t->evaluations
+                    : *key == 's' ? t->steps
+                                  : value_of(s, t));
+  }
+  json_close(out, ']');
+}
+
+static bool is_first(const Comparison *c, int i) {
+  return !i || strcmp(c->trial[i].sampler, c->trial[i - 1].sampler) != 0;
+}
+
+static void put_curves(const Comparison *c, const Shown *s, const char *family, JsonText *out) {
+  json_open(out, "curves", '[');
+  for (int i = 0; i < c->trials; i++) {
+    const char *sampler = c->trial[i].sampler;
+    if (!is_first(c, i) || strcmp(family_of(sampler), family) || isnan(value_of(s, &c->trial[i])))
+      continue;
+    json_open(out, NULL, '{');
+    json_put_text(out, "name", sampler);
+    put_column(c, s, sampler, "x", out), put_column(c, s, sampler, "y", out);
+    put_column(c, s, sampler, "steps", out);
+    json_close(out, '}');
+  }
+  json_close(out, ']');
+}
+
+static void put_plots(const Comparison *c, const Shown *s, JsonText *out) {
+  json_open(out, "plots", '[');
+  for (int f = 0; f < FAMILIES; f++) {
+    int first = 0;
+    while (families[first].family != families[f].family) first++;
+    if (first < f) continue;
+    json_open(out, NULL, '{');
+    json_put_text(out, "title", families[f].family);
+    json_put_text(out, "x", "evaluations of the network");
+    json_put_text(out, "y", s->axis);
+    json_put_bool(out, "log_scale", true);
+    json_put_number(out, "most", MOST);
+    if (!s->strong) json_put_number(out, "reference", c->floor);
+    if (!s->strong) json_put_text(out, "reference_label", "two samples of data");
+    put_curves(c, s, families[f].family, out);
+    json_close(out, '}');
+  }
+  json_close(out, ']');
+}
+
+static bool write_plots(const Comparison *c, const Shown *s, Figures *figures, Error *error) {
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  put_plots(c, s, &out);
+  json_close(&out, '}');
+  bool done = file_write(figures_path(figures, s->file), out.text, out.length, error);
+  json_text_free(&out);
+  if (done) figures_add(figures, s->file, s->title, s->caption);
+  return done;
+}
+
 bool toy_compare_samplers(const Model *m, const ToyDef *data, const ModelSampling *how,
-                          const char *path, Error *error) {
+                          Figures *figures, Error *error) {
   Arena *arena = arena_new();
   Comparison c = { .model = m, .data = data, .how = how };
   c.floor = toy_floor(data, how->seed, POINTS);
   c.points = arena_array(arena, double, POINTS *TOY_DIM);
   prepare_exact(&c, arena);
-  json_open(&c.lines, NULL, '[');
   size_t count;
   const Method *methods = method_list(&count);
+  c.trial = arena_array(arena, Trial, count * BUDGETS);
   bool done = true;
   for (size_t i = 0; i < count; i++)
     for (int b = 0, before = 0; b < BUDGETS && done; b++)
       done = compare(&c, &methods[i], budgets[b], &before, error);
-  json_close(&c.lines, ']');
-  done = done && file_write(path, c.lines.text, c.lines.length, error);
-  json_text_free(&c.lines);
+  done = done && write_plots(&c, &shown[0], figures, error) &&
+         (!c.exact || write_plots(&c, &shown[1], figures, error));
   arena_free(arena);
   return done;
 }

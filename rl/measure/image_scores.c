@@ -126,22 +126,35 @@ double *image_scores_draw(Arena *arena, const PicturesModel *m, const ImageSet *
   return done ? samples : NULL;
 }
 
-/* ---- as JSON --------------------------------------------------------------------------------- */
+/* ---- as measures ----------------------------------------------------------------------------- */
 
-void image_scores_write(const ImageScores *s, const PicturesModel *m, const char *which,
-                        int64_t step, uint64_t seed, JsonText *out) {
+/* clang-format off */
+const Measure image_scores_measures[] = {
+  { .key = "pictures", .title = "samples", .total = true },
+  { .key = "features" },
+  { "frechet", "Fréchet distance", .less_is_better = true, .main = true, .beside = "frechet_real",
+    .caption = "Fréchet distance between Gaussians fitted to the 64 leading principal components "
+               "of the pixels: of samples to as many test pictures, and of as many other test "
+               "pictures to these; 1 is the best a ratio can be." },
+  { .key = "frechet_real", .title = "of real pictures" },
+  { "nearest", "to the nearest", .beside = "nearest_real",
+    .caption = "To the nearest: median Euclidean distance to the nearest training picture, of "
+               "samples and of test pictures; a ratio far below 1 would mean copies." },
+  { .key = "nearest_real", .title = "of real pictures" },
+};
+/* clang-format on */
+
+void image_scores_values(const ImageScores *s, double value[IMAGE_SCORES_MEASURES]) {
+  const double all[IMAGE_SCORES_MEASURES] = { s->pictures,        s->features,
+                                              s->frechet.samples, s->frechet.real,
+                                              s->nearest.samples, s->nearest.real };
+  memcpy(value, all, sizeof all);
+}
+
+void image_scores_write(const double *value, const PicturesModel *m, uint64_t seed, JsonText *out) {
   const ModelSettings *shape = &m->base.settings;
-  json_put_text(out, "algo", "image");
-  json_put_text(out, "data", m->base.data);
-  json_put_text(out, "which", which);
-  json_put_integer(out, "step", step);
   json_put_integer(out, "seed", (int64_t)seed);
-  json_put_integer(out, "pictures", s->pictures);
-  json_put_integer(out, "features", s->features);
-  json_put_number(out, "frechet", s->frechet.samples);
-  json_put_number(out, "frechet_real", s->frechet.real);
-  json_put_number(out, "nearest", s->nearest.samples);
-  json_put_number(out, "nearest_real", s->nearest.real);
+  measures_put(image_scores_measures, IMAGE_SCORES_MEASURES, 0, value, out);
   json_open(out, "sampling", '{');
   json_put_text(out, "weights", shape->weights.s);
   json_put_text(out, "sampler", shape->sampler.s);
@@ -149,12 +162,4 @@ void image_scores_write(const ImageScores *s, const PicturesModel *m, const char
   json_put_text(out, "spacing", shape->spacing.s);
   json_put_number(out, "guidance", shape->guidance);
   json_close(out, '}');
-}
-
-bool image_scores_save(const char *folder, const JsonText *object, Error *error) {
-  Arena *arena = arena_new();
-  bool done =
-      file_write(arena_text(arena, "%s/scores.json", folder), object->text, object->length, error);
-  arena_free(arena);
-  return done;
 }

@@ -4,6 +4,7 @@
 #define RL_IMAGE_SCORES_H
 #include "datasets/images.h"
 #include "policy/models/pictures.h"
+#include "rl/measure/measure.h"
 
 enum { IMAGE_SCORES_COUNT = 2048, IMAGE_SCORES_FEATURES = 64 };
 
@@ -40,13 +41,13 @@ bool image_scores(const PicturesModel *model, const ImageSet *set, const double 
 double *image_scores_draw(Arena *arena, const PicturesModel *model, const ImageSet *set,
                           const ModelSampling *how, int count, ImageScores *scores, Error *error);
 
-/* Members "algo", "data", "which", "step", "seed", "pictures", "features", "frechet",
- * "frechet_real", "nearest", "nearest_real", and "sampling": weights, sampler, steps, spacing,
- * guidance. */
-void image_scores_write(const ImageScores *scores, const PicturesModel *model, const char *which,
-                        int64_t step, uint64_t seed, JsonText *out);
-
-/* The same as an object in FOLDER/scores.json, for the report. */
-bool image_scores_save(const char *folder, const JsonText *object, Error *error);
+/* The same as measures, and as members of measures.json and of `eval --json` with what they were
+ * made with: "seed", "pictures", "features", "frechet", "frechet_real", "nearest", "nearest_real",
+ * and "sampling": weights, sampler, steps, spacing, guidance. */
+enum { IMAGE_SCORES_MEASURES = 6 };
+extern const Measure image_scores_measures[IMAGE_SCORES_MEASURES];
+void image_scores_values(const ImageScores *scores, double value[IMAGE_SCORES_MEASURES]);
+void image_scores_write(const double *value, const PicturesModel *model, uint64_t seed,
+                        JsonText *out);
 
 #endif

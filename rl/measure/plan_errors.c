@@ -31,32 +31,43 @@ bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const PlansModel *m,
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-static void put_number(JsonText *line, const char *of, const char *what, double value) {
-  char key[32];
-  snprintf(key, sizeof key, "%s_%s", of, what), json_put_number(line, key, value);
-}
+/* clang-format off */
+_Static_assert(DYNAMICS_SPANS == 4, "rows of drifts");
+#define DRIFTS(of) \
+  { .key = of "_drift_1" }, { .key = of "_drift_4" }, { .key = of "_drift_8" }, \
+  { .key = of "_drift_16" }
+const Measure plan_measures[PLAN_MEASURES] = {
+  { .key = "plans" },
+  { "plan_error", "error of plans", "deviations of the data's change in one step",
+    "Error of plans: the simulator is put into each state of a plan and does its action; root mean "
+    "square distance to the plan's next state, each entry divided by the deviation of its change "
+    "in one step of the data. Standing still: of the plan's states to their next ones. Drifts over "
+    "more steps are in eval.jsonl.",
+    .beside = "plan_still", .less_is_better = true, .main = true },
+  { .key = "plan_still", .title = "of standing still" },
+  DRIFTS("plan"),
+  { .key = "plan_failures" },
+  { .key = "data_error", .title = "of the data" },
+  { .key = "data_still" },
+  DRIFTS("data"),
+  { .key = "data_failures" },
+};
+/* clang-format on */
 
-static void put_dynamics(JsonText *line, const Dynamics *d, const char *of) {
-  put_number(line, of, "error", d->error);
-  put_number(line, of, "still", d->still);
-  for (int k = 0; k < DYNAMICS_SPANS; k++) {
-    char what[16];
-    snprintf(what, sizeof what, "drift_%d", dynamics_span[k]);
-    put_number(line, of, what, d->drift[k]);
-  }
-  put_number(line, of, "failures", d->failures);
+static double *put_dynamics(double *value, const Dynamics *d) {
+  *value++ = d->error, *value++ = d->still;
+  for (int k = 0; k < DYNAMICS_SPANS; k++) *value++ = d->drift[k];
+  *value++ = d->failures;
+  return value;
 }
 
 bool diffuser_plans_measure(const DiffuserPlans *p, const PlansModel *m, const EnvModel *env,
-                            const float *scale, JsonText *line, double *error_of_plans,
-                            Error *error) {
+                            const float *scale, double value[PLAN_MEASURES], Error *error) {
   Dynamics plans, windows;
   if (!dynamics_measure(env, scale, p->plans, p->count, (int)m->horizon, &plans, error) ||
       !dynamics_measure(env, scale, p->windows, p->count, (int)m->horizon, &windows, error))
     return false;
-  json_put_integer(line, "plans", p->count);
-  put_dynamics(line, &plans, "plan");
-  put_dynamics(line, &windows, "data");
-  *error_of_plans = plans.error;
+  value[0] = p->count;
+  put_dynamics(put_dynamics(value + 1, &plans), &windows);
   return true;
 }

@@ -4,6 +4,7 @@
 #include "datasets/batch.h"
 #include "envs/env.h"
 #include "policy/models/plans.h"
+#include "rl/measure/measure.h"
 
 typedef struct {
   int count;
@@ -14,10 +15,11 @@ typedef struct {
 bool diffuser_plans_new(DiffuserPlans *plans, Arena *arena, const PlansModel *model,
                         const ModelSampling *how, const Drawer *whole, int count, Error *error);
 
-/* Members of a line of eval.jsonl: "plan_error", "data_error" and the rest of dynamics.h, of plans
- * and of windows.  scale: dynamics_scale.  *error_of_plans is set too. */
+/* What dynamics.h says of plans and of windows, as measures; scale: dynamics_scale. */
+enum { PLAN_MEASURES = 15 };
+extern const Measure plan_measures[PLAN_MEASURES];
 bool diffuser_plans_measure(const DiffuserPlans *plans, const PlansModel *model,
-                            const EnvModel *env, const float *scale, JsonText *line,
-                            double *error_of_plans, Error *error);
+                            const EnvModel *env, const float *scale, double value[PLAN_MEASURES],
+                            Error *error);
 
 #endif

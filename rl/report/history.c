@@ -10,13 +10,18 @@
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
-typedef void (*TakeLine)(History *history, Arena *arena, const Json *line, size_t room);
+/* false: not a line of this file */
+typedef bool TakeLine(History *history, Arena *arena, const Json *line, size_t room);
+
+static bool has_step(const Json *line) {
+  return json_is_object(line) && json_is_number(json_get(line, "step"));
+}
 
 static bool is_blank(const char *line) { return !line[strspn(line, " \t\r\n")]; }
 
 /* Twice through the file: once to count the lines, so that columns can be allocated whole, and once
  * to take them.  A run that is still being written may grow in between; `room` is the limit. */
-static void take_lines(History *history, Arena *arena, FILE *file, TakeLine take) {
+static void take_lines(History *history, Arena *arena, FILE *file, TakeLine *take) {
   char *line = NULL;
   size_t capacity = 0, room = 0, seen = 0;
   while (getline(&line, &capacity, file) > 0) room++;
@@ -25,17 +30,14 @@ static void take_lines(History *history, Arena *arena, FILE *file, TakeLine take
     if (is_blank(line)) continue;
     Error ignored;
     Json *json = json_parse(line, (size_t)length, &ignored);
-    if (json_is_object(json) && json_is_number(json_get(json, "step")))
-      take(history, arena, json, room);
-    else
-      history->skipped++;
+    history->skipped += !take(history, arena, json, room);
     json_free(json);
   }
   free(line);
 }
 
 static bool read_lines(History *history, Arena *arena, const char *name, bool required,
-                       TakeLine take, Error *error) {
+                       TakeLine *take, Error *error) {
   const char *path = arena_text(arena, "%s/%s", history->folder, name);
   FILE *file = fopen(path, "r");
   if (!file && errno == ENOENT && !required) return true;
@@ -67,7 +69,8 @@ static double *add_metric(History *history, Arena *arena, const char *name, size
   return value;
 }
 
-static void take_metrics(History *history, Arena *arena, const Json *line, size_t room) {
+static bool take_metrics(History *history, Arena *arena, const Json *line, size_t room) {
+  if (!has_step(line)) return false;
   for (const Json *member = json_first(line); member; member = json_next(member)) {
     if (!json_is_number(member) && !json_is_null(member)) continue;
     const char *name = json_key(member);
@@ -76,6 +79,7 @@ static void take_metrics(History *history, Arena *arena, const Json *line, size_
     if (value) value[history->rows] = json_number(member, INFINITY);
   }
   history->rows++;
+  return true;
 }
 
 size_t history_thin(const double *x, const double *y, size_t count, double *thin_x, double *thin_y,
@@ -96,36 +100,123 @@ size_t history_thin(const double *x, const double *y, size_t count, double *thin
   return points;
 }
 
+/* ---- measures -------------------------------------------------------------------------------- */
+
+const HistoryMeasure *history_measure(const History *history, const char *key) {
+  for (int i = 0; i < history->measures && key; i++)
+    if (!strcmp(history->measure[i].is.key, key)) return &history->measure[i];
+  return NULL;
+}
+
+double history_value(const HistoryEvaluation *evaluation, const HistoryMeasure *m) {
+  return m ? evaluation->value[m->at] : NAN;
+}
+
+static void add_measure(History *history, Measure is) {
+  if (history->measures == HISTORY_MAX_MEASURES || history_measure(history, is.key)) return;
+  HistoryMeasure *m = &history->measure[history->measures++];
+  *m = (HistoryMeasure){ is, history->numbers, measure_numbers(&is, 0) };
+  history->numbers += m->numbers;
+}
+
+/* A key that no table describes: a number of release 0.1. */
+static void add_plain(History *history, Arena *arena, const char *key) {
+  for (int i = 0; i < RETURNS; i++)
+    if (!strcmp(measure_returns[i].key, key)) {
+      add_measure(history, measure_returns[i]);
+      return;
+    }
+  key = arena_text(arena, "%s", key);
+  add_measure(history, (Measure){ .key = key, .title = key });
+}
+
+static bool take_keys(History *history, Arena *arena, const Json *line, size_t room) {
+  (void)room;
+  for (const Json *member = json_first(line); member; member = json_next(member))
+    if ((json_is_number(member) || json_is_null(member)) && strcmp(json_key(member), "step"))
+      add_plain(history, arena, json_key(member));
+  return true;
+}
+
+/* true if config.json describes measures; their texts live as long as it */
+static bool read_measures(History *history) {
+  const Json *rows = json_get(history->config, "measures");
+  for (const Json *row = json_first(rows); row; row = json_next(row)) {
+    Measure m;
+    if (measure_read(&m, row)) add_measure(history, m);
+  }
+  return json_is_array(rows);
+}
+
+/* Nothing says by what runs of release 0.1 without returns are compared: by the first number that
+ * is not the same in all evaluations.  Of those, less was always better. */
+static void choose_main(History *history) {
+  for (int i = 0; i < history->measures; i++)
+    if (history->measure[i].is.main) return;
+  for (int i = 0; i < history->measures; i++)
+    for (size_t k = 0; k < history->evaluations; k++) {
+      const HistoryMeasure *m = &history->measure[i];
+      double first = history_value(&history->evaluation[0], m);
+      if (history->evaluations > 1 && history_value(&history->evaluation[k], m) == first) continue;
+      history->measure[i].is.main = history->measure[i].is.less_is_better = true;
+      return;
+    }
+}
+
 /* ---- evaluations ----------------------------------------------------------------------------- */
 
-static void take_evaluation(History *history, Arena *arena, const Json *line, size_t room) {
-  if (!history->evaluation) history->evaluation = arena_array(arena, HistoryEvaluation, room);
-  const char *which = json_text(json_get(line, "which"));
-  const Json *act = json_get(line, "act");
-#define NUMBER(key) .key = json_number(json_get(line, #key), NAN)
-  history->evaluation[history->evaluations++] = (HistoryEvaluation){
-    NUMBER(step),
-    NUMBER(episodes),
-    NUMBER(simulator_failures),
-    NUMBER(length_mean),
-    NUMBER(return_mean),
-    NUMBER(return_std),
-    NUMBER(normalized_mean),
-    NUMBER(normalized_std),
-    NUMBER(held_out_loss),
-    NUMBER(distance),
-    NUMBER(floor),
-    NUMBER(plan_error),
-    NUMBER(plan_still),
-    NUMBER(data_error),
+static HistoryEvaluation evaluation_of(const History *history, Arena *arena, const Json *line) {
+  const char *which = json_text(json_get(line, "which")), *with = "";
+  double *value = arena_array(arena, double, history->numbers + 1);
+  for (int i = 0; i < history->measures; i++) {
+    const HistoryMeasure *m = &history->measure[i];
+    const Json *member = json_get(line, m->is.key);
+    if (json_is_array(member)) member = json_first(member);
+    for (int k = 0; k < m->numbers; k++, member = member ? json_next(member) : NULL)
+      value[m->at + k] = json_number(member, NAN);
+  }
+  for (const Json *member = json_first(line); member; member = json_next(member))
+    if (json_is_object(member)) with = history_text(arena, member);
+  return (HistoryEvaluation){
+    .step = json_number(json_get(line, "step"), NAN),
     .which = arena_text(arena, "%s", which ? which : "last"),
-    .act = act ? history_text(arena, act) : "",
+    .with = with,
     .training = !which || !strcmp(which, "last"),
+    .value = value,
   };
-#undef NUMBER
-  const Json *part = json_first(json_get(line, "held_out_by_time"));
-  for (int i = 0; i < HISTORY_TIMES; i++, part = part ? json_next(part) : NULL)
-    history->evaluation[history->evaluations - 1].held_out_by_time[i] = json_number(part, NAN);
+}
+
+static bool take_evaluation(History *history, Arena *arena, const Json *line, size_t room) {
+  if (!has_step(line)) return false;
+  if (!history->evaluation) history->evaluation = arena_array(arena, HistoryEvaluation, room);
+  history->evaluation[history->evaluations++] = evaluation_of(history, arena, line);
+  return true;
+}
+
+static void read_end(History *history, Arena *arena, bool described) {
+  Error ignored;
+  const char *path = arena_text(arena, "%s/measures.json", history->folder);
+  Json *end = access(path, R_OK) ? NULL : json_parse_file(path, &ignored);
+  if (json_is_object(end)) {
+    if (!described) take_keys(history, arena, end, 0);
+    history->end = arena_alloc(arena, sizeof *history->end);
+    *history->end = evaluation_of(history, arena, end);
+  }
+  json_free(end);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static bool take_figure(History *history, Arena *arena, const Json *line, size_t room) {
+  if (!history->figure) history->figure = arena_array(arena, HistoryFigure, room);
+  const char *file = json_text(json_get(line, "file")), *title = json_text(json_get(line, "title"));
+  const char *caption = json_text(json_get(line, "caption"));
+  if (!file || strchr(file, '/')) return false; /* of another folder */
+  history->figure[history->figures++] =
+      (HistoryFigure){ arena_text(arena, "%s", file), arena_text(arena, "%s", title ? title : file),
+                       arena_text(arena, "%s", caption ? caption : ""),
+                       json_number(json_get(line, "step"), NAN) };
+  return true;
 }
 
 /* ---- values as text -------------------------------------------------------------------------- */
@@ -169,16 +260,19 @@ bool history_read(History *history, Arena *arena, const char *folder, Error *err
   if (!(history->config = json_parse_file(config, error))) return false;
   bool read = json_is_object(history->config) ||
               error_set(error, FAIL_INPUT, "%s: expected an object of settings", config);
-  read = read && read_lines(history, arena, "metrics.jsonl", true, take_metrics, error) &&
-         read_lines(history, arena, "eval.jsonl", false, take_evaluation, error);
-  Error ignored;
-  const char *scores = arena_text(arena, "%s/scores.json", folder);
-  if (read && !access(scores, R_OK)) history->scores = json_parse_file(scores, &ignored);
+  read = read && read_lines(history, arena, "metrics.jsonl", true, take_metrics, error);
+  bool described = read && read_measures(history);
+  size_t skipped = history->skipped;
+  if (read && !described) read = read_lines(history, arena, "eval.jsonl", false, take_keys, error);
+  history->skipped = skipped; /* the same lines again */
+  read = read && read_lines(history, arena, "eval.jsonl", false, take_evaluation, error) &&
+         read_lines(history, arena, "figures.jsonl", false, take_figure, error);
+  if (read) choose_main(history), read_end(history, arena, described);
   if (!read) history_close(history);
   return read;
 }
 
 void history_close(History *history) {
-  json_free(history->config), json_free(history->scores);
-  history->config = history->scores = NULL;
+  json_free(history->config);
+  history->config = NULL;
 }

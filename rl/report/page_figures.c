@@ -4,6 +4,7 @@
 #include "rl/report/page.h"
 #include "rl/report/scores.h"
 #include "rl/draw/svg.h"
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -34,6 +35,13 @@ static Figure new_figure(const Page *page, const char *title, double width, doub
 
 static double *new_points(const Page *page, const Figure *figure) {
   return arena_array(page->arena, double, figure->points);
+}
+
+/* A title that a table has in small letters, above a plot; a key stays as it is. */
+static const char *heading(const Page *page, const Measure *m) {
+  if (page_same_text(m->title, m->key) || !m->title) return m->key;
+  const char *title = m->title;
+  return arena_text(page->arena, "%c%s", toupper((unsigned char)*title), title + !!*title);
 }
 
 /* The curve that was added; NULL if it has no points, or x or y is NULL. */
@@ -68,7 +76,8 @@ static void put_figure(const Page *page, const Figure *figure, bool legend, cons
   }
   page_put(page, "</div>\n");
   svg_plot(page->out, &figure->plot);
-  fprintf(page->out, "<figcaption>%s", caption);
+  page_put(page, "<figcaption>");
+  svg_text(page->out, caption);
   if (figure->bucket > 1) fprintf(page->out, " Each point averages %zu reports.", figure->bucket);
   page_put(page, "</figcaption></figure>\n");
 }
@@ -82,56 +91,35 @@ static void put_run_legend(const Page *page) {
 
 /* ---- the learning curve ---------------------------------------------------------------------- */
 
-enum {
-  LOSS,
-  DISTANCE,
-  PLANS,
-  RETURN,
-  NORMALIZED
-}; /* what it shows; before RETURN less is better */
-
-static const struct {
-  const char *title, *axis, *caption, *reference;
-} learning[] = {
-  [LOSS] = { "Held-out loss", "loss", "Loss on data held out of training.", NULL },
-  [DISTANCE] = { "Distance to data", "sliced Wasserstein distance",
-                 "Distance between samples and data that no training saw.", NULL },
-  [PLANS] = { "Plans in the simulator", "error of the next state",
-              "Error of plans' next states, in deviations of the data's change in one step.",
-              NULL },
-  [RETURN] = { "Return", "return per episode", "Mean return of the evaluation episodes.",
-               "return_mean" },
-  [NORMALIZED] = { "Normalised score", "normalised score, 0 random, 100 expert",
-                   "Mean normalised score of the evaluation episodes.", "normalized_mean" },
-};
-
-static int learning_shows(const Page *page) {
-  bool normalized = true, held_out = true, distance = true, planned = true;
-  for (size_t i = 0; i < page->count; i++) {
-    Scores s = scores_of(&page->run[i]);
-    if (!s.count) continue;
-    normalized &= s.normalized;
-    held_out &= s.held_out;
-    distance &= s.distance;
-    planned &= s.planned;
+/* What runs may be compared by and all that were evaluated have, by its key; else what the first
+ * is compared by; NULL: nothing. */
+static const char *learning_key(const Page *page) {
+  const History *first = &page->run[0];
+  for (int i = first->measures; i-- > 0;) {
+    const char *key = first->measure[i].is.main ? first->measure[i].is.key : NULL;
+    bool all = key && scores_has(first, &first->measure[i]);
+    for (size_t r = 1; r < page->count && all; r++) {
+      const History *run = &page->run[r];
+      all = !run->evaluations || scores_has(run, history_measure(run, key));
+    }
+    if (all) return key;
   }
-  if (planned && held_out) return PLANS;
-  return distance && held_out ? DISTANCE : held_out ? LOSS : normalized ? NORMALIZED : RETURN;
+  for (size_t r = 0; r < page->count; r++) {
+    Scores s = scores_of(page->arena, &page->run[r]);
+    if (s.count) return s.main->is.key;
+  }
+  return NULL;
 }
 
 /* The evaluations of a run as columns: step, mean, mean - std, mean + std, each [evaluations]. */
-static size_t evaluation_columns(const Page *page, const History *run, int shows,
+static size_t evaluation_columns(const Page *page, const History *run, const HistoryMeasure *m,
                                  double *column[4]) {
   size_t count = 0;
   for (int c = 0; c < 4; c++) column[c] = arena_array(page->arena, double, run->evaluations + 1);
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];
     if (!e->training) continue;
-    Scores s = { .normalized = shows == NORMALIZED,
-                 .held_out = shows < RETURN,
-                 .distance = shows == DISTANCE,
-                 .planned = shows == PLANS };
-    double mean = scores_value(&s, e), std = scores_std(&s, e);
+    double mean = history_value(e, m), std = history_value(e, history_measure(run, m->is.spread));
     column[0][count] = e->step, column[1][count] = mean;
     column[2][count] = mean - std, column[3][count++] = mean + std;
   }
@@ -146,14 +134,17 @@ static int best_point(const SvgCurve *curve, bool less_is_better) {
   return best;
 }
 
-static void add_learning_curve(const Page *page, Figure *figure, size_t index, int shows) {
+static void add_learning_curve(const Page *page, Figure *figure, size_t index, const char *key) {
   double *column[4], *low = new_points(page, figure), *high = new_points(page, figure);
   const History *run = &page->run[index];
-  size_t count = evaluation_columns(page, run, shows, column);
+  const HistoryMeasure *m = history_measure(run, key);
+  if (!m) return;
+  size_t count = evaluation_columns(page, run, m, column);
   SvgCurve *curve = add_curve(page, figure, run->folder, column[0], column[1], count);
   if (!curve) return;
   curve->colour = (int)index;
-  if (page->count == 1 && figure->bucket == 1) curve->ringed = best_point(curve, shows < RETURN);
+  if (page->count == 1 && figure->bucket == 1)
+    curve->ringed = best_point(curve, m->is.less_is_better);
   if (page->count > BANDED_RUNS) return;
   curve->with_dots = curve->count <= DOTTED_POINTS;
   double *ignored = new_points(page, figure);
@@ -163,66 +154,93 @@ static void add_learning_curve(const Page *page, Figure *figure, size_t index, i
   if (lows == curve->count && highs == lows) curve->low = low, curve->high = high;
 }
 
-static void put_learning(const Page *page) {
-  int shows = learning_shows(page);
-  Figure figure = new_figure(page, learning[shows].title, 928, 380);
-  bool banded = false;
-  for (size_t i = 0; i < page->count; i++) add_learning_curve(page, &figure, i, shows);
-  if (!figure.plot.curves) return;
-  for (size_t i = 0; i < figure.plot.curves; i++) banded |= figure.curve[i].low != NULL;
-  figure.plot.y_label = learning[shows].axis;
-  figure.plot.from_zero = shows != LOSS;
-  figure.plot.log_scale = shows < RETURN;
-  const Json *data = page_config(&page->run[0], "dataset");
-  if (shows >= RETURN && page_all_same(page, "data"))
-    figure.plot.reference = json_number(json_get(data, learning[shows].reference), NAN);
-  if (shows == DISTANCE && page_all_same(page, "data"))
-    figure.plot.reference = scores_of(&page->run[0]).last.floor;
-  figure.plot.reference_label =
-      shows == DISTANCE ? "between two samples of data" : "mean of the data set";
-  page_put(page, "<h2>Learning</h2>\n");
-  put_run_legend(page);
-  put_figure(page, &figure, false,
-             arena_text(page->arena, "%s%s%s%s", learning[shows].caption,
-                        banded ? " Band: one standard deviation over episodes." : "",
-                        !isfinite(figure.plot.reference) ? ""
-                        : shows == DISTANCE
-                            ? " Dashed: the distance between two samples of data of that size."
-                            : " Dashed: mean of the data set's episodes.",
-                        figure.curve[0].ringed >= 0 ? " Ring: the best." : ""));
+static bool is_constant(const History *run, const HistoryMeasure *m) {
+  for (size_t i = 1; i < run->evaluations; i++)
+    if (history_value(&run->evaluation[i], m) != history_value(&run->evaluation[0], m))
+      return false;
+  return run->evaluations > 0;
 }
 
-/* ---- loss by noise level --------------------------------------------------------------------- */
+/* A dashed level: the same number of the data set, or what is beside the measure if it is a floor,
+ * the same at every step.  Its label; NULL: none. */
+static const char *find_reference(const Page *page, const HistoryMeasure *m, double *level) {
+  const History *run = &page->run[0];
+  const HistoryMeasure *beside = history_measure(run, m->is.beside);
+  if (!page_all_same(page, "data")) return NULL;
+  *level = json_number(json_get(page_config(run, "dataset"), m->is.key), NAN);
+  if (isfinite(*level)) return "mean of the data set";
+  if (!beside || !is_constant(run, beside)) return NULL;
+  *level = history_value(&run->evaluation[0], beside);
+  return isfinite(*level) ? beside->is.title : NULL;
+}
 
-/* one point for each part of the time, in the middle of it */
-static void add_levels(const Page *page, Figure *figure, const HistoryEvaluation *e,
-                       const char *name, size_t colour) {
-  double middle[HISTORY_TIMES];
-  for (int i = 0; i < HISTORY_TIMES; i++) middle[i] = (i + 0.5) / HISTORY_TIMES;
-  SvgCurve *curve = add_curve(page, figure, name, middle, e->held_out_by_time, HISTORY_TIMES);
+static const char *learning_caption(const Page *page, const Figure *figure, const Measure *m) {
+  bool banded = false;
+  for (size_t i = 0; i < figure->plot.curves; i++) banded |= figure->curve[i].low != NULL;
+  const char *label = figure->plot.reference_label;
+  return arena_text(page->arena, "%s%s%s%s%s%s", m->caption ? m->caption : "",
+                    banded ? " Band: one standard deviation over episodes." : "",
+                    label ? " Dashed: " : "", label ? label : "", label ? "." : "",
+                    figure->curve[0].ringed >= 0 ? " Ring: the best." : "");
+}
+
+static void put_learning(const Page *page) {
+  const char *key = learning_key(page);
+  const HistoryMeasure *m = NULL;
+  for (size_t i = 0; i < page->count && !m; i++) m = history_measure(&page->run[i], key);
+  if (!m) return;
+  Figure figure = new_figure(page, heading(page, &m->is), 928, 380);
+  for (size_t i = 0; i < page->count; i++) add_learning_curve(page, &figure, i, key);
+  if (!figure.plot.curves) return;
+  if (m->is.unit)
+    figure.plot.y_label = arena_text(page->arena, "%s, %s", figure.plot.title, m->is.unit);
+  figure.plot.log_scale = m->is.less_is_better;
+  figure.plot.reference_label = find_reference(page, m, &figure.plot.reference);
+  figure.plot.from_zero = !m->is.less_is_better || figure.plot.reference_label;
+  page_put(page, "<h2>Learning</h2>\n");
+  put_run_legend(page);
+  put_figure(page, &figure, false, learning_caption(page, &figure, &m->is));
+}
+
+/* ---- several numbers under a key ------------------------------------------------------------- */
+
+/* one point for each number, in the middle of its part of the unit interval */
+static void add_parts(const Page *page, Figure *figure, const HistoryEvaluation *e,
+                      const HistoryMeasure *m, const char *name, size_t colour) {
+  double *middle = arena_array(page->arena, double, m->numbers);
+  for (int i = 0; i < m->numbers; i++) middle[i] = (i + 0.5) / m->numbers;
+  SvgCurve *curve = add_curve(page, figure, name, middle, e->value + m->at, (size_t)m->numbers);
   if (curve) curve->colour = (int)colour, curve->with_dots = true;
 }
 
 /* One run: a few of its evaluations, the last among them; several: the last of each. */
-static void put_levels(const Page *page) {
+static void put_parts(const Page *page, const char *key) {
   enum { MOST = 4 };
-  Figure figure = new_figure(page, "Loss by noise level", 448, 250);
-  figure.plot.x_label = "time, 0 data to 1 noise";
-  figure.plot.y_label = "loss";
-  figure.plot.log_scale = true;
+  const Measure *is = &history_measure(&page->run[0], key)->is;
+  Figure figure = new_figure(page, heading(page, is), 448, 250);
+  if (is->unit) figure.plot.x_label = is->unit;
+  figure.plot.log_scale = is->less_is_better;
   for (size_t r = 0; r < page->count; r++) {
     const History *run = &page->run[r];
-    size_t all = run->evaluations, shown = page->count > 1 || all < 2 ? 1 : all < MOST ? all : MOST;
+    const HistoryMeasure *m = history_measure(run, key);
+    size_t all = m ? run->evaluations : 0;
+    size_t shown = page->count > 1 || all < 2 ? 1 : all < MOST ? all : MOST;
     for (size_t i = 0; i < shown && all; i++) {
       const HistoryEvaluation *e =
           &run->evaluation[shown > 1 ? i * (all - 1) / (shown - 1) : all - 1];
       const char *name =
           page->count > 1 ? run->folder : arena_text(page->arena, "step %.0f", e->step);
-      add_levels(page, &figure, e, name, page->count > 1 ? r : i);
+      add_parts(page, &figure, e, m, name, page->count > 1 ? r : i);
     }
   }
-  put_figure(page, &figure, page->count == 1,
-             "Loss on held-out data, in fifths of the time from data to noise.");
+  put_figure(page, &figure, page->count == 1, is->caption ? is->caption : "");
+}
+
+static void put_all_parts(const Page *page) {
+  const History *run = &page->run[0];
+  for (int i = 0; i < run->measures; i++)
+    if (run->measure[i].is.title && run->measure[i].numbers > 1)
+      put_parts(page, run->measure[i].is.key);
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */
@@ -329,7 +347,7 @@ static void put_metrics(const Page *page) {
   }
   put_run_legend(page);
   page_put(page, "<div class=\"figures\">\n");
-  put_levels(page);
+  put_all_parts(page);
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
     if (families[i].title && page->count == 1)
       put_together(page, &families[i]);

@@ -1,31 +1,22 @@
-/* page_pictures.c -- what a model of points has learned: the PNG files of its run, inside the page,
- * and its samplers compared. */
+/* page_pictures.c -- the figures that a run lists in figures.jsonl: PNG files inside the page,
+ * tables and plots (rl/measure/figures.h says what is in their files). */
 #include "rl/report/page.h"
 #include "rl/draw/svg.h"
 #include <math.h>
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
-/* ---- PNG files ------------------------------------------------------------------------------- */
+static const char *path_of(const Page *page, const History *run, const HistoryFigure *figure) {
+  return arena_text(page->arena, "%s/%s", run->folder, figure->file);
+}
 
-static const struct {
-  const char *file, *title, *caption;
-} pictures[] = {
-  { "images.png", "Samples", "A column for each label, where the network is told them." },
-  { "samples.png", "Data and samples", "Both panels have the same number of points." },
-  { "field.png", "The learned score",
-    "Arrows point to where the density of noisy data (shaded) grows, at three levels of noise; "
-    "long ones are drawn shorter than they are." },
-  { "paths.png", "From noise to data",
-    "Ways of the same points of noise (blue dots) to samples (orange), each divided by the "
-    "deviation of noisy data at its time. Left without noise on the way (ddim), right with it "
-    "(ddpm)." },
-  { "plans.png", "Plans",
-    "Windows of the data, plans that begin in the same states (dots), and what the simulator makes "
-    "of the plans' actions; a step of control a unit." },
-};
-enum { PICTURES = sizeof pictures / sizeof *pictures };
+static bool ends_in(const char *text, const char *end) {
+  size_t length = strlen(text), tail = strlen(end);
+  return length >= tail && !strcmp(text + length - tail, end);
+}
+
+/* ---- PNG files ------------------------------------------------------------------------------- */
 
 static void put_base64(FILE *out, FILE *in) {
   static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -36,196 +27,191 @@ static void put_base64(FILE *out, FILE *in) {
   }
 }
 
-/* a file of the run, if it is there; caption nullable */
-static void put_file(const Page *page, const History *run, const char *file, const char *title,
-                     const char *alt, const char *caption) {
-  FILE *in = fopen(arena_text(page->arena, "%s/%s", run->folder, file), "rb");
+/* title: above it */
+static void put_picture(const Page *page, const History *run, const HistoryFigure *figure,
+                        const char *title, const char *caption) {
+  FILE *in = fopen(path_of(page, run, figure), "rb");
   if (!in) return;
   page_put(page, "<figure class=\"picture\"><div class=\"head\"><h3>");
   svg_text(page->out, title);
   page_put(page, "</h3></div>\n<img alt=\"");
-  svg_text(page->out, alt);
+  svg_text(page->out, figure->title);
   page_put(page, "\" src=\"data:image/png;base64,");
   put_base64(page->out, in);
   fclose(in);
   page_put(page, "\"/>\n");
-  if (caption) fprintf(page->out, "<figcaption>%s</figcaption>", caption);
+  if (*caption) {
+    page_put(page, "<figcaption>");
+    svg_text(page->out, caption);
+    page_put(page, "</figcaption>");
+  }
   page_put(page, "</figure>\n");
-}
-
-static void put_picture(const Page *page, const History *run, int i, const char *title) {
-  put_file(page, run, pictures[i].file, title, pictures[i].title, pictures[i].caption);
 }
 
 /* ---- over training --------------------------------------------------------------------------- */
 
-/* The grids that evaluations left, the last among them: evenly chosen, so that the page stays
- * small. */
-static void put_grids(const Page *page, const History *run) {
+/* The `found` figures of this title that have a step: a few, evenly chosen, the last among them, so
+ * that the page stays small. */
+static void put_strip(const Page *page, const History *run, const HistoryFigure *const *figure,
+                      size_t found) {
   enum { MOST = 6 };
-  const char **file = arena_array(page->arena, const char *, run->evaluations + 1);
-  const char **title = arena_array(page->arena, const char *, run->evaluations + 1);
-  size_t found = 0;
-  for (size_t i = 0; i < run->evaluations; i++) {
-    double step = run->evaluation[i].step;
-    file[found] = arena_text(page->arena, "images-%.0f.png", step);
-    title[found] = arena_text(page->arena, "step %.0f", step);
-    found += !access(arena_text(page->arena, "%s/%s", run->folder, file[found]), R_OK);
-  }
   if (found < 2) return;
-  page_put(page, "<h3>Over training</h3>\n<p class=\"note\">The same noise at every evaluation, "
-                 "drawn by the weights of that time.</p>\n<div class=\"strip\">\n");
+  page_put(page, "<h3>");
+  svg_text(page->out, figure[0]->title);
+  page_put(page, "</h3>\n<p class=\"note\">");
+  svg_text(page->out, figure[0]->caption);
+  page_put(page, "</p>\n<div class=\"strip\">\n");
   size_t shown = found < MOST ? found : MOST;
   for (size_t i = 0; i < shown; i++) {
-    size_t k = i * (found - 1) / (shown - 1);
-    put_file(page, run, file[k], title[k], "Samples", NULL);
+    const HistoryFigure *one = figure[i * (found - 1) / (shown - 1)];
+    put_picture(page, run, one, arena_text(page->arena, "step %.0f", one->step), "");
   }
   page_put(page, "</div>\n");
 }
 
-/* ---- samplers -------------------------------------------------------------------------------- */
-
-/* A sampler belongs to the first family whose prefix it begins with. */
-static const struct {
-  const char *prefix, *family;
-} families[] = {
-  { "ddim", "Ancestral steps and DDIM" },
-  { "ddpm", "Ancestral steps and DDIM" },
-  { "dpm_", "DPM-Solver, noise form" },
-  { "dpmpp_", "DPM-Solver++ and UniPC, data form" },
-  { "unipc", "DPM-Solver++ and UniPC, data form" },
-  { "sde_dpm", "SDE forms of DPM-Solver" },
-  { "ancestral", "The SDE in time" },
-  { "sde_", "The SDE in time" },
-  { "flow_sde", "The SDE in time" },
-  { "reverse", "The SDE in time" },
-  { "euler_m", "The SDE in time" },
-  { "", "The probability-flow ODE in time" },
-};
-
-static const char *family_of(const char *sampler) {
-  size_t i = 0;
-  while (strncmp(sampler, families[i].prefix, strlen(families[i].prefix))) i++;
-  return families[i].family;
-}
-
-enum { MOST_CURVES = 16, MOST_BUDGETS = 8 };
-static const double far = 3; /* farther away than noise itself: would flatten the rest */
-
-typedef struct {
-  SvgCurve curve[MOST_CURVES];
-  size_t curves;
-  double floor;
-} Curves;
-
-/* one curve for each sampler of the family: `value` against evaluations */
-static Curves read_curves(const Page *page, const Json *all, const char *family,
-                          const char *value) {
-  Curves c = { .floor = NAN };
-  for (const Json *item = json_first(all); item; item = json_next(item)) {
-    const char *name = json_text(json_get(item, "sampler"));
-    double y = json_number(json_get(item, value), NAN);
-    if (!name || !(y > 0 && y < far) || strcmp(family_of(name), family)) continue;
-    SvgCurve *last = c.curves ? &c.curve[c.curves - 1] : NULL;
-    if (!last || strcmp(last->name, name)) {
-      if (c.curves == MOST_CURVES) break;
-      last = &c.curve[c.curves];
-      *last = (SvgCurve){ .name = name,
-                          .x = arena_array(page->arena, double, MOST_BUDGETS),
-                          .y = arena_array(page->arena, double, MOST_BUDGETS),
-                          .colour = (int)c.curves++,
-                          .ringed = -1,
-                          .with_dots = true };
-    }
-    if (last->count == MOST_BUDGETS) continue;
-    ((double *)(uintptr_t)last->x)[last->count] = json_number(json_get(item, "evaluations"), NAN);
-    ((double *)(uintptr_t)last->y)[last->count++] = y;
-    c.floor = json_number(json_get(item, "floor"), NAN);
+static void put_strips(const Page *page, const History *run) {
+  const HistoryFigure **same = arena_array(page->arena, const HistoryFigure *, run->figures + 1);
+  for (size_t i = 0; i < run->figures; i++) {
+    const HistoryFigure *figure = &run->figure[i];
+    bool first = isfinite(figure->step);
+    for (size_t k = 0; k < i && first; k++)
+      first = !isfinite(run->figure[k].step) || strcmp(run->figure[k].title, figure->title);
+    size_t found = 0;
+    for (size_t k = i; k < run->figures && first; k++)
+      if (isfinite(run->figure[k].step) && !strcmp(run->figure[k].title, figure->title) &&
+          !access(path_of(page, run, &run->figure[k]), R_OK))
+        same[found++] = &run->figure[k];
+    put_strip(page, run, same, found);
   }
-  return c;
 }
 
-static void put_family(const Page *page, const Json *all, const char *family, const char *value) {
-  Curves c = read_curves(page, all, family, value);
-  bool distance = !strcmp(value, "distance");
-  if (!c.curves) return;
-  SvgPlot plot = { .title = family,
-                   .x_label = "evaluations of the network",
-                   .y_label = distance ? "distance to data" : "strong error",
-                   .curve = c.curve,
-                   .curves = c.curves,
+/* ---- plots ----------------------------------------------------------------------------------- */
+
+enum { MOST_CURVES = 32 };
+
+/* A curve of the numbers of two arrays, in which what is above `most` is a gap; false if nothing is
+ * left. */
+static bool read_curve(const Page *page, const Json *curve, double most, SvgCurve *out) {
+  const Json *xs = json_get(curve, "x"), *ys = json_get(curve, "y");
+  size_t count = json_count(xs) < json_count(ys) ? json_count(xs) : json_count(ys), found = 0;
+  double *x = arena_array(page->arena, double, count + 1);
+  double *y = arena_array(page->arena, double, count + 1);
+  const Json *a = json_first(xs), *b = json_first(ys);
+  for (size_t i = 0; i < count; i++, a = json_next(a), b = json_next(b)) {
+    x[found] = json_number(a, NAN), y[found] = json_number(b, NAN);
+    found += isfinite(x[found]) && isfinite(y[found]) && !(y[found] > most);
+  }
+  const char *name = json_text(json_get(curve, "name"));
+  *out = (SvgCurve){
+    .name = name ? name : "", .x = x, .y = y, .count = found, .ringed = -1, .with_dots = true
+  };
+  return found > 0;
+}
+
+static void put_plot(const Page *page, const Json *from) {
+  const char *title = json_text(json_get(from, "title"));
+  SvgCurve curve[MOST_CURVES];
+  SvgPlot plot = { .title = title ? title : "",
+                   .x_label = json_text(json_get(from, "x")),
+                   .y_label = json_text(json_get(from, "y")),
+                   .curve = curve,
                    .width = 448,
                    .height = 280,
-                   .reference = distance ? c.floor : NAN,
-                   .reference_label = "two samples of data",
-                   .log_scale = true };
+                   .reference = json_number(json_get(from, "reference"), NAN),
+                   .reference_label = json_text(json_get(from, "reference_label")),
+                   .log_scale = json_bool(json_get(from, "log_scale"), false) };
+  double most = json_number(json_get(from, "most"), INFINITY);
+  const Json *item = json_first(json_get(from, "curves"));
+  for (; item && plot.curves < MOST_CURVES; item = json_next(item))
+    if (read_curve(page, item, most, &curve[plot.curves]))
+      curve[plot.curves].colour = (int)plot.curves, plot.curves++;
+  if (!plot.curves) return;
+  if (!plot.x_label) plot.x_label = "";
+  if (!plot.y_label) plot.y_label = "";
   page_put(page, "<figure><div class=\"head\"><h3>");
-  svg_text(page->out, family);
+  svg_text(page->out, plot.title);
   page_put(page, "</h3></div>\n<ul class=\"legend\">\n");
-  for (size_t i = 0; i < c.curves; i++)
-    page_put_legend_entry(page, c.curve[i].colour, c.curve[i].name);
+  for (size_t i = 0; i < plot.curves; i++)
+    page_put_legend_entry(page, curve[i].colour, curve[i].name);
   page_put(page, "</ul>\n");
   svg_plot(page->out, &plot);
   page_put(page, "</figure>\n");
 }
 
-static void put_families(const Page *page, const Json *all, const char *value) {
-  enum { FAMILIES = sizeof families / sizeof *families };
-  page_put(page, "<div class=\"figures\">\n");
-  for (int i = 0; i < FAMILIES; i++) {
-    bool done = false;
-    for (int k = 0; k < i; k++) done |= !strcmp(families[k].family, families[i].family);
-    if (!done) put_family(page, all, families[i].family, value);
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static void put_cell(const Page *page, const Json *value) {
+  page_put(page, "<td>");
+  if (json_is_number(value))
+    page_put_count(page, json_number(value, NAN));
+  else
+    page_put_text(page, json_text(value));
+  page_put(page, "</td>");
+}
+
+static void put_table(const Page *page, const Json *columns, const Json *rows) {
+  page_put(page, "<div class=\"scroll\"><table><thead><tr>");
+  for (const Json *head = json_first(columns); head; head = json_next(head)) {
+    page_put(page, "<th>");
+    svg_text(page->out, json_text(head));
+    page_put(page, "</th>");
   }
-  page_put(page, "</div>\n");
+  page_put(page, "</tr></thead><tbody>\n");
+  for (const Json *row = json_first(rows); row; row = json_next(row)) {
+    page_put(page, "<tr>");
+    for (const Json *value = json_first(row); value; value = json_next(value))
+      put_cell(page, value);
+    page_put(page, "</tr>\n");
+  }
+  page_put(page, "</tbody></table></div>\n");
 }
 
-static bool has_value(const Json *all, const char *value) {
-  for (const Json *item = json_first(all); item; item = json_next(item))
-    if (json_is_number(json_get(item, value))) return true;
-  return false;
-}
+/* ---- the figures ----------------------------------------------------------------------------- */
 
-static void put_samplers(const Page *page, const History *run) {
-  const char *path = arena_text(page->arena, "%s/samplers.json", run->folder);
+static void put_described(const Page *page, const History *run, const HistoryFigure *figure) {
   Error ignored;
+  const char *path = path_of(page, run, figure);
   Json *all = access(path, R_OK) ? NULL : json_parse_file(path, &ignored);
-  if (has_value(all, "distance")) {
-    page_put(page, "<h2>Error against evaluations of the network</h2>\n<p class=\"note\">Every "
-                   "sampler that can do this model, with 4 to 50 evaluations: sliced Wasserstein "
-                   "distance of 2048 samples to data, where it is below 3. Dashed: between two "
-                   "samples of data, the least that can be seen.</p>\n");
-    put_families(page, all, "distance");
+  const Json *plots = json_get(all, "plots"), *rows = json_get(all, "rows");
+  if (plots || rows) {
+    page_put(page, "<h2>");
+    svg_text(page->out, figure->title);
+    page_put(page, "</h2>\n");
+    if (rows) put_table(page, json_get(all, "columns"), rows);
+    page_put(page, "<p class=\"note\">");
+    svg_text(page->out, figure->caption);
+    page_put(page, "</p>\n");
   }
-  if (has_value(all, "strong")) {
-    page_put(page, "<h2>Error of the solvers alone</h2>\n<p class=\"note\">With the exact score of "
-                   "the mixture instead of the network: root mean square distance of each point "
-                   "to where the ODE leads from the same noise, for methods without noise.</p>\n");
-    put_families(page, all, "strong");
-  }
+  if (plots) page_put(page, "<div class=\"figures\">\n");
+  for (const Json *plot = json_first(plots); plot; plot = json_next(plot)) put_plot(page, plot);
+  if (plots) page_put(page, "</div>\n");
   json_free(all);
 }
 
-/* PICTURES: none */
-static int first_picture(const Page *page, const History *run) {
-  int i = 0;
-  while (i < PICTURES &&
-         access(arena_text(page->arena, "%s/%s", run->folder, pictures[i].file), R_OK))
-    i++;
-  return i;
+/* a PNG file that is there, not one of a row over training */
+static bool is_picture(const Page *page, const History *run, const HistoryFigure *figure) {
+  return !isfinite(figure->step) && ends_in(figure->file, ".png") &&
+         !access(path_of(page, run, figure), R_OK);
 }
 
+/* Of one run all of them: pictures, those over training, tables and plots; of several the first
+ * picture of each. */
 void page_put_pictures(const Page *page) {
   bool any = false;
   for (size_t r = 0; r < page->count; r++) {
     const History *run = &page->run[r];
-    int first = first_picture(page, run);
-    if (first == PICTURES) continue;
-    if (!any) page_put(page, "<h2>What it has learned</h2>\n");
-    any = true;
-    if (page->count > 1) put_picture(page, run, first, run->folder);
-    for (int i = 0; i < PICTURES && page->count == 1; i++)
-      put_picture(page, run, i, pictures[i].title);
-    if (page->count == 1) put_grids(page, run), put_samplers(page, run);
+    bool shown = false;
+    for (size_t i = 0; i < run->figures && !(shown && page->count > 1); i++) {
+      const HistoryFigure *figure = &run->figure[i];
+      if (!is_picture(page, run, figure)) continue;
+      if (!any) page_put(page, "<h2>What it has learned</h2>\n");
+      any = shown = true;
+      put_picture(page, run, figure, page->count > 1 ? run->folder : figure->title,
+                  figure->caption);
+    }
+    if (page->count > 1) continue;
+    put_strips(page, run);
+    for (size_t i = 0; i < run->figures; i++)
+      if (ends_in(run->figure[i].file, ".json")) put_described(page, run, &run->figure[i]);
   }
 }

@@ -1,6 +1,7 @@
-/* page_scores.c -- the tables of scores: one run, several, and groups that differ in the seed.
+/* page_scores.c -- the tables of measures: one run, several, groups that differ in the seed, and
+ * what was measured at the end.
  *
- * No score stands without the act record it belongs to: once below a table if all rows share it,
+ * No number stands without the act record it belongs to: once below a table if all rows share it,
  * else in a column. */
 #include "rl/report/page.h"
 #include "rl/report/scores.h"
@@ -13,7 +14,11 @@
 /* `act`: the record that all rows share; NULL: they differ and a last column shows them. */
 static void open_table(const Page *page, const char *const *heads, const char *act) {
   page_put(page, "<div class=\"scroll\"><table><thead><tr>");
-  for (; *heads; heads++) fprintf(page->out, "<th>%s</th>", *heads);
+  for (; *heads; heads++) {
+    page_put(page, "<th>");
+    svg_text(page->out, *heads);
+    page_put(page, "</th>");
+  }
   page_put(page, act ? "" : "<th class=\"act\">with</th>");
   page_put(page, "</tr></thead><tbody>\n");
 }
@@ -21,7 +26,7 @@ static void open_table(const Page *page, const char *const *heads, const char *a
 static void close_table(const Page *page, const char *act) {
   page_put(page, "</tbody></table></div>\n");
   if (!act || !*act) return;
-  page_put(page, "<p class=\"note\">Acting with <code>");
+  page_put(page, "<p class=\"note\">With <code>");
   svg_text(page->out, act);
   page_put(page, "</code></p>\n");
 }
@@ -58,7 +63,7 @@ static const char *shared_act(const Page *page) {
   const char *act = NULL;
   for (size_t i = 0; i < page->count; i++) {
     for (size_t k = 0; k < page->run[i].evaluations; k++) {
-      const char *this = page->run[i].evaluation[k].act;
+      const char *this = page->run[i].evaluation[k].with;
       if (act && strcmp(act, this)) return NULL;
       act = this;
     }
@@ -68,126 +73,207 @@ static const char *shared_act(const Page *page) {
 
 /* ---- what the numbers do not say ------------------------------------------------------------- */
 
-static bool is_generated(const History *run) {
-  return json_bool(page_config(run, "generated"), false);
+/* Has a run on generated data normalised returns? */
+static bool looks_published(const Page *page) {
+  for (size_t i = 0; i < page->count; i++) {
+    const History *run = &page->run[i];
+    if (json_bool(page_config(run, "generated"), false) &&
+        scores_has(run, history_measure(run, measure_returns[RETURNS_NORMALIZED].key)))
+      return true;
+  }
+  return false;
 }
 
 static void put_caveats(const Page *page) {
-  bool normalized = false, generated = false;
-  for (size_t i = 0; i < page->count; i++) {
-    normalized |= scores_of(&page->run[i]).normalized;
-    generated |= is_generated(&page->run[i]);
-  }
   page_put(page, " The best is chosen by these same evaluations, so it is optimistic.");
-  if (normalized)
-    page_put(page, " Normalised: 0 is the random and 100 the expert policy of the reference.");
-  if (normalized && generated)
+  if (looks_published(page))
     page_put(page, " The data are generated: no comparison with published D4RL scores.");
+}
+
+/* ---- columns --------------------------------------------------------------------------------- */
+
+/* A measure and, if it has one, the floor or reference beside it and the ratio. */
+typedef struct {
+  const HistoryMeasure *shown, *spread, *beside; /* the last two nullable */
+} Column;
+
+typedef struct {
+  Column column[HISTORY_MAX_MEASURES];
+  int count;
+} Columns;
+
+/* what a table is about: the evaluations of a run, or what was measured at its end */
+typedef struct {
+  const History *run;
+  bool end;
+} Rows;
+
+/* Is there a number to show, of counts one that is not 0? */
+static bool is_shown(const Rows *rows, const HistoryMeasure *m) {
+  const History *run = rows->run;
+  size_t count = rows->end ? run->end != NULL : run->evaluations;
+  for (size_t i = 0; i < count && m->is.title && m->numbers == 1; i++) {
+    double value = history_value(rows->end ? run->end : &run->evaluation[i], m);
+    if (m->is.total ? value > 0 : isfinite(value)) return true;
+  }
+  return false;
+}
+
+static bool is_beside(const Rows *rows, const HistoryMeasure *m) {
+  const History *run = rows->run;
+  for (int i = 0; i < run->measures; i++)
+    if (page_same_text(run->measure[i].is.beside, m->is.key) && is_shown(rows, &run->measure[i]))
+      return true;
+  return false;
+}
+
+/* First what runs are compared by, then the others, both in the order of the table. */
+static Columns columns_of(const Rows *rows) {
+  const History *run = rows->run;
+  Columns c = { .count = 0 };
+  for (int other = 0; other < 2; other++)
+    for (int i = 0; i < run->measures; i++) {
+      const HistoryMeasure *m = &run->measure[i];
+      if (m->is.main == other || !is_shown(rows, m) || is_beside(rows, m)) continue;
+      const HistoryMeasure *beside = history_measure(run, m->is.beside);
+      if (beside && !is_shown(rows, beside)) beside = NULL;
+      c.column[c.count++] = (Column){ m, history_measure(run, m->is.spread), beside };
+    }
+  return c;
+}
+
+/* the name of the rows, "step" and the titles; NULL at the end */
+static const char **heads_of(const Page *page, const char *name, const Columns *c) {
+  const char **heads = arena_array(page->arena, const char *, 3 * c->count + 3), **next = heads;
+  *next++ = name, *next++ = "step";
+  for (int i = 0; i < c->count; i++) {
+    *next++ = c->column[i].shown->is.title;
+    if (c->column[i].beside) *next++ = c->column[i].beside->is.title, *next++ = "ratio";
+  }
+  return heads;
+}
+
+static void put_cells(const Page *page, const Columns *c, const HistoryEvaluation *e) {
+  for (int i = 0; i < c->count; i++) {
+    const Column *column = &c->column[i];
+    double value = history_value(e, column->shown);
+    if (column->shown->is.total)
+      put_count_cell(page, value);
+    else
+      put_spread_cell(page, value, history_value(e, column->spread));
+    if (!column->beside) continue;
+    double beside = history_value(e, column->beside);
+    put_spread_cell(page, beside, NAN);
+    put_spread_cell(page, value / beside, NAN);
+  }
+}
+
+/* What the measures shown are, and of which little is good. */
+static void put_captions(const Page *page, const Columns *c) {
+  bool spread = false;
+  for (int i = 0; i < c->count; i++) {
+    const Measure *m = &c->column[i].shown->is;
+    spread |= c->column[i].spread != NULL;
+    page_put(page, i && (m->caption || m->less_is_better) ? " " : "");
+    if (m->caption) svg_text(page->out, m->caption);
+    if (!m->less_is_better) continue;
+    if (!m->caption) svg_text(page->out, m->title);
+    page_put(page, m->caption ? " Less is better." : ": less is better.");
+  }
+  if (spread)
+    page_put(page, " ± is the standard deviation over episodes; for a mean, over the episodes of "
+                   "all its evaluations.");
 }
 
 /* ---- one run --------------------------------------------------------------------------------- */
 
 static void put_evaluation(const Page *page, const char *name, const HistoryEvaluation *e,
-                           const Scores *s, const char *act) {
+                           const Columns *columns, const char *act, const char *with) {
   page_put(page, "<tr>");
   put_text_cell(page, name);
   put_count_cell(page, e->step);
-  if (s->planned) {
-    put_spread_cell(page, e->plan_error, NAN);
-    put_spread_cell(page, e->plan_still, NAN);
-    put_spread_cell(page, e->data_error, NAN);
-  } else if (s->distance) {
-    put_spread_cell(page, e->distance, NAN);
-    put_spread_cell(page, e->floor, NAN);
-    put_spread_cell(page, e->distance / e->floor, NAN);
-  } else if (s->held_out) {
-    put_spread_cell(page, e->held_out_loss, NAN);
-  } else {
-    put_spread_cell(page, e->return_mean, e->return_std);
-    if (s->normalized) put_spread_cell(page, e->normalized_mean, e->normalized_std);
-    page_put(page, "<td>");
-    page_put_count(page, e->episodes);
-    if (e->simulator_failures > 0) fprintf(page->out, " (%.0f failed)", e->simulator_failures);
-    page_put(page, "</td>");
-    put_spread_cell(page, e->length_mean, NAN);
-  }
-  end_row(page, act, e == &s->mean && s->acts_differ ? "several, see eval.jsonl" : e->act);
+  put_cells(page, columns, e);
+  end_row(page, act, with);
 }
 
 static void put_run(const Page *page, const History *run) {
-  static const char *const distance[] = {
-    "evaluation", "step", "distance to data", "between two samples of data", "ratio", NULL
-  };
-  static const char *const plans[] = { "evaluation",        "step",        "error of plans",
-                                       "of standing still", "of the data", NULL };
-  static const char *const loss[] = { "evaluation", "step", "held-out loss", NULL };
-  static const char *const plain[] = { "evaluation", "step", "return", "episodes", "length", NULL };
-  static const char *const full[] = { "evaluation", "step",   "return", "normalised",
-                                      "episodes",   "length", NULL };
-  Scores s = scores_of(run);
+  Scores s = scores_of(page->arena, run);
   const char *act = shared_act(page);
   if (!s.count) {
     page_put(page, "<p class=\"note\">Not evaluated yet.</p>\n");
     return;
   }
-  open_table(page,
-             s.planned      ? plans
-             : s.distance   ? distance
-             : s.held_out   ? loss
-             : s.normalized ? full
-                            : plain,
-             act);
-  put_evaluation(page, "last", &s.last, &s, act);
-  put_evaluation(page, "best", &s.best, &s, act);
-  put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean, &s,
-                 act);
+  Columns columns = columns_of(&(Rows){ .run = run });
+  open_table(page, heads_of(page, "evaluation", &columns), act);
+  put_evaluation(page, "last", &s.last, &columns, act, s.last.with);
+  put_evaluation(page, "best", &s.best, &columns, act, s.best.with);
+  put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean,
+                 &columns, act, s.acts_differ ? "several, see eval.jsonl" : s.mean.with);
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];
     if (!e->training)
-      put_evaluation(page, arena_text(page->arena, "weights of %s", e->which), e, &s, act);
+      put_evaluation(page, arena_text(page->arena, "weights of %s", e->which), e, &columns, act,
+                     e->with);
   }
   close_table(page, act);
   page_put(page, "<p class=\"note\">");
-  page_put(page, s.planned ? "The simulator is put into each state of a plan and does its action: "
-                             "root mean square distance to the plan's next state, each entry "
-                             "divided by the deviation of its change in one step of the data; "
-                             "less is better. Standing still: of the plan's states to their next "
-                             "ones. Drifts over more steps are in eval.jsonl."
-                 : s.distance ? "Sliced Wasserstein distance between samples and data that no "
-                                "training saw; less is better, and 1 is the best a ratio can be."
-                 : s.held_out ? "Loss on data held out of training; less is better."
-                              : "± is the standard deviation over episodes; for the mean, over the "
-                                "episodes of all its evaluations.");
+  put_captions(page, &columns);
   put_caveats(page);
   page_put(page, "</p>\n");
 }
 
 /* ---- several runs ---------------------------------------------------------------------------- */
 
+static const char *title_of(const Scores *s) { return s->main ? s->main->is.title : NULL; }
+
+/* the measure that all runs are compared by; NULL: they differ */
+static const HistoryMeasure *shared_main(const Page *page) {
+  Scores first = scores_of(page->arena, &page->run[0]);
+  for (size_t i = 1; i < page->count; i++) {
+    Scores s = scores_of(page->arena, &page->run[i]);
+    if (!first.main || !s.main || strcmp(s.main->is.key, first.main->is.key)) return NULL;
+  }
+  return first.main;
+}
+
+static void put_runs_note(const Page *page, const HistoryMeasure *main) {
+  page_put(page, "<p class=\"note\">");
+  if (main) {
+    Columns column = { { { main, history_measure(&page->run[0], main->is.spread), NULL } }, 1 };
+    page_put(page, "Compared by: ");
+    page_put_text(page, main->is.title);
+    page_put(page, ". ");
+    put_captions(page, &column);
+  }
+  put_caveats(page);
+  page_put(page, "</p>\n");
+}
+
 static void put_runs(const Page *page) {
-  static const char *const heads[] = { "run",  "seed",           "step",     "last",
+  static const char *const alike[] = { "run",  "seed",           "step",     "last",
+                                       "best", "mean of last 5", "episodes", NULL };
+  static const char *const apart[] = { "run",  "measure",        "seed",     "step", "last",
                                        "best", "mean of last 5", "episodes", NULL };
   const char *act = shared_act(page);
-  open_table(page, heads, act);
+  const HistoryMeasure *main = shared_main(page);
+  open_table(page, main ? alike : apart, act);
   for (size_t i = 0; i < page->count; i++) {
     const History *run = &page->run[i];
-    Scores s = scores_of(run);
+    Scores s = scores_of(page->arena, run);
     const HistoryEvaluation *const shown[] = { &s.last, &s.best, &s.mean };
     page_put(page, "<tr>");
     put_text_cell(page, run->folder);
+    if (!main) put_text_cell(page, title_of(&s));
     put_text_cell(page, page_config_text(page, run, "seed"));
-    put_count_cell(page, s.last.step);
+    put_count_cell(page, s.count ? s.last.step : NAN);
     for (int k = 0; k < 3; k++)
-      put_spread_cell(page, scores_value(&s, shown[k]), scores_std(&s, shown[k]));
-    put_count_cell(page, s.last.episodes);
-    end_row(page, act, s.last.act);
+      put_spread_cell(page, scores_value(&s, shown[k]), scores_std(run, &s, shown[k]));
+    const HistoryMeasure *over = s.count ? history_measure(run, s.main->is.over) : NULL;
+    put_count_cell(page, over ? history_value(&s.last, over) : NAN);
+    end_row(page, act, s.count ? s.last.with : "");
   }
   close_table(page, act);
-  page_put(page, "<p class=\"note\">Normalised scores where the environment has a reference, else "
-                 "returns, or losses on held-out data (less is better). ± is the standard "
-                 "deviation over episodes.");
-  put_caveats(page);
-  page_put(page, "</p>\n");
+  put_runs_note(page, main);
 }
 
 /* ---- over seeds ------------------------------------------------------------------------------ */
@@ -199,10 +285,9 @@ static bool differ_in_seed(const Page *page, const History *a, const History *b)
     if (!page_same_text(page_config_text(page, a, keys[i]), page_config_text(page, b, keys[i])))
       return false;
   }
-  Scores sa = scores_of(a), sb = scores_of(b);
-  return sa.count && sb.count && sa.held_out == sb.held_out && sa.normalized == sb.normalized &&
-         sa.distance == sb.distance && sa.planned == sb.planned && sa.last.step == sb.last.step &&
-         !strcmp(sa.last.act, sb.last.act) &&
+  Scores sa = scores_of(page->arena, a), sb = scores_of(page->arena, b);
+  return sa.count && sb.count && !strcmp(sa.main->is.key, sb.main->is.key) &&
+         sa.last.step == sb.last.step && !strcmp(sa.last.with, sb.last.with) &&
          !page_same_text(page_config_text(page, a, "seed"), page_config_text(page, b, "seed"));
 }
 
@@ -220,7 +305,7 @@ static void put_seed_row(const Page *page, const History *const *run, size_t run
                          const char *act) {
   Moments last = { 0 }, best = { 0 }, mean = { 0 };
   for (size_t i = 0; i < runs; i++) {
-    Scores s = scores_of(run[i]);
+    Scores s = scores_of(page->arena, run[i]);
     add_moment(&last, scores_value(&s, &s.last));
     add_moment(&best, scores_value(&s, &s.best));
     add_moment(&mean, scores_value(&s, &s.mean));
@@ -228,14 +313,14 @@ static void put_seed_row(const Page *page, const History *const *run, size_t run
   const Moments *const shown[] = { &last, &best, &mean };
   const char *env = page_config_text(page, run[0], "env");
   const char *algo = page_config_text(page, run[0], "algo");
-  Scores first = scores_of(run[0]);
+  Scores first = scores_of(page->arena, run[0]);
   page_put(page, "<tr>");
   put_text_cell(page, env ? arena_text(page->arena, "%s on %s", algo ? algo : "–", env) : algo);
   put_count_cell(page, (double)runs);
   put_count_cell(page, first.last.step);
   for (int k = 0; k < 3; k++)
     put_spread_cell(page, shown[k]->mean, sqrt(shown[k]->squares / (shown[k]->count - 1)));
-  end_row(page, act, first.last.act);
+  end_row(page, act, first.last.with);
 }
 
 /* A run joins the first group whose every member differs from it in the seed alone. */
@@ -266,65 +351,47 @@ static void put_seeds(const Page *page) {
                  "standard deviation over training seeds.</p>\n");
 }
 
-/* ---- models of pictures ---------------------------------------------------------------------- */
+/* ---- at the end ------------------------------------------------------------------------------ */
 
-static const char *sampling_of(const Page *page, const History *run) {
-  const Json *sampling = json_get(run->scores, "sampling");
-  return sampling ? history_text(page->arena, sampling) : "";
-}
-
-static void put_images_row(const Page *page, const History *run, const char *act) {
-  static const char *const measures[][2] = { { "frechet", "frechet_real" },
-                                             { "nearest", "nearest_real" } };
-  const char *which = json_text(json_get(run->scores, "which"));
-  page_put(page, "<tr>");
-  put_text_cell(page, page->count > 1 ? run->folder : which);
-  put_count_cell(page, json_number(json_get(run->scores, "step"), NAN));
-  put_count_cell(page, json_number(json_get(run->scores, "pictures"), NAN));
-  for (int i = 0; i < 2; i++) {
-    double ours = json_number(json_get(run->scores, measures[i][0]), NAN);
-    double data = json_number(json_get(run->scores, measures[i][1]), NAN);
-    put_spread_cell(page, ours, NAN);
-    put_spread_cell(page, data, NAN);
-    put_spread_cell(page, ours / data, NAN);
-  }
-  end_row(page, act, sampling_of(page, run));
-}
-
-static void put_images(const Page *page) {
-  const char *const heads[] = { page->count > 1 ? "run" : "weights",
-                                "step",
-                                "samples",
-                                "Fréchet distance",
-                                "of real pictures",
-                                "ratio",
-                                "to the nearest",
-                                "of real pictures",
-                                "ratio",
-                                NULL };
-  const char *act = NULL;
-  bool same = true;
+/* how all of them were made; NULL: they differ */
+static const char *shared_end(const Page *page) {
+  const char *with = NULL;
   for (size_t i = 0; i < page->count; i++) {
-    if (!page->run[i].scores) continue;
-    const char *this = sampling_of(page, &page->run[i]);
-    same = same && (!act || !strcmp(act, this));
-    act = this;
+    const HistoryEvaluation *end = page->run[i].end;
+    if (end && with && strcmp(with, end->with)) return NULL;
+    if (end) with = end->with;
   }
-  if (!act) return;
-  page_put(page, "<h2>Samples beside real pictures</h2>\n");
-  open_table(page, heads, same ? act : NULL);
-  for (size_t i = 0; i < page->count; i++)
-    if (page->run[i].scores) put_images_row(page, &page->run[i], same ? act : NULL);
-  close_table(page, NULL);
+  return with;
+}
+
+static bool same_columns(const Columns *a, const Columns *b) {
+  bool same = a->count == b->count;
+  for (int i = 0; i < a->count && same; i++)
+    same = !strcmp(a->column[i].shown->is.key, b->column[i].shown->is.key) &&
+           !a->column[i].beside == !b->column[i].beside;
+  return same;
+}
+
+/* Runs have a row if they measured the same as the first that measured anything. */
+static void put_end(const Page *page) {
+  size_t first = 0;
+  while (first < page->count && !page->run[first].end) first++;
+  if (first == page->count) return;
+  const char *with = shared_end(page);
+  Columns columns = columns_of(&(Rows){ .run = &page->run[first], .end = true });
+  page_put(page, "<h2>Measured at the end</h2>\n");
+  open_table(page, heads_of(page, page->count > 1 ? "run" : "weights", &columns), with);
+  for (size_t i = first; i < page->count; i++) {
+    const History *run = &page->run[i];
+    Columns own = columns_of(&(Rows){ .run = run, .end = true });
+    if (run->end && same_columns(&own, &columns))
+      put_evaluation(page, page->count > 1 ? run->folder : run->end->which, run->end, &own, with,
+                     run->end->with);
+  }
+  close_table(page, with);
   page_put(page, "<p class=\"note\">");
-  if (same) page_put(page, "Drawn with <code>"), page_put_text(page, act);
-  page_put(page, same ? "</code>. " : "");
-  page_put(page,
-           "Fréchet distance between Gaussians fitted to the 64 leading principal components of "
-           "the pixels: of samples to as many test pictures, and of as many other test pictures to "
-           "these; 1 is the best a ratio can be. To the nearest: median Euclidean distance to the "
-           "nearest training picture, of samples and of test pictures; a ratio far below 1 would "
-           "mean copies.</p>\n");
+  put_captions(page, &columns);
+  page_put(page, "</p>\n");
 }
 
 void page_put_scores(const Page *page) {
@@ -334,5 +401,5 @@ void page_put_scores(const Page *page) {
     put_runs(page);
     put_seeds(page);
   }
-  put_images(page);
+  put_end(page);
 }

@@ -12,12 +12,18 @@ static bool has_name(const Page *page) {
   return page_all_same(page, "algo") && page_all_same(page, "env");
 }
 
+/* "hopper" of path/hopper.hdf5; NULL: no data */
+static const char *data_name(const Page *page) {
+  const char *data = page_config_text(page, &page->run[0], "data");
+  const char *slash = data ? strrchr(data, '/') : NULL, *name = slash ? slash + 1 : data;
+  return name ? arena_text(page->arena, "%.*s", (int)strcspn(name, "."), name) : NULL;
+}
+
 static const char *title_of(const Page *page) {
   if (!has_name(page)) return arena_text(page->arena, "%zu runs", page->count);
   const char *algo = page_config_text(page, &page->run[0], "algo");
   const char *env = page_config_text(page, &page->run[0], "env");
-  bool acts = !page_same_text(algo, "toy") && !page_same_text(algo, "image");
-  if (!acts && page_all_same(page, "data")) env = page_config_text(page, &page->run[0], "data");
+  if (!env && page_all_same(page, "data")) env = data_name(page);
   return arena_text(page->arena, "%s%s%s", algo ? algo : "A run", env ? " on " : "",
                     env ? env : "");
 }

@@ -3,77 +3,71 @@
 #include <math.h>
 #include <string.h>
 
-/* What the best is chosen by. */
-static double raw(const Scores *s, const HistoryEvaluation *e) {
-  if (s->planned) return e->plan_error;
-  return s->distance ? e->distance : s->held_out ? e->held_out_loss : e->return_mean;
-}
-
 double scores_value(const Scores *s, const HistoryEvaluation *e) {
-  return s->normalized ? e->normalized_mean : raw(s, e);
+  return s->count ? history_value(e, s->main) : NAN;
 }
 
-double scores_std(const Scores *s, const HistoryEvaluation *e) {
-  return s->normalized ? e->normalized_std : s->held_out ? NAN : e->return_std;
+double scores_std(const History *run, const Scores *s, const HistoryEvaluation *e) {
+  return s->count ? history_value(e, history_measure(run, s->main->is.spread)) : NAN;
 }
 
-/* Standard deviation (n - 1) over the episodes of e[0 .. count) taken together. */
+bool scores_has(const History *run, const HistoryMeasure *m) {
+  for (size_t i = 0; i < run->evaluations; i++)
+    if (run->evaluation[i].training && isfinite(history_value(&run->evaluation[i], m))) return true;
+  return false;
+}
+
+static const HistoryMeasure *main_of(const History *run) {
+  for (int i = run->measures; i-- > 0;)
+    if (run->measure[i].is.main && scores_has(run, &run->measure[i])) return &run->measure[i];
+  return NULL;
+}
+
+/* ---- the mean -------------------------------------------------------------------------------- */
+
+/* Standard deviation (n - 1) of all that evaluations e[0 .. count), n of them each, are over. */
 static double pooled_std(const HistoryEvaluation *const *e, size_t count, double mean,
-                         bool normalized) {
-  double squares = 0, episodes = 0;
+                         const HistoryMeasure *m, const HistoryMeasure *spread,
+                         const HistoryMeasure *over) {
+  double squares = 0, all = 0;
   for (size_t i = 0; i < count; i++) {
-    double std = normalized ? e[i]->normalized_std : e[i]->return_std;
-    double offset = (normalized ? e[i]->normalized_mean : e[i]->return_mean) - mean;
-    squares += (e[i]->episodes - 1) * std * std + e[i]->episodes * offset * offset;
-    episodes += e[i]->episodes;
+    double n = history_value(e[i], over), std = history_value(e[i], spread);
+    double offset = history_value(e[i], m) - mean;
+    squares += (n - 1) * std * std + n * offset * offset;
+    all += n;
   }
-  return sqrt(squares / (episodes - 1));
+  return sqrt(squares / (all - 1));
 }
 
-static void average(Scores *s, const HistoryEvaluation *const *e, size_t count) {
-  HistoryEvaluation mean = { .step = e[0]->step, .act = e[0]->act, .which = e[0]->which };
-  for (size_t i = 0; i < count; i++) {
-    mean.episodes += e[i]->episodes;
-    mean.return_mean += e[i]->return_mean / (double)count;
-    mean.normalized_mean += e[i]->normalized_mean / (double)count;
-    mean.length_mean += e[i]->length_mean / (double)count;
-    mean.held_out_loss += e[i]->held_out_loss / (double)count;
-    mean.distance += e[i]->distance / (double)count;
-    mean.floor += e[i]->floor / (double)count;
-    mean.plan_error += e[i]->plan_error / (double)count;
-    mean.plan_still += e[i]->plan_still / (double)count;
-    mean.data_error += e[i]->data_error / (double)count;
-    mean.simulator_failures += e[i]->simulator_failures;
-    s->acts_differ |= strcmp(e[i]->act, mean.act) != 0;
+static void average(Arena *arena, const History *run, Scores *s, const HistoryEvaluation *const *e,
+                    size_t count) {
+  s->mean = *e[0], s->averaged = count;
+  double *value = s->mean.value = arena_array(arena, double, run->numbers + 1);
+  for (int k = 0; k < run->numbers; k++)
+    for (size_t i = 0; i < count; i++) value[k] += e[i]->value[k] / (double)count;
+  for (int k = 0; k < run->measures; k++) {
+    const HistoryMeasure *m = &run->measure[k], *spread = history_measure(run, m->is.spread);
+    const HistoryMeasure *over = history_measure(run, m->is.over);
+    if (spread) value[spread->at] = pooled_std(e, count, value[m->at], m, spread, over);
+    if (!m->is.total) continue;
+    value[m->at] = 0;
+    for (size_t i = 0; i < count; i++) value[m->at] += history_value(e[i], m);
   }
-  mean.return_std = pooled_std(e, count, mean.return_mean, false);
-  mean.normalized_std = pooled_std(e, count, mean.normalized_mean, true);
-  s->mean = mean;
-  s->averaged = count;
+  for (size_t i = 0; i < count; i++) s->acts_differ |= strcmp(e[i]->with, s->mean.with) != 0;
 }
 
-Scores scores_of(const History *run) {
-  const HistoryEvaluation none = { NAN,   NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN,
-                                   { 0 }, NAN, NAN, NAN, NAN, NAN, "",  "",  true };
-  Scores s = { .held_out = run->evaluations > 0, .last = none, .best = none, .mean = none };
-  for (size_t i = 0; i < run->evaluations; i++) {
-    const HistoryEvaluation *e = &run->evaluation[i];
-    if (!e->training) continue;
-    s.held_out &= !isfinite(e->return_mean);
-    s.normalized |= isfinite(e->normalized_mean);
-    s.distance |= isfinite(e->distance);
-    s.planned |= isfinite(e->plan_error);
-  }
+Scores scores_of(Arena *arena, const History *run) {
+  Scores s = { .main = main_of(run) };
   const HistoryEvaluation *few[SCORES_LAST];
   for (size_t i = run->evaluations; i-- > 0;) {
     const HistoryEvaluation *e = &run->evaluation[i];
-    if (!e->training || !isfinite(raw(&s, e))) continue;
-    double gain = raw(&s, e) - raw(&s, &s.best);
+    if (!e->training || !isfinite(history_value(e, s.main))) continue;
+    double gain = s.count ? history_value(e, s.main) - history_value(&s.best, s.main) : 0;
     if (!s.count) s.last = *e;
-    if (!s.count || (s.held_out ? gain <= 0 : gain >= 0)) s.best = *e;
+    if (s.main->is.less_is_better ? gain <= 0 : gain >= 0) s.best = *e;
     if (s.count < SCORES_LAST) few[s.count] = e;
     s.count++;
   }
-  if (s.count) average(&s, few, s.count < SCORES_LAST ? s.count : SCORES_LAST);
+  if (s.count) average(arena, run, &s, few, s.count < SCORES_LAST ? s.count : SCORES_LAST);
   return s;
 }

@@ -44,28 +44,28 @@ bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const E
   return true;
 }
 
-void eval_write(const EvalResult *r, const EnvDef *env, const Policy *policy, const char *which,
-                int64_t step, bool reference, bool with_returns, JsonText *out) {
+void eval_values(const EvalResult *r, const EnvDef *env, bool reference, double *value) {
   bool scored = reference && env->score_expert > env->score_random;
   double scale = scored ? 100 / (env->score_expert - env->score_random) : NAN;
-  json_put_integer(out, "step", step);
+  double normalized = scored ? env_normalized(env, r->return_mean) : NAN;
+  const double one[] = { r->episodes,           r->return_mean, r->return_std, normalized,
+                         r->return_std * scale, r->length_mean, r->failures };
+  _Static_assert(sizeof one / sizeof *one == RETURNS_SCORES + RETURNS_EPISODES, "measure_returns");
+  for (size_t i = 0; i < sizeof one / sizeof *one; i++) *value++ = one[i];
+  for (int i = 0; i < r->episodes; i++) *value++ = r->returns[i];
+  for (int i = 0; i < r->episodes; i++) *value++ = r->lengths[i];
+}
+
+void eval_write(const double *value, int episodes, const EnvDef *env, const Policy *policy,
+                const char *which, bool reference, JsonText *out) {
+  bool scored = reference && env->score_expert > env->score_random;
+  const Measure *row = measure_returns;
   json_put_text(out, "which", which);
   json_put_text(out, "env", env->name);
-  json_put_integer(out, "episodes", r->episodes);
-  json_put_number(out, "return_mean", r->return_mean);
-  json_put_number(out, "return_std", r->return_std);
-  json_put_number(out, "normalized_mean", scored ? env_normalized(env, r->return_mean) : NAN);
-  json_put_number(out, "normalized_std", r->return_std * scale);
+  value = measures_put(row, RETURNS_SCORES, episodes, value, out), row += RETURNS_SCORES;
   json_put_text(out, "reference", scored ? "d4rl" : NULL);
-  json_put_number(out, "length_mean", r->length_mean);
-  json_put_integer(out, "simulator_failures", r->failures);
+  value = measures_put(row, RETURNS_EPISODES, episodes, value, out), row += RETURNS_EPISODES;
   json_put_text(out, "mujoco", env_simulator());
   policy_write_act(policy, "act", out);
-  if (!with_returns) return;
-  json_open(out, "returns", '[');
-  for (int i = 0; i < r->episodes; i++) json_put_number(out, NULL, r->returns[i]);
-  json_close(out, ']');
-  json_open(out, "lengths", '[');
-  for (int i = 0; i < r->episodes; i++) json_put_integer(out, NULL, r->lengths[i]);
-  json_close(out, ']');
+  measures_put(row, RETURNS_EACH, episodes, value, out);
 }

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "envs/env.h"
 #include "policy/policy.h"
+#include "rl/measure/measure.h"
 
 typedef enum {
   SEEDS_SELECTION, /* while training, to choose `best` */
@@ -41,9 +42,13 @@ bool evaluate(Arena *arena, const EnvModel *env, const Policy *policy, const Eva
 /* The seed of episodes and of the policy's noise; the two kinds have nothing in common. */
 uint64_t eval_episode_seed(EvalSeeds seeds, uint64_t seed);
 
-/* The members of a result in eval.jsonl and of `eval --json`, without braces.  `which` and
- * `step` say which checkpoint; reference: use the task's reference scores. */
-void eval_write(const EvalResult *result, const EnvDef *env, const Policy *policy,
-                const char *which, int64_t step, bool reference, bool with_returns, JsonText *out);
+/* A result as the numbers of measure_returns, measures_numbers(.., result->episodes) of them;
+ * reference: use the task's reference scores. */
+void eval_values(const EvalResult *result, const EnvDef *env, bool reference, double *value);
+
+/* These as members of a line of eval.jsonl and of `eval --json`, behind the step, without braces,
+ * and what they were made with.  `which` says which checkpoint. */
+void eval_write(const double *value, int episodes, const EnvDef *env, const Policy *policy,
+                const char *which, bool reference, JsonText *out);
 
 #endif

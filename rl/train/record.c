@@ -1,5 +1,6 @@
 /* record.c -- config.json: what a run was started on, to be read, compared and resumed. */
 #include "core/file.h"
+#include "rl/train/measuring.h"
 #include "rl/train/record.h"
 #include "rl/rollout/task.h"
 #include "rl/version.h"
@@ -38,6 +39,9 @@ bool record_write(const Trainer *t, Error *error) {
     t->source->def->describe(t->source, &out);
     json_close(&out, '}');
   }
+  json_open(&out, "measures", '[');
+  measuring_describe(t->agent, &out);
+  json_close(&out, ']');
   json_close(&out, '}');
   bool done = (t->request->resume || file_write(t->run.metrics, "", 0, error)) &&
               file_write(t->run.config, out.text, out.length, error);

@@ -24,6 +24,7 @@ void run_name(Run *run, Arena *arena, const char *folder) {
   run->config = arena_text(arena, "%s/config.json", folder);
   run->metrics = arena_text(arena, "%s/metrics.jsonl", folder);
   run->eval = arena_text(arena, "%s/eval.jsonl", folder);
+  run->measures = arena_text(arena, "%s/measures.json", folder);
   run->last = arena_text(arena, "%s/last.safetensors", folder);
   run->best = arena_text(arena, "%s/best.safetensors", folder);
   run->report = arena_text(arena, "%s/report.html", folder);

@@ -7,7 +7,7 @@
 
 typedef struct {
   const char *folder;
-  const char *config, *metrics, *eval, *last, *best, *report; /* paths of the files in it */
+  const char *config, *metrics, *eval, *measures, *last, *best, *report; /* paths of its files */
   int lock;
 } Run;
 

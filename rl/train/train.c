@@ -2,10 +2,9 @@
 #include "rl/train/train.h"
 #include "rl/train/state.h"
 #include "core/clock.h"
-#include "rl/rollout/evaluate.h"
-#include "rl/source/source_transitions.h"
-#include "rl/version.h"
+#include "core/file.h"
 #include "rl/stop.h"
+#include "rl/train/measuring.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +14,8 @@ typedef struct {
   Trainer *t;
   int64_t step;      /* gradient steps done */
   int64_t evaluated; /* step of the last complete evaluation; -1: none */
-  double best;       /* best selection score so far; -inf: none */
-  double last;       /* last selection score, for the progress line */
+  double best;       /* the main measure of `best`, more is better (measure_gain); -inf: none */
+  Measured last;     /* of this sitting, for the progress line */
   Log log;
   double start, mark; /* seconds: of the loop, of the last metrics line */
   int64_t start_step, mark_step;
@@ -68,8 +67,9 @@ static bool append(const char *path, JsonText *line, Error *error) {
 
 static void show(Loop *l, double rate) {
   double left = rate > 0 ? (double)(l->t->shared->steps - l->step) / rate : 0;
-  char score[48] = "";
-  if (isfinite(l->last)) snprintf(score, sizeof score, "  score %.1f", l->last);
+  char measured[96] = "";
+  if (l->last.main)
+    snprintf(measured, sizeof measured, "  %s %.4g", l->last.main->key, l->last.value);
   char losses[160] = "";
   for (int i = 0, n = 0; i < l->log.scalars && n < 3; i++)
     if (!strncmp(l->log.name[i], "loss/", 5) || !strcmp(l->log.name[i], "q/mean"))
@@ -77,7 +77,7 @@ static void show(Loop *l, double rate) {
                log_mean(&l->log, l->log.name[i])),
           n++;
   log_progress(false, "step %lld/%lld  %.1f steps/s%s%s  %d:%02d left", (long long)l->step,
-               (long long)l->t->shared->steps, rate, losses, score, (int)(left / 60),
+               (long long)l->t->shared->steps, rate, losses, measured, (int)(left / 60),
                (int)fmod(left, 60));
 }
 
@@ -95,75 +95,55 @@ static bool report_metrics(Loop *l, Error *error) {
   return append(l->t->run.metrics, &line, error);
 }
 
-/* the number that `best` is chosen by: the normalised score where there is one */
-static double selection_score(const Trainer *t, double mean) {
-  bool scored = t->env_def->score_expert > t->env_def->score_random && t->reference;
-  return scored ? env_normalized(t->env_def, mean) : mean;
-}
-
-static bool evaluate_policy(Loop *l, Error *error) {
+/* What was measured while a stop was asked for may be half a result; resuming measures again. */
+static bool measure_now(Loop *l, Error *error) {
   Trainer *t = l->t;
-  Arena *arena = arena_new();
-  EvalSpec spec = { .episodes = (int)t->shared->eval_episodes,
-                    .seeds = SEEDS_SELECTION,
-                    .pool = t->pool,
-                    .kernels = t->kernels,
-                    .stop = stop_asked };
-  EvalResult result;
-  bool done = evaluate(arena, t->env, t->agent->policy, &spec, &result, error);
-  if (done && !result.stopped) {
-    JsonText line = { 0 };
-    json_open(&line, NULL, '{');
-    eval_write(&result, t->env_def, t->agent->policy, "last", l->step, t->reference, true, &line);
-    l->evaluated = l->step, l->last = selection_score(t, result.return_mean);
-    done = append(t->run.eval, &line, error);
-    if (done && l->last > l->best) {
-      l->best = l->last;
-      done = save(l, t->run.best, error);
-    }
-  }
-  arena_free(arena);
-  return done;
-}
-
-/* without an environment: the loss on episodes that were kept apart */
-static bool evaluate_held_out(Loop *l, Error *error) {
-  Trainer *t = l->t;
-  const Drawer *held = t->algo->held_out ? &transitions_of(t->source)->held : NULL;
-  if (!held || !held->row_count) return true;
+  Measured measured;
   JsonText line = { 0 };
   json_open(&line, NULL, '{');
   json_put_integer(&line, "step", l->step);
-  json_put_number(&line, "held_out_loss", t->algo->held_out(t->agent, held));
-  l->evaluated = l->step;
-  return append(t->run.eval, &line, error);
-}
-
-/* without a policy: what the algorithm measures itself by */
-static bool evaluate_model(Loop *l, Error *error) {
-  Trainer *t = l->t;
-  JsonText line = { 0 };
-  json_open(&line, NULL, '{');
-  json_put_integer(&line, "step", l->step);
-  if (!t->algo->measure(t->agent, &line, &l->last, error)) return json_text_free(&line), false;
-  l->evaluated = l->step;
+  bool done = measuring_take(t->agent, MEASURE_STEP, &line, &measured, error);
+  if (!done || !measured.any || stop_asked()) return json_text_free(&line), done;
+  l->evaluated = l->step, l->last = measured;
   if (!append(t->run.eval, &line, error)) return false;
-  if (!(l->last > l->best)) return true;
-  l->best = l->last;
+  double gain = measure_gain(measured.main, measured.value);
+  if (!(gain > l->best)) return true;
+  l->best = gain;
   return save(l, t->run.best, error);
 }
 
 static bool evaluate_now(Loop *l, Error *error) {
-  if (l->evaluated == l->step) return true;
+  if (l->evaluated == l->step || stop_asked()) return true;
   double began = clock_now();
-  const AlgoDef *algo = l->t->algo;
-  bool measures = algo->measure && (l->t->env || !algo->held_out);
-  bool (*evaluate_it)(Loop *, Error *) = measures    ? evaluate_model
-                                         : l->t->env ? evaluate_policy
-                                                     : evaluate_held_out;
-  bool done = evaluate_it(l, error);
+  bool done = measure_now(l, error);
+  l->t->figures.step = l->step;
+  if (done && l->evaluated == l->step) measuring_show(l->t->agent, MEASURE_STEP, &l->t->figures);
   l->mark += clock_now() - began; /* steps/s are of training alone */
   return done;
+}
+
+/* RUN/measures.json: what was measured at the end, and with what */
+static bool measure_end(Trainer *t, int64_t step, Error *error) {
+  Measured measured;
+  JsonText out = { 0 };
+  json_open(&out, NULL, '{');
+  json_put_text(&out, "algo", t->algo->name);
+  json_put_text(&out, "data", t->source->name);
+  json_put_text(&out, "which", "last");
+  json_put_integer(&out, "step", step);
+  bool done = measuring_take(t->agent, MEASURE_END, &out, &measured, error);
+  json_close(&out, '}');
+  if (done && measured.any) done = file_write(t->run.measures, out.text, out.length, error);
+  json_text_free(&out);
+  return done;
+}
+
+void train_show(Trainer *t, const TrainOutcome *outcome) {
+  Error error;
+  if (!outcome->signal && !measure_end(t, outcome->steps, &error))
+    log_progress(true, "not measured at the end: %s", error.text);
+  t->figures.step = outcome->steps;
+  measuring_show(t->agent, MEASURE_END, &t->figures);
 }
 
 /* ---- ranks ----------------------------------------------------------------------------------- */
@@ -244,9 +224,10 @@ static bool train_loop(Loop *l, Error *error) {
 
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   Loop *l = arena_alloc(t->arena, sizeof *l);
-  *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY, .last = NAN };
+  *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY };
   bool ready = !t->request->resume || load_last(l, error);
   if (!meet(l, ready, error)) return false;
+  figures_open(&t->figures, t->arena, t->run.folder, l->step);
   /* a start from other weights is not in the seed, so it is saved */
   ready =
       check_ranks(l, error) && (!t->request->init || !trainer_records(t) || save_last(l, error));

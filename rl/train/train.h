@@ -17,4 +17,8 @@ typedef struct {
  * with FAIL_RUNNING if a rank is lost: the last good checkpoint stands. */
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error);
 
+/* What a sitting leaves behind: RUN/measures.json, unless a signal ended it, and figures.  For the
+ * rank that records; what fails is noted, for the training is saved. */
+void train_show(Trainer *t, const TrainOutcome *outcome);
+
 #endif

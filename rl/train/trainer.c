@@ -58,6 +58,7 @@ static void prepare_setup(Trainer *t) {
                           .env = t->env,
                           .run = t->run.folder,
                           .config = t->config };
+  t->setup.reference = t->reference;
 }
 
 /* ---- the run's folder ------------------------------------------------------------------------ */
@@ -142,7 +143,7 @@ static bool open_all(Trainer *t, Error *error) {
   prepare_setup(t);
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
-  t->agent->def = t->algo;
+  t->agent->def = t->algo, t->agent->setup = &t->setup;
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
   if (r->init && !init_weights(t, r->init, error)) return false;

@@ -39,6 +39,7 @@ typedef struct {
   EnvModel *env;                  /* likewise */
   AlgoSetup setup;
   Agent *agent;
+  Figures figures; /* of the run so far; train_run opens the list */
   uint64_t seed;
   bool reference; /* normalised scores are shown */
 } Trainer;

@@ -1,0 +1,9 @@
+/* returns.h -- the returns of what acts, as measures of a run (the table: measure.h). */
+#ifndef RL_RETURNS_H
+#define RL_RETURNS_H
+#include "rl/algo.h"
+
+/* While a policy trains beside an environment: eval_episodes episodes on selection seeds. */
+extern const MeasureSet measured_returns;
+
+#endif

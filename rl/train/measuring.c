@@ -1,0 +1,55 @@
+/* measuring.c -- from the tables of a definition to lines, and from its figures to their list. */
+#include "rl/train/measuring.h"
+#include "core/log.h"
+
+static int episodes_of(const Agent *agent) {
+  return (int)((const TrainConfig *)agent->setup->config)->eval_episodes;
+}
+
+/* the next set from `*set` on that applies; NULL: none */
+static const MeasureSet *next_set(const Agent *agent, int *set) {
+  for (const MeasureSet *s; (s = agent->def->measured[*set]); ++*set)
+    if (!s->applies || s->applies(agent)) return s;
+  return NULL;
+}
+
+static bool take_set(Agent *agent, const MeasureSet *s, JsonText *line, Measured *measured,
+                     Error *error) {
+  int episodes = episodes_of(agent);
+  Arena *arena = arena_new();
+  double *value = arena_array(arena, double, measures_numbers(s->measures, s->count, episodes));
+  bool done = s->measure(agent, value, error);
+  if (done && s->write)
+    s->write(agent, value, line);
+  else if (done)
+    measures_put(s->measures, s->count, episodes, value, line);
+  double main;
+  const Measure *found = done ? measures_main(s->measures, s->count, episodes, value, &main) : NULL;
+  if (found) measured->main = found, measured->value = main;
+  measured->any |= done;
+  arena_free(arena);
+  return done;
+}
+
+bool measuring_take(Agent *agent, MeasureWhen when, JsonText *line, Measured *measured,
+                    Error *error) {
+  *measured = (Measured){ .any = false };
+  const MeasureSet *s;
+  for (int i = 0; (s = next_set(agent, &i)); i++)
+    if (s->when == when && !take_set(agent, s, line, measured, error)) return false;
+  return true;
+}
+
+void measuring_describe(const Agent *agent, JsonText *out) {
+  const MeasureSet *s;
+  for (int i = 0; (s = next_set(agent, &i)); i++)
+    measures_describe(s->measures, s->count, episodes_of(agent), out);
+}
+
+void measuring_show(Agent *agent, MeasureWhen when, Figures *figures) {
+  Error error;
+  if (!agent->def->show) return;
+  if (!agent->def->show(agent, when, figures, &error))
+    log_progress(true, "no figure: %s", error.text);
+  if (!figures_save(figures, &error)) log_progress(true, "figures are not listed: %s", error.text);
+}
