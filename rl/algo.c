@@ -3,10 +3,13 @@
 #include "core/names.h"
 #include <string.h>
 
-extern const AlgoDef algo_diffuser, algo_diffusion_bc, algo_diffusion_ql, algo_image, algo_sac,
-    algo_toy;
-static const AlgoDef *const algos[] = { &algo_diffuser, &algo_diffusion_bc, &algo_diffusion_ql,
-                                        &algo_image,    &algo_sac,          &algo_toy };
+#define ALGOS_LISTED(X)                                                                            \
+  X(bc) X(bc_10) X(cql) X(diffuser) X(diffusion_bc) X(diffusion_ql) X(edac) X(image) X(iql)        \
+  X(rebrac) X(sac) X(td3) X(td3_bc) X(toy)
+#define DECLARE(name) extern const AlgoDef algo_##name;
+ALGOS_LISTED(DECLARE)
+#define ENTRY(name) &algo_##name,
+static const AlgoDef *const algos[] = { ALGOS_LISTED(ENTRY) };
 enum { ALGOS = sizeof algos / sizeof *algos };
 
 const AlgoDef *const *algo_list(size_t *count) {

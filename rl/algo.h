@@ -48,6 +48,9 @@ typedef struct {
   bool reference;                  /* normalised scores are shown */
   const char *run;                 /* the run's folder */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
+  /* nullable: sees each tape that trains before it is sealed (a test gives its own noise) */
+  void (*recorded)(void *user, Graph *g);
+  void *user;
 } AlgoSetup;
 
 typedef struct AlgoDef AlgoDef;

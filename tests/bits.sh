@@ -59,6 +59,15 @@ diffusion-ql/steps diffusion-ql $hopper $small --set nstep=3 --set candidates=4
 diffusion-bc diffusion-bc $hopper --set eval_every=15
 diffusion-bc/held-out diffusion-bc $file --env none $small --set schedule=vp-sde \
   --set sampler=dpmpp_2m --set predicts=x0 --set weights=ema --set ema_start=10
+bc bc $hopper --set eval_every=15
+bc/gaussian bc $file --env none $small --set policy=gaussian --set normalize_obs=true
+bc-10 bc-10 $hopper $small
+td3-bc td3-bc $hopper $small --set normalize_obs=true
+iql iql $hopper $small --set reward=return-range
+rebrac rebrac $hopper $small --set nstep=3
+cql cql $hopper $small --set proposals=4
+edac edac $hopper $small --set critics=4
+td3 td3 --env hopper-v2 --set eval_episodes=2 --set random_steps=300 --set eval_every=15
 sac sac --env hopper-v2 --set eval_episodes=2 --set random_steps=300 --set eval_every=15
 diffuser diffuser $hopper $plans
 diffuser/held-out diffuser $file --env none $plans --set pad=false --set attention=true \

@@ -5,6 +5,7 @@
 #include "diffusion/loss.h"
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
+#include "rl/algos/objective.h"
 #include "rl/algos/td.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
@@ -42,15 +43,10 @@ typedef struct {
   Batch *batch;
 } DiffusionBc;
 
-static void build_actor(DiffusionBc *m) {
+static Tensor *cloning_loss(const DiffusionBc *m, Graph *g) {
   const Policy *p = m->agent.policy;
-  Graph *g = m->actor.graph = algo_graph(m->setup, p->actor);
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
-  m->actor.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
-  graph_minimise(m->actor.loss);
-  graph_seal(g);
-  m->actor.optim = algo_train(m->setup, &m->agent, p->actor, m->cfg->actor_rate, m->cfg->clip);
-  m->actor.pool = m->setup->pool;
+  return diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
@@ -62,9 +58,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
   if (!p->model->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
   m->batch = algo_batch(setup, cloned_columns);
-  build_actor(m);
-  m->actor.optim->follows = (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
-  m->agent.held = held_out_new(setup, p);
+  Graph *g = objective_begin(&m->actor, setup, p->actor);
+  objective_end(&m->actor, setup, &m->agent, cloning_loss(m, g), cfg->actor_rate, cfg->clip,
+                (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every });
+  m->agent.held = held_out_new(setup, p, held_out_denoising);
   return &m->agent;
 }
 

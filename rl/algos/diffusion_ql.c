@@ -9,6 +9,7 @@
 #include "diffusion/loss.h"
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
+#include "rl/algos/objective.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 #include <string.h>
@@ -54,7 +55,6 @@ typedef struct {
   Objective critic, actor, clone; /* clone: the actor without its Q term */
   CriticObjective critic_terms;
   ActorObjective actor_terms;
-  Optim *actor_optim;
   Batch *batch;
 } DiffusionQl;
 
@@ -93,58 +93,39 @@ ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const B
   return (ActorObjective){ t_mix(1, Ld, spec->eta, Lq), Ld, Lq, a0 };
 }
 
-static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
-  m->critic.graph = algo_graph(m->setup, spec->policy->critics->online);
-  m->critic_terms = diffusion_ql_critic(m->critic.graph, spec, m->batch);
-  m->critic.loss = m->critic_terms.loss;
-  graph_keep(m->critic_terms.q_mean), graph_keep(m->critic_terms.target_mean);
-}
-
-static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
-  m->actor.graph = algo_graph(m->setup, spec->policy->actor);
-  m->actor_terms = diffusion_ql_actor(m->actor.graph, spec, m->batch);
-  m->actor.loss = m->actor_terms.loss;
-  graph_keep(m->actor_terms.bc), graph_keep(m->actor_terms.q);
-}
-
-static void build_clone(DiffusionQl *m, const DiffusionQlSpec *spec) {
-  const Policy *p = spec->policy;
-  Graph *g = m->clone.graph = algo_graph(m->setup, p->actor);
-  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
-  m->clone.loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
-}
-
-/* ---- set-up ---------------------------------------------------------------------------------- */
-
-static void seal(Objective *o, Optim *optim, Pool *pool) {
-  graph_minimise(o->loss);
-  graph_seal(o->graph);
-  o->optim = optim, o->pool = pool;
-}
-
 /* does this step's actor climb Q? */
 static bool climbs(const DiffusionQlConfig *cfg, int64_t step) {
   return cfg->eta > 0 && step >= cfg->eta_from;
 }
 
-static void build(DiffusionQl *m, const Sampler *sampler) {
-  const Policy *p = m->agent.policy;
-  DiffusionQlSpec spec = { p, sampler, m->cfg->gamma, m->cfg->eta, m->cfg->max_q_backup };
+static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
   const DiffusionQlConfig *cfg = m->cfg;
-  Pool *pool = m->setup->pool;
-  build_critic(m, &spec);
-  Optim *critic = algo_train(m->setup, &m->agent, p->critics->online, cfg->critic_rate, cfg->clip);
-  seal(&m->critic, critic, pool);
-  /* one optimiser, two losses */
-  m->actor_optim = algo_train(m->setup, &m->agent, p->actor, cfg->actor_rate, cfg->clip);
-  if (climbs(m->cfg, INT64_MAX)) {
-    build_actor(m, &spec);
-    seal(&m->actor, m->actor_optim, pool);
-  }
-  if (climbs(m->cfg, 0)) return;
-  build_clone(m, &spec);
-  seal(&m->clone, m->actor_optim, pool);
+  Critic *c = spec->policy->critics;
+  Graph *g = objective_begin(&m->critic, m->setup, c->online);
+  const CriticObjective *terms = &m->critic_terms;
+  m->critic_terms = diffusion_ql_critic(g, spec, m->batch);
+  graph_keep(terms->q_mean), graph_keep(terms->target_mean);
+  objective_end(&m->critic, m->setup, &m->agent, terms->loss, cfg->critic_rate, cfg->clip,
+                objective_target(c->target, cfg->tau, 1));
 }
+
+/* One optimiser for both losses of the actor: cloning alone before eta_from, and with Q. */
+static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
+  const DiffusionQlConfig *cfg = m->cfg;
+  const Policy *p = spec->policy;
+  const Ema average = { p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
+  Graph *g = objective_begin(&m->clone, m->setup, p->actor);
+  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
+  Tensor *loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
+  objective_end(&m->clone, m->setup, &m->agent, loss, cfg->actor_rate, cfg->clip, average);
+  if (!climbs(cfg, INT64_MAX)) return;
+  g = objective_begin(&m->actor, m->setup, p->actor);
+  m->actor_terms = diffusion_ql_actor(g, spec, m->batch);
+  graph_keep(m->actor_terms.bc), graph_keep(m->actor_terms.q);
+  objective_end_as(&m->actor, m->setup, m->actor_terms.loss, &m->clone);
+}
+
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, Error *error) {
   Policy *p = algo_policy(setup, &policy_diffusion, error);
@@ -164,25 +145,24 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Sampler *sampler = sampler_new(setup->arena, &chain, p->model->denoiser, error);
   if (!sampler) return NULL;
   m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)m->cfg->nstep), { 0 } });
-  build(m, sampler);
-  m->actor_optim->follows =
-      (Ema){ p->actor_ema, m->cfg->ema, m->cfg->ema_start, m->cfg->ema_every };
-  m->critic.optim->follows = (Ema){ p->critics->target, 1 - m->cfg->tau, 0, 1 };
-  m->agent.held = held_out_new(setup, p);
+  DiffusionQlSpec spec = { p, sampler, m->cfg->gamma, m->cfg->eta, m->cfg->max_q_backup };
+  build_critic(m, &spec);
+  build_actor(m, &spec);
+  m->agent.held = held_out_new(setup, p, held_out_denoising);
   return &m->agent;
 }
 
 /* ---- Algorithm 1 ----------------------------------------------------------------------------- */
 
 static void report(const DiffusionQl *m, bool with_q, Log *log) {
-  log_scalar(log, "loss/critic", graph_scalar(m->critic.loss));
+  const Optim *actor = m->clone.optim;
+  objective_log(&m->critic, log, "critic");
   log_scalar(log, "loss/bc", graph_scalar(with_q ? m->actor_terms.bc : m->clone.loss));
   if (with_q) log_scalar(log, "loss/q", graph_scalar(m->actor_terms.q));
   log_scalar(log, "q/mean", graph_scalar(m->critic_terms.q_mean));
   log_scalar(log, "q/target_mean", graph_scalar(m->critic_terms.target_mean));
-  log_scalar(log, "grad_norm/critic", m->critic.optim->grad_norm);
-  log_scalar(log, "grad_norm/actor", m->actor_optim->grad_norm);
-  log_scalar(log, "lr/actor", optim_rate(&m->actor_optim->spec, m->actor_optim->step - 1));
+  log_scalar(log, "grad_norm/actor", actor->grad_norm);
+  log_scalar(log, "lr/actor", optim_rate(&actor->spec, actor->step - 1));
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {

@@ -14,14 +14,18 @@ struct HeldOut {
   Batch *batch;
 };
 
-HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy) {
+Tensor *held_out_denoising(const Policy *policy, Graph *g, const Batch *batch) {
+  Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
+  return diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", act, obs);
+}
+
+HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy, HeldOutLoss *loss) {
   const TrainConfig *config = setup->config;
   HeldOut *held = arena_alloc(setup->arena, sizeof *held);
   Graph *g = held->graph = algo_graph(setup, NULL);
   held->batch =
       batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim, cloned_columns);
-  Tensor *obs = batch_input(g, held->batch, "obs"), *act = batch_input(g, held->batch, "act");
-  held->loss = diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", act, obs);
+  held->loss = loss(policy, g, held->batch);
   graph_keep(held->loss);
   graph_seal(g);
   return held;

@@ -9,8 +9,14 @@ extern const Column cloned_columns[];
 
 typedef struct HeldOut HeldOut;
 
-/* A tape of the loss of this policy's online weights; lives in the setup's arena. */
-HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy);
+/* Records the loss of a policy's online weights on a batch of cloned_columns. */
+typedef Tensor *HeldOutLoss(const Policy *policy, Graph *g, const Batch *batch);
+
+/* A tape of this loss; lives in the setup's arena. */
+HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy, HeldOutLoss *loss);
+
+/* The denoising loss of a diffusion policy; stream "held out". */
+Tensor *held_out_denoising(const Policy *policy, Graph *g, const Batch *batch);
 
 /* Mean over a fixed number of batches: the same rows and noise at every call. */
 double held_out_loss(HeldOut *held, const Drawer *drawer);

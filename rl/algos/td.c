@@ -16,3 +16,8 @@ Tensor *td_target(Graph *g, const Batch *batch, double gamma, Tensor *value) {
 }
 
 Tensor *td_loss(Tensor *q, Tensor *y) { return t_mean(t_sum_last(t_map(MAP_square, t_sub(q, y)))); }
+
+Tensor *td_smoothed(Tensor *act, double std, double most) {
+  Tensor *noise = t_scale(std, t_normal(act->g, "target action", act->k, act->n));
+  return t_clip(t_add(act, t_clip(noise, -most, most)), -1, 1);
+}

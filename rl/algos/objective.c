@@ -1,0 +1,48 @@
+/* objective.c -- what every loss goes through. */
+#include "rl/algos/objective.h"
+#include <stdio.h>
+
+Graph *objective_begin(Objective *o, const AlgoSetup *setup, Params *trained) {
+  *o = (Objective){ .graph = algo_graph(setup, trained), .pool = setup->pool };
+  return o->graph;
+}
+
+static void seal(Objective *o, const AlgoSetup *setup, Tensor *loss) {
+  o->loss = loss;
+  graph_minimise(loss);
+  if (setup->recorded) setup->recorded(setup->user, o->graph);
+  graph_seal(o->graph);
+}
+
+void objective_end(Objective *o, const AlgoSetup *setup, Agent *agent, Tensor *loss, double rate,
+                   double clip, Ema ema) {
+  seal(o, setup, loss);
+  o->optim = algo_train(setup, agent, graph_trained(o->graph), rate, clip);
+  o->optim->follows = ema;
+}
+
+void objective_end_as(Objective *o, const AlgoSetup *setup, Tensor *loss, const Objective *other) {
+  seal(o, setup, loss);
+  o->optim = other->optim;
+}
+
+Ema objective_target(Params *target, double tau, int64_t period) {
+  return (Ema){ target, 1 - tau, 0, period };
+}
+
+void objective_cosine(Objective *o, const AlgoSetup *setup) {
+  const TrainConfig *config = setup->config;
+  o->optim->spec.schedule = RATE_COSINE;
+  o->optim->spec.period = config->rate_steps ? config->rate_steps : config->steps;
+}
+
+void objective_log(const Objective *o, Log *log, const char *name) {
+  char key[64];
+  const Optim *optim = o->optim;
+  snprintf(key, sizeof key, "loss/%s", name);
+  log_scalar(log, key, graph_scalar(o->loss));
+  snprintf(key, sizeof key, "grad_norm/%s", name);
+  log_scalar(log, key, optim->grad_norm);
+  snprintf(key, sizeof key, "lr/%s", name);
+  log_scalar(log, key, optim_rate(&optim->spec, optim->step - 1));
+}

@@ -1,0 +1,109 @@
+/* experience.c -- one simulation and its replay. */
+#include "rl/rollout/experience.h"
+#include <math.h>
+#include <string.h>
+
+struct Experience {
+  Arena *arena;
+  ExperienceSpec spec;
+  Env *env;
+  Replay *replay; /* NULL until it is opened */
+  float *obs;     /* [obs_dim] where the episode is */
+  uint64_t episode;
+  double episode_return, last_return;
+  bool fresh; /* the next step starts an episode */
+};
+
+Experience *experience_new(Arena *arena, const ExperienceSpec *spec, Error *error) {
+  Experience *x = arena_alloc(arena, sizeof *x);
+  *x = (Experience){ .arena = arena, .spec = *spec, .fresh = true, .last_return = NAN };
+  x->obs = arena_array(arena, float, spec->units->obs_dim);
+  x->env = env_create(spec->env, error);
+  return x->env ? x : NULL;
+}
+
+void experience_close(Experience *x) {
+  if (!x) return;
+  replay_close(x->replay);
+  env_free(x->env);
+}
+
+static bool open_replay(Experience *x, int64_t count, Error *error) {
+  const Units *u = x->spec.units;
+  x->replay =
+      replay_open(x->arena, x->spec.run, x->spec.capacity, u->obs_dim, u->act_dim, count, error);
+  return x->replay != NULL;
+}
+
+const float *experience_obs(Experience *x, Error *error) {
+  if (!x->replay && !open_replay(x, 0, error)) return NULL;
+  if (!x->fresh) return x->obs;
+  env_reset(x->env, x->spec.seed, x->episode++, x->obs);
+  x->episode_return = 0, x->fresh = false;
+  return x->obs;
+}
+
+void experience_uniform(const Experience *x, Rng rng, uint64_t t, float *act) {
+  const Units *u = x->spec.units;
+  for (int j = 0; j < u->act_dim; j++) {
+    double low = (double)u->low[j], high = (double)u->high[j];
+    act[j] = (float)(low + rng_uniform(rng, t, 0, (uint32_t)j) * (high - low));
+  }
+}
+
+void experience_step(Experience *x, const float *act) {
+  const Units *u = x->spec.units;
+  real unit[ENV_MAX_ACT];
+  float seen[ENV_MAX_ACT], next[ENV_MAX_OBS];
+  EnvStep step = env_step(x->env, act, next);
+  units_act_in(u, act, unit);
+  for (int j = 0; j < u->act_dim; j++) seen[j] = (float)unit[j];
+  replay_add(x->replay, x->obs, seen, step.reward, next, !step.terminal);
+  memcpy(x->obs, next, (size_t)u->obs_dim * sizeof *next);
+  x->episode_return += (double)step.reward;
+  x->fresh = step.terminal || step.timeout;
+  if (x->fresh) x->last_return = x->episode_return;
+}
+
+const Replay *experience_replay(const Experience *x) { return x->replay; }
+double experience_return(const Experience *x) { return x->last_return; }
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+bool experience_save(const Experience *x, Checkpoint *c, Error *error) {
+  if (x->replay && !replay_flush(x->replay, error)) return false;
+  int64_t size = (int64_t)env_state_size(x->env), n = x->spec.units->obs_dim;
+  void *state = arena_alloc(c->arena, (size_t)size);
+  env_state_save(x->env, state);
+  checkpoint_add(c, "env/state", CHECKPOINT_U8, 1, &size, state);
+  checkpoint_add(c, "env/obs", CHECKPOINT_F32, 1, &n, x->obs);
+  double *d = arena_array(c->arena, double, 2);
+  d[0] = x->episode_return, d[1] = x->last_return;
+  checkpoint_add(c, "env/returns", CHECKPOINT_F64, 1, &(int64_t){ 2 }, d);
+  int64_t *i = arena_array(c->arena, int64_t, 3);
+  i[0] = (int64_t)x->episode, i[1] = x->fresh, i[2] = x->replay ? replay_count(x->replay) : 0;
+  checkpoint_add(c, "env/counts", CHECKPOINT_I64, 1, &(int64_t){ 3 }, i);
+  return true;
+}
+
+static const void *tensor_of(const Checkpoint *c, const char *name, CheckpointType type,
+                             int64_t count, Error *error) {
+  const CheckpointTensor *t = checkpoint_tensor(c, name);
+  if (t && t->type == type && t->rank == 1 && t->shape[0] == count) return t->data;
+  error_set(error, FAIL_INPUT, "tensor %s: expected %d numbers of an online run", name, (int)count);
+  return NULL;
+}
+
+bool experience_load(Experience *x, const Checkpoint *c, Error *error) {
+  int64_t n = x->spec.units->obs_dim, size = (int64_t)env_state_size(x->env);
+  const void *state = tensor_of(c, "env/state", CHECKPOINT_U8, size, error);
+  const float *obs = state ? tensor_of(c, "env/obs", CHECKPOINT_F32, n, error) : NULL;
+  const double *d = obs ? tensor_of(c, "env/returns", CHECKPOINT_F64, 2, error) : NULL;
+  const int64_t *i = d ? tensor_of(c, "env/counts", CHECKPOINT_I64, 3, error) : NULL;
+  if (!i) return false;
+  env_state_load(x->env, state);
+  memcpy(x->obs, obs, (size_t)n * sizeof *obs);
+  x->episode_return = d[0], x->last_return = d[1];
+  x->episode = (uint64_t)i[0], x->fresh = i[1];
+  return open_replay(x, i[2], error);
+}
