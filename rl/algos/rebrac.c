@@ -1,10 +1,11 @@
-/* rebrac.c -- ReBRAC.  Tarasov et al. 2023 (arXiv 2305.09836): TD3+BC with a distance to the data in
- * the target too, layer norm in deeper critics, and the value weighed by its own size.
+/* rebrac.c -- ReBRAC.  Tarasov et al. 2023 (arXiv 2305.09836): TD3+BC with a distance to the data
+ * in the target too, layer norm in deeper critics, and the value weighed by its own size.
  *
  *   a~  = clip(pi'(s') + clip(policy_noise n, +-noise_clip), +-1)
  *   y   = r + gamma live (min_i Q'_i(s', a~) - critic_penalty |a~ - a'|^2),      a' of the data
  *   JQ  = sum_i mean (Q_i(s, a) - y)^2
- *   Jpi = mean (actor_penalty |pi(s) - a|^2 - lambda min_i Q_i(s, pi(s))),    lambda = 1 / mean |min Q|
+ *   Jpi = mean (actor_penalty |pi(s) - a|^2 - lambda min_i Q_i(s, pi(s))),
+ *         lambda = 1 / mean |min_i Q_i(s, pi(s))|
  *
  * The policy and both targets move every policy_delay steps.  As released but for one thing: there
  * the slow policy follows the policy as it was before the update. */
