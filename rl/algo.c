@@ -5,8 +5,10 @@
 
 #define ALGOS_LISTED(X)                                                                            \
   X(bc)                                                                                            \
-  X(bc_10) X(cql) X(diffuser) X(diffusion_bc) X(diffusion_ql) X(edac) X(image) X(iql) X(rebrac)    \
-      X(sac) X(td3) X(td3_bc) X(toy)
+  X(bc_10)                                                                                         \
+  X(cql)                                                                                           \
+  X(diffuser) X(diffusion_bc) X(diffusion_ql) X(edac) X(image) X(iql) X(rebrac) X(sac) X(td3)      \
+      X(td3_bc) X(toy)
 #define DECLARE(name) extern const AlgoDef algo_##name;
 ALGOS_LISTED(DECLARE)
 #define ENTRY(name) &algo_##name,
