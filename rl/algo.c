@@ -3,12 +3,25 @@
 #include "core/names.h"
 #include <string.h>
 
-#define ALGOS_LISTED(X)                                                                            \
-  X(bc)                                                                                            \
-  X(bc_10)                                                                                         \
-  X(cql)                                                                                           \
-  X(diffuser) X(diffusion_bc) X(diffusion_ql) X(edac) X(image) X(iql) X(rebrac) X(sac) X(td3)      \
-      X(td3_bc) X(toy)
+/* clang-format off */
+/* a line for each */
+#define ALGOS_LISTED(X) \
+  X(bc) \
+  X(bc_10) \
+  X(cql) \
+  X(diffuser) \
+  X(diffusion_bc) \
+  X(diffusion_ql) \
+  X(edac) \
+  X(image) \
+  X(iql) \
+  X(rebrac) \
+  X(sac) \
+  X(td3) \
+  X(td3_bc) \
+  X(toy)
+
+/* clang-format on */
 #define DECLARE(name) extern const AlgoDef algo_##name;
 ALGOS_LISTED(DECLARE)
 #define ENTRY(name) &algo_##name,
