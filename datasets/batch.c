@@ -235,11 +235,16 @@ void batch_name(Batch *batch, Arena *arena, const char *name) {
     batch->column[i].input = arena_text(arena, "%s %s", name, batch->column[i].is.name);
 }
 
+const BatchColumn *batch_find(const Batch *batch, const char *name) {
+  for (int i = 0; i < batch->columns; i++)
+    if (!strcmp(batch->column[i].is.name, name)) return &batch->column[i];
+  return NULL;
+}
+
 const BatchColumn *batch_column(const Batch *batch, const char *name) {
-  int i = 0;
-  while (i < batch->columns && strcmp(batch->column[i].is.name, name)) i++;
-  CHECK(i < batch->columns, "batch: no column %s", name);
-  return &batch->column[i];
+  const BatchColumn *column = batch_find(batch, name);
+  CHECK(column, "batch: no column %s", name);
+  return column;
 }
 
 /* ---- drawing --------------------------------------------------------------------------------- */

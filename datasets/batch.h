@@ -92,8 +92,9 @@ Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim, const Column 
 /* Of two batches on one tape the second has a name: its inputs are "NAME obs" and so on. */
 void batch_name(Batch *batch, Arena *arena, const char *name);
 
-/* The column of this name; CHECKs that there is one. */
+/* The column of this name; CHECKs that there is one, or NULL if there is none. */
 const BatchColumn *batch_column(const Batch *batch, const char *name);
+const BatchColumn *batch_find(const Batch *batch, const char *name);
 
 /* ---- drawing --------------------------------------------------------------------------------- */
 

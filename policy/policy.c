@@ -213,7 +213,7 @@ static bool check_steps(const Policy *p, Error *error) {
 
 static bool check_record(const Policy *p, Error *error) {
   const ActRecord *a = &p->act;
-  bool chooses = strstr("softmax argmax", a->choice.s) != NULL, several = a->candidates > 1;
+  bool chooses = strstr("softmax argmax average", a->choice.s) != NULL, several = a->candidates > 1;
   if (!strcmp(a->weights.s, "ema") && !params_held(p->actor_ema))
     return error_set(error, FAIL_USAGE,
                      "weights=ema: this file holds no averaged weights; use weights=online");
@@ -223,7 +223,7 @@ static bool check_record(const Policy *p, Error *error) {
                      "candidates=1",
                      (int)a->candidates);
   if (several && !chooses)
-    return error_set(error, FAIL_USAGE, "candidates=%d needs choice=softmax or choice=argmax",
+    return error_set(error, FAIL_USAGE, "candidates=%d needs choice=softmax, argmax or average",
                      (int)a->candidates);
   return check_steps(p, error);
 }
@@ -240,6 +240,7 @@ Tensor *policy_propose(const Policy *p, Graph *g, Tensor *obs, int k, Proposal *
 
 Tensor *policy_choose(const Policy *p, Tensor *x, Tensor *q) {
   bool argmax = !strcmp(p->act.choice.s, "argmax");
+  if (!strcmp(p->act.choice.s, "average")) return t_average(x, q, p->act.temperature);
   return t_pick(x, q, "act choice", argmax ? 0 : p->act.temperature);
 }
 

@@ -161,7 +161,9 @@ static void make_policy(Learner *l) {
 
 static void make_tapes(Learner *l, double eta) {
   const Golden *golden = &l->golden;
-  const DiffusionQlSpec spec = { .policy = l->p, .sampler = l->sampler, .gamma = 0.99, .eta = eta };
+  const DiffusionQlSpec spec = {
+    .policy = l->p, .sampler = l->sampler, .gamma = 0.99, .eta = eta, .value = "min"
+  };
   l->critic_tape = tape(l, l->p->critics->online), l->actor_tape = tape(l, l->p->actor);
   l->critic = diffusion_ql_critic(l->critic_tape.g, &spec, l->batch);
   give_chain(&l->critic_tape, golden, "target chain", "target_chain");

@@ -497,6 +497,24 @@ static void pick_takes_the_best_or_draws_from_softmax(const Op *op) {
   }
 }
 
+static Tensor *build_average(Bench *b) { return t_average(noise(b, 3, 5), noise(b, 3, 1), 0.7); }
+static void average_weighs_by_softmax(const Op *op) {
+  Bench b;
+  const Tensor *y = value(&b, (Size){ 1, 1, 1 }, build_average);
+  assert_true(y->op == op);
+  graph_run(b.g, ROWS, 0, NULL);
+  for (int r = 0; r < ROWS; r++)
+    for (int j = 0; j < 5; j++) {
+      double total = 0, sum = 0;
+      for (int k = 0; k < 3; k++) {
+        double w = exp(at(y->in[1], r, k, 0, 0) / 0.7);
+        total += w, sum += w * at(y->in[0], r, k, 0, j);
+      }
+      assert_true(fabs(at(y, r, 0, 0, j) - sum / total) <= 2e-6);
+    }
+  arena_free(b.arena);
+}
+
 /* ---- every op has an example ----------------------------------------------------------------- */
 
 static const struct {
@@ -593,6 +611,7 @@ static const struct {
   { "index", NULL, index_is_its_stream },
   { "coin", NULL, coin_falls_on_both_sides },
   { "pick", NULL, pick_takes_the_best_or_draws_from_softmax },
+  { "average", NULL, average_weighs_by_softmax },
 };
 
 /* Its slope jumps: differences of slopes want the small steps of MODE=double. */

@@ -17,7 +17,7 @@
   X(attention) X(attention_back) X(linear_attention) X(linear_attention_back)                      \
   X(mean) X(spread) X(sum_to) X(sum_rows)                                                          \
   X(timeembed) X(call)                                                                             \
-  X(normal) X(uniform) X(index) X(coin) X(pick)
+  X(normal) X(uniform) X(index) X(coin) X(pick) X(average)
 /* clang-format on */
 
 #define DECLARE_OP(name) extern const Op op_##name;

@@ -84,6 +84,11 @@ Tensor *t_pick(Tensor *x, Tensor *score, const char *name, double temperature);
 /* [k, 1, n] by [k, 1, 1] -> [1, 1, n]: one k drawn from softmax(score / temperature); 0: arg-max.
  * `name` is the random stream.  Constant for gradients. */
 
+/* [k, 1, n] by [k, 1, 1] -> [1, 1, n]: the mean of the k weighed by softmax(score / temperature).
+ * Constant for gradients. */
+enum { AVERAGE_MAX = 4096 };
+Tensor *t_average(Tensor *x, Tensor *score, double temperature);
+
 /* [k, e, n] -> [k, e, 1]: the quantile 0 <= q <= 1 of the last axis, linear between order
  * statistics (numpy's default).  Constant for gradients. */
 enum { QUANTILE_MAX = 16384 };

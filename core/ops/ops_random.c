@@ -113,3 +113,33 @@ Tensor *t_pick(Tensor *x, Tensor *score, const char *name, double temperature) {
           .in = { x, score },
           .attr = { .stream = name, .rng = graph_stream(x->g, name), .c = { temperature } } });
 }
+
+/* The weights are e^((score - greatest) / temperature) by our own exponential, in working
+ * precision, so that a policy printed as C has the same bits. */
+static void average_run(const Lane *lane, const Tensor *y) {
+  const Tensor *x = y->in[0], *score = y->in[1];
+  const real *from = lane_at(lane, x), *s = lane_at(lane, score);
+  real *out = lane_at(lane, y), weight[AVERAGE_MAX], scale = (real)(1 / y->attr.c[0]);
+  for (int b = 0; b < lane_rows(lane, y);
+       b++, out += y->ld, from += row_size(x), s += row_size(score)) {
+    real most = s[0], total = 0;
+    for (int i = 1; i < x->k; i++) most = s[i * score->ld] > most ? s[i * score->ld] : most;
+    for (int i = 0; i < x->k; i++) weight[i] = (s[i * score->ld] - most) * scale;
+    graph_kernels(lane->g)->map[MAP_exp](weight, weight, NULL, x->k);
+    for (int i = 0; i < x->k; i++) total += weight[i];
+    for (int j = 0; j < padded(y->n); j++) {
+      real sum = 0;
+      for (int i = 0; i < x->k; i++) sum += weight[i] * from[i * x->ld + j];
+      out[j] = sum / total;
+    }
+  }
+}
+const Op op_average = { .name = "average", .run = average_run };
+
+Tensor *t_average(Tensor *x, Tensor *score, double temperature) {
+  CHECK(score->k == x->k && score->e == 1 && score->n == 1 && x->e == 1, "t_average: shapes");
+  CHECK(x->k <= AVERAGE_MAX && temperature > 0, "t_average: %d values, temperature %g", x->k,
+        temperature);
+  return record(x->g, &op_average, (Shape){ 1, 1, x->n },
+                &(Recipe){ .in = { x, score }, .attr.c = { temperature } });
+}

@@ -258,17 +258,25 @@ static void put_pick(Export *e, const Tensor *y) {
   fprintf(e->steps, ", %d, 1, %d);\n", x->ld, y->n);
 }
 
+/* the mean of the candidates by the softmax of their scores */
+static void put_average(Export *e, const Tensor *y) {
+  const Tensor *x = y->in[0], *score = y->in[1];
+  fprintf(e->steps, "  walk_average(%s, %s, %d, %s, %d, %d, %d, %s);\n", at(e, y, 0).text,
+          at(e, x, 0).text, x->ld, at(e, score, 0).text, score->ld, x->k, y->n,
+          literal(e, 1 / y->attr.c[0]).text);
+}
+
 /* ---- the tape -------------------------------------------------------------------------------- */
 
 static const struct {
   const char *op;
   void (*put)(Export *e, const Tensor *y);
 } emitters[] = {
-  { "normal", put_normal }, { "product", put_product },   { "map", put_map },
-  { "add", put_pair },      { "sub", put_pair },          { "mul", put_pair },
-  { "mix", put_mix },       { "blend", put_blend },       { "scale", put_scale },
-  { "clip", put_clip },     { "slice", put_slice },       { "fold", put_fold },
-  { "pick", put_pick },     { "min_last", put_min_last },
+  { "normal", put_normal }, { "product", put_product }, { "map", put_map },
+  { "add", put_pair },      { "sub", put_pair },        { "mul", put_pair },
+  { "mix", put_mix },       { "blend", put_blend },     { "scale", put_scale },
+  { "clip", put_clip },     { "slice", put_slice },     { "fold", put_fold },
+  { "pick", put_pick },     { "average", put_average }, { "min_last", put_min_last },
 };
 
 static void put_node(Export *e, const Tensor *y) {

@@ -48,11 +48,15 @@ static Tensor *log_normal(Tensor *noise, Tensor *log_std) {
   return t_shift(t_mix(-0.5, t_map(MAP_square, noise), -1, log_std), -half_log_2pi);
 }
 
+/* log(1 - a^2 + 1e-6): what tanh takes away of the volume around tanh^-1(a) */
+static Tensor *log_volume(Tensor *act) {
+  return t_map(MAP_log, t_shift(t_scale(-1, t_map(MAP_square, act)), 1 + 1e-6));
+}
+
 /* log pi(a) = sum log N(u; mean, std) - log(1 - tanh(u)^2 + 1e-6) */
 static Tensor *squashed_log_prob(Tensor *noise, Tensor *log_std, Tensor *act) {
   Tensor *normal = t_mix(-0.5, t_map(MAP_square, noise), -1, log_std);
-  Tensor *volume = t_map(MAP_log, t_shift(t_scale(-1, t_map(MAP_square, act)), 1 + 1e-6));
-  return t_sum_last(t_shift(t_sub(normal, volume), -half_log_2pi));
+  return t_sum_last(t_shift(t_sub(normal, log_volume(act)), -half_log_2pi));
 }
 
 Tensor *gaussian_act(const Policy *p, Graph *g, const Params *actor, Tensor *obs, Tensor *noise,
@@ -70,12 +74,24 @@ Tensor *gaussian_act(const Policy *p, Graph *g, const Params *actor, Tensor *obs
   return act;
 }
 
-Tensor *gaussian_log_prob(const Policy *p, Graph *g, const Params *actor, Tensor *obs,
-                          Tensor *act) {
-  Normal at = normal_at((const GaussianPolicy *)p, g, actor, obs);
-  Tensor *away = t_sub(act, t_map(MAP_tanh, at.mean));
-  Tensor *noise = t_div(away, t_map(MAP_exp, at.log_std));
-  return t_sum_last(log_normal(noise, at.log_std));
+/* tanh^-1, of actions that are not quite at the bounds */
+static Tensor *unsquash(Tensor *act) {
+  Tensor *up = t_map(MAP_log, t_shift(act, 1));
+  Tensor *down = t_map(MAP_log, t_shift(t_scale(-1, act), 1));
+  return t_mix(0.5, up, -0.5, down);
+}
+
+Tensor *gaussian_log_prob(const Policy *p, Graph *g, const Params *actor, Tensor *obs, Tensor *act,
+                          Tensor *factor) {
+  const GaussianPolicy *m = (const GaussianPolicy *)p;
+  Normal at = normal_at(m, g, actor, obs);
+  const double most = 1 - 1e-6;
+  if (m->squashed) act = t_clip(act, -most, most);
+  Tensor *centre = m->squashed ? at.mean : t_map(MAP_tanh, at.mean);
+  Tensor *away = t_sub(m->squashed ? unsquash(act) : act, centre);
+  Tensor *log_density = log_normal(t_div(away, t_map(MAP_exp, at.log_std)), at.log_std);
+  if (m->squashed) log_density = t_sub(log_density, log_volume(act));
+  return t_sum_last(factor ? t_mul(log_density, factor) : log_density);
 }
 
 static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,

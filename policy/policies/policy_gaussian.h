@@ -22,9 +22,10 @@ typedef struct {
 Tensor *gaussian_act(const Policy *policy, Graph *g, const Params *actor, Tensor *obs,
                      Tensor *noise, Tensor **log_prob);
 
-/* log pi(act) of an action in [-1, 1], [1, 1, 1], where it is not squashed. */
+/* log pi(act) of an action in [-1, 1], [1, 1, 1]: of the normal around tanh(mean), or, squashed,
+ * around mean of tanh^-1(act).  `factor` (nullable) [1, 1, width] weighs the entries. */
 Tensor *gaussian_log_prob(const Policy *policy, Graph *g, const Params *actor, Tensor *obs,
-                          Tensor *act);
+                          Tensor *act, Tensor *factor);
 
 /* ---- a policy of one action ------------------------------------------------------------------ */
 

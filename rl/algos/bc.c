@@ -34,12 +34,15 @@
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(BC_FIELDS)
   CONFIG_MEMBERS(TENTH_FIELDS)
 } BcConfig;
 
 #define CONFIG_STRUCT BcConfig
-#define SHARED        CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS) CONFIG_ROWS(BC_FIELDS)
+#define SHARED                                                                                     \
+  CONFIG_ROWS(TRAIN_FIELDS)                                                                        \
+  CONFIG_ROWS(DATA_FIELDS) CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(BC_FIELDS)
 static const ConfigField fields[] = { SHARED CONFIG_ROWS(ALL_FIELDS) };
 static const ConfigField tenth_fields[] = { SHARED CONFIG_ROWS(TENTH_FIELDS) };
 #undef CONFIG_STRUCT
@@ -59,8 +62,9 @@ static bool is_gaussian(const BcConfig *cfg) { return !strcmp(cfg->policy.s, "ga
 static Tensor *cloning_loss(const Policy *p, Graph *g, const Batch *batch) {
   Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
   if (p->def == &policy_gaussian)
-    return t_scale(-1, t_mean(gaussian_log_prob(p, g, p->actor, obs, act)));
-  return t_mean(t_map(MAP_square, t_sub(deterministic_act(p, g, p->actor, obs), act)));
+    return t_scale(-1, t_mean(gaussian_log_prob(p, g, p->actor, obs, act, td_entries(g, batch))));
+  Tensor *error = t_map(MAP_square, t_sub(deterministic_act(p, g, p->actor, obs), act));
+  return t_mean(td_masked(g, batch, error));
 }
 
 /* those of the best episodes alone, if asked */
@@ -85,7 +89,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p || !choose_rows(m, error)) return NULL;
   params_drop(p->actor_ema);
   if (is_gaussian(cfg)) strcpy(p->act.choice.s, "mean");
-  m->batch = algo_batch(setup, cloned_columns);
+  m->batch = td_cloned(setup, p);
   Graph *g = objective_begin(&m->actor, setup, p->actor);
   objective_end(&m->actor, setup, &m->agent, cloning_loss(p, g, m->batch), cfg->actor_rate,
                 cfg->clip, (Ema){ 0 });

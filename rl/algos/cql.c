@@ -37,13 +37,14 @@
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(CQL_FIELDS)
 } CqlConfig;
 
 #define CONFIG_STRUCT CqlConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
-                                          CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(CQL_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(CQL_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -97,7 +98,8 @@ static Tensor *critic_loss(const Cql *m, Graph *g) {
                            of_policy(m, g, next, "actions next"));
   Tensor *proposed = t_sub(critic_q(c, g, c->online, obs, more.act), more.log_p);
   Tensor *gap = t_mean(t_sum_last(t_sub(log_sum_exp(proposed), q)));
-  return t_mix(1, td_loss(q, td_target(g, m->batch, m->cfg->gamma, value)), m->cfg->cql_alpha, gap);
+  return t_mix(1, td_loss(g, m->batch, q, td_target(g, m->batch, m->cfg->gamma, value)),
+               m->cfg->cql_alpha, gap);
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
@@ -108,7 +110,8 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   params_drop(p->actor_ema);
   strcpy(p->act.choice.s, "mean");
-  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)cfg->nstep), { 0 } });
+  m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
+  if (!m->batch) return NULL;
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
   objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, 1));

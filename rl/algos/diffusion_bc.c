@@ -2,7 +2,6 @@
  *
  * The network, schedule, average and optimiser of Diffusion-QL without its Q term (the "diffusion
  * BC" of Wang et al. 2023); rewards are not needed.  The online weights act, one sample a state. */
-#include "diffusion/loss.h"
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
 #include "rl/algos/objective.h"
@@ -27,12 +26,13 @@
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(DIFFUSION_BC_FIELDS)
 } DiffusionBcConfig;
 
 #define CONFIG_STRUCT DiffusionBcConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
-                                          CONFIG_ROWS(DIFFUSION_BC_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(DIFFUSION_BC_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -43,12 +43,6 @@ typedef struct {
   Batch *batch;
 } DiffusionBc;
 
-static Tensor *cloning_loss(const DiffusionBc *m, Graph *g) {
-  const Policy *p = m->agent.policy;
-  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
-  return diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
-}
-
 static Agent *create(const AlgoSetup *setup, Error *error) {
   DiffusionBc *m = arena_alloc(setup->arena, sizeof *m);
   const DiffusionBcConfig *cfg = m->cfg = setup->config;
@@ -57,10 +51,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
   if (!p->model->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
-  m->batch = algo_batch(setup, cloned_columns);
+  m->batch = td_cloned(setup, p);
   Graph *g = objective_begin(&m->actor, setup, p->actor);
-  objective_end(&m->actor, setup, &m->agent, cloning_loss(m, g), cfg->actor_rate, cfg->clip,
-                (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every });
+  objective_end(&m->actor, setup, &m->agent, td_denoising(g, p, m->batch, "bc"), cfg->actor_rate,
+                cfg->clip, (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every });
   m->agent.held = held_out_new(setup, p, held_out_denoising);
   return &m->agent;
 }

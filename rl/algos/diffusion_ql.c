@@ -6,7 +6,6 @@
  * targets come from an average of the actor, and acting draws 50 candidates and samples one from
  * the softmax of the target critics' least value. */
 #include "rl/algos/diffusion_ql.h"
-#include "diffusion/loss.h"
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
 #include "rl/algos/objective.h"
@@ -29,21 +28,26 @@
   F(INT, ema_every, 5, 1, NULL, "steps between updates of the average")                            \
   F(INT, ema_start, 1000, 0, NULL, "step from which the average moves")                            \
   F(INT, candidates, 50, 1, 4096, "actions drawn when acting")                                     \
-  F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of the softmax that chooses among candidates")            \
+  F(TEXT, choice, "softmax", "softmax|argmax|average", NULL,                                       \
+    "among them, by the critics: one drawn, the best, or the mean weighed by softmax")             \
+  F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of that softmax, over raw Q values")                      \
   F(TEXT, weights, "online", "online|ema", NULL, "which actor acts")                               \
-  F(INT, critics, 2, 2, 2, "members of the critic")                                                \
-  CRITIC_FIELDS(F)
+  F(INT, critics, 2, 1, 64, "members of the critic")                                               \
+  CRITIC_FIELDS(F)                                                                                 \
+  VALUE_FIELDS(F)
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(DIFFUSION_QL_FIELDS)
 } DiffusionQlConfig;
 
 #define CONFIG_STRUCT DiffusionQlConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
-    DATA_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
+                                          CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(RETURN_FIELDS)
+                                              CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
 #undef CONFIG_STRUCT
 
 enum { BACKUP_ACTIONS = 10 };
@@ -55,6 +59,7 @@ typedef struct {
   Objective critic, actor, clone; /* clone: the actor without its Q term */
   CriticObjective critic_terms;
   ActorObjective actor_terms;
+  Optim *actor_optim;
   Batch *batch;
 } DiffusionQl;
 
@@ -69,9 +74,10 @@ CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const
       sampler_record(g, spec->sampler, p->model->denoiser, p->actor_ema, "target chain", next, k);
   Tensor *next_q = critic_q(p->critics, g, p->critics->target, next, a); /* [k, 1, 2] */
   if (k > 1) next_q = t_max_k(next_q);                                   /* per critic */
-  Tensor *y = td_target(g, batch, spec->gamma, t_min_last(next_q));
+  Tensor *value = critic_value(next_q, spec->value, spec->rho);
+  Tensor *y = td_target(g, batch, spec->gamma, value);
   Tensor *q = critic_q(p->critics, g, p->critics->online, obs, act);
-  return (CriticObjective){ td_loss(q, y), q, y, t_mean(q), t_mean(y) };
+  return (CriticObjective){ td_loss(g, batch, q, y), q, y, t_mean(q), t_mean(y) };
 }
 
 /* x where coin is 1, else y */
@@ -79,17 +85,25 @@ static Tensor *either(Tensor *coin, Tensor *x, Tensor *y) {
   return t_add(t_mul(x, coin), t_mul(y, t_shift(t_scale(-1, coin), 1)));
 }
 
+/* -E Q_i / E|Q_j| of two members, a coin says which is i; or of the value that more stand for. */
+static Tensor *q_loss(Graph *g, const DiffusionQlSpec *spec, Tensor *q) {
+  Tensor *above, *below;
+  if (q->n == 2 && !strcmp(spec->value, "min")) {
+    Tensor *coin = t_coin(g, "critic coin"), *q0 = t_col(q, 0), *q1 = t_col(q, 1);
+    above = either(coin, q1, q0), below = either(coin, q0, q1);
+  } else {
+    above = below = critic_value(q, spec->value, spec->rho);
+  }
+  Tensor *scale = t_detach(t_mean(t_map(MAP_abs, below)));
+  return t_scale(-1, t_div(t_mean(above), scale));
+}
+
 ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
   const Policy *p = spec->policy;
-  Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
-  Tensor *Ld = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
+  Tensor *obs = batch_input(g, batch, "obs"), *Ld = td_denoising(g, p, batch, "bc");
   Tensor *a0 =
       sampler_record(g, spec->sampler, p->model->denoiser, p->actor, "actor chain", obs, 1);
-  Tensor *q = critic_q(p->critics, g, p->critics->online, obs, a0),
-         *coin = t_coin(g, "critic coin");
-  Tensor *q0 = t_col(q, 0), *q1 = t_col(q, 1);
-  Tensor *scale = t_detach(t_mean(t_map(MAP_abs, either(coin, q0, q1))));
-  Tensor *Lq = t_scale(-1, t_div(t_mean(either(coin, q1, q0)), scale));
+  Tensor *Lq = q_loss(g, spec, critic_q(p->critics, g, p->critics->online, obs, a0));
   return (ActorObjective){ t_mix(1, Ld, spec->eta, Lq), Ld, Lq, a0 };
 }
 
@@ -112,17 +126,24 @@ static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
 /* One optimiser for both losses of the actor: cloning alone before eta_from, and with Q. */
 static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
   const DiffusionQlConfig *cfg = m->cfg;
-  const Policy *p = spec->policy;
-  const Ema average = { p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
-  Graph *g = objective_begin(&m->clone, m->setup, p->actor);
-  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
-  Tensor *loss = diffusion_loss(g, p->model->denoiser, p->actor, "bc", act, obs);
-  objective_end(&m->clone, m->setup, &m->agent, loss, cfg->actor_rate, cfg->clip, average);
-  if (!climbs(cfg, INT64_MAX)) return;
-  g = objective_begin(&m->actor, m->setup, p->actor);
-  m->actor_terms = diffusion_ql_actor(g, spec, m->batch);
-  graph_keep(m->actor_terms.bc), graph_keep(m->actor_terms.q);
-  objective_end_as(&m->actor, m->setup, m->actor_terms.loss, &m->clone);
+  Params *actor = spec->policy->actor;
+  const Ema average = { spec->policy->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
+  if (climbs(cfg, INT64_MAX)) {
+    m->actor_terms =
+        diffusion_ql_actor(objective_begin(&m->actor, m->setup, actor), spec, m->batch);
+    graph_keep(m->actor_terms.bc), graph_keep(m->actor_terms.q);
+    objective_end(&m->actor, m->setup, &m->agent, m->actor_terms.loss, cfg->actor_rate, cfg->clip,
+                  average);
+    m->actor_optim = m->actor.optim;
+  }
+  if (climbs(cfg, 0)) return;
+  Graph *g = objective_begin(&m->clone, m->setup, actor);
+  Tensor *loss = td_denoising(g, spec->policy, m->batch, "bc");
+  if (m->actor_optim)
+    objective_end_as(&m->clone, m->setup, loss, &m->actor);
+  else
+    objective_end(&m->clone, m->setup, &m->agent, loss, cfg->actor_rate, cfg->clip, average);
+  m->actor_optim = m->clone.optim;
 }
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
@@ -132,7 +153,8 @@ static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, 
   if (!p) return NULL;
   p->act.candidates = cfg->candidates, p->act.weights = cfg->weights;
   p->act.temperature = cfg->temperature;
-  if (cfg->candidates > 1) strcpy(p->act.choice.s, "softmax");
+  p->act.value = cfg->value, p->act.rho = cfg->rho;
+  if (cfg->candidates > 1) p->act.choice = cfg->choice;
   return p;
 }
 
@@ -144,8 +166,16 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
   Sampler *sampler = sampler_new(setup->arena, &chain, p->model->denoiser, error);
   if (!sampler) return NULL;
-  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)m->cfg->nstep), { 0 } });
-  DiffusionQlSpec spec = { p, sampler, m->cfg->gamma, m->cfg->eta, m->cfg->max_q_backup };
+  m->batch = td_batch(setup, p, (int)m->cfg->nstep, false, error);
+  if (!m->batch) return NULL;
+  const DiffusionQlConfig *cfg = m->cfg;
+  const DiffusionQlSpec spec = { .policy = p,
+                                 .sampler = sampler,
+                                 .gamma = cfg->gamma,
+                                 .eta = cfg->eta,
+                                 .max_q_backup = cfg->max_q_backup,
+                                 .value = cfg->value.s,
+                                 .rho = cfg->rho };
   build_critic(m, &spec);
   build_actor(m, &spec);
   m->agent.held = held_out_new(setup, p, held_out_denoising);
@@ -155,7 +185,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 /* ---- Algorithm 1 ----------------------------------------------------------------------------- */
 
 static void report(const DiffusionQl *m, bool with_q, Log *log) {
-  const Optim *actor = m->clone.optim;
+  const Optim *actor = m->actor_optim;
   objective_log(&m->critic, log, "critic");
   log_scalar(log, "loss/bc", graph_scalar(with_q ? m->actor_terms.bc : m->clone.loss));
   if (with_q) log_scalar(log, "loss/q", graph_scalar(m->actor_terms.q));

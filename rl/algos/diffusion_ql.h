@@ -6,10 +6,12 @@
 #include "rl/algos/td.h"
 
 typedef struct {
-  const Policy *policy; /* with two critics */
+  const Policy *policy; /* with critics */
   const Sampler *sampler;
   double gamma, eta;
   bool max_q_backup; /* targets by the best of 10 actions, per critic */
+  const char *value; /* how critics become one, and rho: critic_value; as published "min" */
+  double rho;
 } DiffusionQlSpec;
 
 typedef struct {
@@ -31,6 +33,7 @@ typedef struct {
 
 /* min over theta of  L_d + eta L_q,  L_q = -E Q_i(s, a0) / E|Q_j(s, a0)|,  a0 ~ pi_theta(.|s)
  * through all steps.  A coin decides which critic is i; the normaliser is the other one, constant.
+ * Of other than two critics, or of another value than their least, both are that value.
  * Streams: "bc time", "bc noise", "actor chain start", "actor chain 0", .., "critic coin". */
 ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch);
 

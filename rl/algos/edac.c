@@ -31,13 +31,14 @@
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(EDAC_FIELDS)
 } EdacConfig;
 
 #define CONFIG_STRUCT EdacConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
-                                          CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(EDAC_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(EDAC_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -76,8 +77,8 @@ static Tensor *critic_loss(const Edac *m, Graph *g) {
   Tensor *next_q = critic_q(c, g, c->target, next, next_act);
   Tensor *value = t_sub(critic_value(next_q, m->cfg->value.s, m->cfg->rho),
                         t_mul(log_prob, soft_alpha(&m->soft, g)));
-  Tensor *loss =
-      td_loss(critic_q(c, g, c->online, obs, act), td_target(g, m->batch, m->cfg->gamma, value));
+  Tensor *loss = td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
+                         td_target(g, m->batch, m->cfg->gamma, value));
   return m->cfg->eta > 0 ? t_mix(1, loss, m->cfg->eta, likeness(m, g, obs, act)) : loss;
 }
 
@@ -89,7 +90,8 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   params_drop(p->actor_ema);
   strcpy(p->act.choice.s, "mean");
-  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)cfg->nstep), { 0 } });
+  m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
+  if (!m->batch) return NULL;
   m->members = params_new(setup->arena, "members");
   params_slot(m->members, "zero", p->critics->members, 1, p->width, 0);
   params_allocate(m->members);

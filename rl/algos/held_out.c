@@ -1,12 +1,9 @@
 /* held_out.c -- the same batches and noise each time, so that only the weights change the loss. */
 #include "rl/algos/held_out.h"
-#include "diffusion/loss.h"
 #include "rl/algos/td.h"
 #include "rl/source/source_transitions.h"
 
 enum { BATCHES = 32 };
-
-const Column cloned_columns[] = { COLUMN("obs", OF_OBS, 0, 1), COLUMN("act", OF_ACT, 0, 1), { 0 } };
 
 struct HeldOut {
   Graph *graph;
@@ -15,16 +12,14 @@ struct HeldOut {
 };
 
 Tensor *held_out_denoising(const Policy *policy, Graph *g, const Batch *batch) {
-  Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
-  return diffusion_loss(g, policy->model->denoiser, policy->actor, "held out", act, obs);
+  return td_denoising(g, policy, batch, "held out");
 }
 
 HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy, HeldOutLoss *loss) {
-  const TrainConfig *config = setup->config;
   HeldOut *held = arena_alloc(setup->arena, sizeof *held);
   Graph *g = held->graph = algo_graph(setup, NULL);
-  held->batch =
-      batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim, cloned_columns);
+  held->batch = td_cloned(setup, policy);
+  held->batch->from = 0, held->batch->to = held->batch->rows; /* one rank measures for all */
   held->loss = loss(policy, g, held->batch);
   graph_keep(held->loss);
   graph_seal(g);

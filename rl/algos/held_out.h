@@ -4,12 +4,9 @@
 #define RL_HELD_OUT_H
 #include "rl/algo.h"
 
-/* What cloning looks at: "obs" and "act". */
-extern const Column cloned_columns[];
-
 typedef struct HeldOut HeldOut;
 
-/* Records the loss of a policy's online weights on a batch of cloned_columns. */
+/* Records the loss of a policy's online weights on a batch of td_cloned. */
 typedef Tensor *HeldOutLoss(const Policy *policy, Graph *g, const Batch *batch);
 
 /* A tape of this loss; lives in the setup's arena. */

@@ -30,13 +30,14 @@
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(IQL_FIELDS)
 } IqlConfig;
 
 #define CONFIG_STRUCT IqlConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
-                                          CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(IQL_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(IQL_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -75,7 +76,7 @@ static Tensor *actor_loss(const Iql *m, Graph *g) {
   const Policy *p = m->agent.policy;
   Tensor *weight = t_clip(t_map(MAP_exp, t_scale(m->cfg->beta, advantage(m, g))), 0, 100);
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
-  Tensor *log_prob = gaussian_log_prob(p, g, p->actor, obs, act);
+  Tensor *log_prob = gaussian_log_prob(p, g, p->actor, obs, act, td_entries(g, m->batch));
   return t_scale(-1, t_mean(t_mul(t_detach(weight), log_prob)));
 }
 
@@ -83,7 +84,8 @@ static Tensor *critic_loss(const Iql *m, Graph *g) {
   const Critic *c = m->agent.policy->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *value = value_of(m, g, batch_input(g, m->batch, "next"));
-  return td_loss(critic_q(c, g, c->online, obs, act), td_target(g, m->batch, m->cfg->gamma, value));
+  return td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
+                 td_target(g, m->batch, m->cfg->gamma, value));
 }
 
 static Params *new_value(Iql *m) {
@@ -104,7 +106,8 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   params_drop(p->actor_ema);
   strcpy(p->act.choice.s, "mean");
   m->value = new_value(m);
-  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)cfg->nstep), { 0 } });
+  m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
+  if (!m->batch) return NULL;
   Graph *g = objective_begin(&m->v, setup, m->value);
   objective_end(&m->v, setup, &m->agent, value_loss(m, g), cfg->rate, 0, (Ema){ 0 });
   g = objective_begin(&m->actor, setup, p->actor);

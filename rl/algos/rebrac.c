@@ -36,13 +36,14 @@
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(REBRAC_FIELDS)
 } RebracConfig;
 
 #define CONFIG_STRUCT RebracConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
-                                          CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(REBRAC_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(REBRAC_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -55,7 +56,7 @@ typedef struct {
 
 /* ---- objectives ------------------------------------------------------------------------------ */
 
-static Tensor *distance(Tensor *a, Tensor *b) { return t_sum_last(t_map(MAP_square, t_sub(a, b))); }
+static Tensor *distance(Tensor *a, Tensor *b) { return t_map(MAP_square, t_sub(a, b)); }
 
 static Tensor *critic_loss(const Rebrac *m, Graph *g) {
   const Policy *p = m->agent.policy;
@@ -64,9 +65,10 @@ static Tensor *critic_loss(const Rebrac *m, Graph *g) {
   Tensor *next = batch_input(g, m->batch, "next"), *a = deterministic_act(p, g, p->actor_ema, next);
   a = td_smoothed(a, m->cfg->policy_noise, m->cfg->noise_clip);
   Tensor *q = critic_value(critic_q(c, g, c->target, next, a), m->cfg->value.s, m->cfg->rho);
-  Tensor *away = distance(a, batch_input(g, m->batch, "next_act"));
+  Tensor *away = t_sum_last(distance(a, batch_input(g, m->batch, "next_act")));
   Tensor *value = t_mix(1, q, -m->cfg->critic_penalty, away);
-  return td_loss(critic_q(c, g, c->online, obs, act), td_target(g, m->batch, m->cfg->gamma, value));
+  return td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
+                 td_target(g, m->batch, m->cfg->gamma, value));
 }
 
 static Tensor *actor_loss(const Rebrac *m, Graph *g) {
@@ -76,19 +78,18 @@ static Tensor *actor_loss(const Rebrac *m, Graph *g) {
   Tensor *pi = deterministic_act(p, g, p->actor, obs);
   Tensor *q = critic_value(critic_q(c, g, c->online, obs, pi), m->cfg->value.s, m->cfg->rho);
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, q)));
-  Tensor *away = t_mean(distance(pi, act));
+  Tensor *away = t_mean(t_sum_last(td_masked(g, m->batch, distance(pi, act))));
   return t_mix(m->cfg->actor_penalty, away, -1, t_div(t_mean(q), scale));
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Rebrac *m = arena_alloc(setup->arena, sizeof *m);
   const RebracConfig *cfg = m->cfg = setup->config;
-  const int n = (int)cfg->nstep;
   m->setup = setup;
   Policy *p = m->agent.policy = algo_policy(setup, &policy_deterministic, error);
   if (!p) return NULL;
-  m->batch = algo_batch(
-      setup, (const Column[]){ TRANSITION_COLUMNS(n), COLUMN("next_act", OF_ACT, n, 1), { 0 } });
+  m->batch = td_batch(setup, p, (int)cfg->nstep, true, error);
+  if (!m->batch) return NULL;
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
   objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, cfg->policy_delay));

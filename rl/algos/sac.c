@@ -56,7 +56,7 @@ static Tensor *critic_loss(Sac *m, Graph *g) {
   Tensor *value = t_sub(next_q, t_mul(log_prob, soft_alpha(&m->soft, g)));
   Tensor *q = critic_q(c, g, c->online, obs, act);
   graph_keep(m->q = t_mean(q));
-  return td_loss(q, td_target(g, m->batch, m->cfg->gamma, value));
+  return td_loss(g, m->batch, q, td_target(g, m->batch, m->cfg->gamma, value));
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {

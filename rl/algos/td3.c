@@ -57,7 +57,8 @@ static Tensor *critic_loss(const Td3 *m, Graph *g) {
   Tensor *a = deterministic_act(p, g, p->actor_ema, next);
   a = td_smoothed(a, m->cfg->policy_noise, m->cfg->noise_clip);
   Tensor *value = critic_value(critic_q(c, g, c->target, next, a), m->cfg->value.s, m->cfg->rho);
-  return td_loss(critic_q(c, g, c->online, obs, act), td_target(g, m->batch, m->cfg->gamma, value));
+  return td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
+                 td_target(g, m->batch, m->cfg->gamma, value));
 }
 
 static Tensor *actor_loss(const Td3 *m, Graph *g) {

@@ -29,13 +29,14 @@
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
   CONFIG_MEMBERS(DATA_FIELDS)
+  CONFIG_MEMBERS(CHUNK_FIELDS)
   CONFIG_MEMBERS(RETURN_FIELDS)
   CONFIG_MEMBERS(TD3_BC_FIELDS)
 } Td3BcConfig;
 
 #define CONFIG_STRUCT Td3BcConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA_FIELDS)
-                                          CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(TD3_BC_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(
+    DATA_FIELDS) CONFIG_ROWS(CHUNK_FIELDS) CONFIG_ROWS(RETURN_FIELDS) CONFIG_ROWS(TD3_BC_FIELDS) };
 #undef CONFIG_STRUCT
 
 typedef struct {
@@ -57,7 +58,8 @@ static Tensor *critic_loss(const Td3Bc *m, Graph *g) {
   a = td_smoothed(a, m->cfg->policy_noise, m->cfg->noise_clip);
   Tensor *next_q = critic_q(c, g, c->target, next, a);
   Tensor *value = critic_value(next_q, m->cfg->value.s, m->cfg->rho);
-  return td_loss(critic_q(c, g, c->online, obs, act), td_target(g, m->batch, m->cfg->gamma, value));
+  return td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
+                 td_target(g, m->batch, m->cfg->gamma, value));
 }
 
 static Tensor *actor_loss(const Td3Bc *m, Graph *g) {
@@ -67,7 +69,7 @@ static Tensor *actor_loss(const Td3Bc *m, Graph *g) {
   Tensor *pi = deterministic_act(p, g, p->actor, obs);
   Tensor *q = t_col(critic_q(c, g, c->online, obs, pi), 0);
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, q)));
-  Tensor *cloned = t_mean(t_map(MAP_square, t_sub(pi, act)));
+  Tensor *cloned = t_mean(td_masked(g, m->batch, t_map(MAP_square, t_sub(pi, act))));
   return t_mix(-m->cfg->alpha, t_div(t_mean(q), scale), 1, cloned);
 }
 
@@ -77,7 +79,8 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->setup = setup;
   Policy *p = m->agent.policy = algo_policy(setup, &policy_deterministic, error);
   if (!p) return NULL;
-  m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS((int)cfg->nstep), { 0 } });
+  m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
+  if (!m->batch) return NULL;
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
   objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, cfg->policy_delay));

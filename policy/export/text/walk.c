@@ -383,3 +383,18 @@ static int walk_draw(const walk_state *state, int stream, const float *score, in
     if ((part += walk_weight((score[i * ld] - most) / temperature)) > u * total) return i;
   return best;
 }
+
+/* ---- average --------------------------------------------------------------------------------- */
+
+/* The mean of count rows of n, weighed by e^((score - greatest) scale). */
+static void walk_average(float *out, const float *x, int x_ld, const float *score, int ld,
+                         int count, int n, float scale) {
+  float most = score[walk_greatest(score, ld, count) * ld], total = 0;
+  for (int i = 0; i < count; i++) total += walk_exp_of((score[i * ld] - most) * scale);
+  for (int j = 0; j < n; j++) {
+    float sum = 0;
+    for (int i = 0; i < count; i++)
+      sum += walk_exp_of((score[i * ld] - most) * scale) * x[i * x_ld + j];
+    out[j] = sum / total;
+  }
+}
