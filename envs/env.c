@@ -20,6 +20,7 @@
   X(walker2d_v2)                                                                                   \
   X(walker2d_v4)                                                                                   \
   X(pendulum_v1)                                                                                   \
+  X(pendulum_angle_v1)                                                                             \
   X(point_v0)                                                                                      \
   X(bandit_v0)
 

@@ -2,7 +2,7 @@
  *
  *   qpos [1]  angle, 0 = up       qvel [1] its rate, within +-8        rad, s
  *   act  [1]  torque, within +-2 N m: too little to lift it in one go
- *   obs  [3]  cos, sin, rate */
+ *   obs  [3]  cos, sin, rate; pendulum-angle-v1: [2] cos, sin, so only a history shows the rate */
 #include "envs/analytic.h"
 #include "envs/env.h"
 #include "envs/env_ops.h"
@@ -27,14 +27,22 @@ static double step(double *qpos, double *qvel, const float *act, bool *terminal)
   return -cost;
 }
 
-static void observe(const double *qpos, const double *qvel, float *obs) {
+static void observe_angle(const double *qpos, const double *qvel, float *obs) {
+  (void)qvel;
   obs[0] = (float)cos(*qpos);
   obs[1] = (float)sin(*qpos);
+}
+
+static void observe(const double *qpos, const double *qvel, float *obs) {
+  observe_angle(qpos, qvel, obs);
   obs[2] = (float)*qvel;
 }
 
 static const AnalyticTask pendulum = {
   .nq = 1, .nv = 1, .reset = reset, .step = step, .observe = observe
+};
+static const AnalyticTask pendulum_angle = {
+  .nq = 1, .nv = 1, .reset = reset, .step = step, .observe = observe_angle
 };
 
 const EnvDef env_pendulum_v1 = {
@@ -49,4 +57,18 @@ const EnvDef env_pendulum_v1 = {
   .act_high = 2,
   .ops = &analytic_ops,
   .spec = &pendulum,
+};
+
+const EnvDef env_pendulum_angle_v1 = {
+  .name = "pendulum-angle-v1",
+  .task = "pendulum-angle",
+  .physics = "none",
+  .about = "the same without its rate: needs a history of observations",
+  .obs_dim = 2,
+  .act_dim = 1,
+  .horizon = 200,
+  .act_low = -2,
+  .act_high = 2,
+  .ops = &analytic_ops,
+  .spec = &pendulum_angle,
 };

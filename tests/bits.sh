@@ -56,6 +56,9 @@ diffusion-ql/small diffusion-ql $hopper $small --set eta_from=15 --set candidate
 diffusion-ql/held-out diffusion-ql $file --env none $small --set normalize_obs=true \
   --set max_q_backup=true --set reward=standard --set weights=ema --set ema_start=10
 diffusion-ql/steps diffusion-ql $hopper $small --set nstep=3 --set candidates=4
+diffusion-ql/average diffusion-ql $hopper $small --set choice=average --set candidates=4 \
+  --set critics=4 --set value=lower --set layernorm=after
+diffusion-ql/chunk diffusion-ql $hopper $small --set chunk=4 --set obs_steps=2 --set candidates=4
 diffusion-bc diffusion-bc $hopper --set eval_every=15
 diffusion-bc/held-out diffusion-bc $file --env none $small --set schedule=vp-sde \
   --set sampler=dpmpp_2m --set predicts=x0 --set weights=ema --set ema_start=10

@@ -98,7 +98,7 @@ static const struct {
   { 2, "did you mean hopper-v2", "eval run --env hoper-v2" },
   { 2, "did you mean sampler", "eval run --act smapler=ddim" },
   { 2, "unknown sampler", "eval run --act sampler=hewn" },
-  { 2, "choice=softmax or choice=argmax", "eval run --act choice=sample" },
+  { 2, "choice=softmax, argmax or average", "eval run --act choice=sample" },
   { 3, "cut.safetensors", "eval cut.safetensors" },
   { 3, "flipped.safetensors", "eval flipped.safetensors" },
   { 3, "header.safetensors", "eval header.safetensors" },
