@@ -1,7 +1,7 @@
 #!/bin/sh
 # lint.sh -- the shape of the code (docs/design.md): who may include whom, one door per dependency,
-# names, lengths, format, and what the built binaries need.  One line per violation, "file: what,
-# expected"; status 1 if there is any.  tests/lint_planted.sh plants one of each kind.
+# names, lengths, pages, format, and what the built binaries need.  One line per violation, "file:
+# what, expected"; status 1 if there is any.  tests/lint_planted.sh plants one of each kind.
 set -eu
 export LC_ALL=C # widths and undefined-reference messages do not depend on the language
 cd "$(dirname "$0")/.."
@@ -24,6 +24,8 @@ find_files() { # pattern -> files of the tree, sorted
 }
 SOURCES=$(find_files '*.[ch]')
 SCRIPTS=$(find_files '*.sh'; find_files '*.py')
+PAGES=$(find . \( -name build -o -name runs -o -name '.?*' \) -prune -o -name '*.md' -print |
+  sed 's|^\./||' | sort)
 
 # --- includes: "file:line own|system path", one a line --------------------------------------------
 
@@ -188,6 +190,21 @@ check_files() {
     }' $SOURCES $SCRIPTS /dev/null
 }
 
+# Pages of text, but for tables and code: between fences, or indented by four after an empty line.
+check_pages() {
+  # shellcheck disable=SC2086
+  awk -v width=$MAX_WIDTH '
+    FNR == 1 { fence = indented = 0; empty = 1 }
+    { gsub(/[\200-\277]/, "") }
+    /^ *```/ { fence = !fence; empty = 0; next }
+    fence { next }
+    /^[ \t]*$/ { empty = 1; next }
+    { indented = /^    / && (empty || indented); empty = 0 }
+    indented || /^ *[|]/ { next }
+    length > width { print FILENAME ":" FNR ": " length " columns, expected at most " width }
+  ' $PAGES /dev/null
+}
+
 check_format() {
   [ -n "$SOURCES" ] || return 0
   # shellcheck disable=SC2086
@@ -247,6 +264,7 @@ ctags -x --language-force=C --kinds-C=f --_xformat='%N %F %n %{end}' $SOURCES /d
   check_names
   check_functions
   check_files
+  check_pages
   check_format
   check_fast_math
   check_linked $B/diffrl 'hdf5|curl|ssl|crypto'

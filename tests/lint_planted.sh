@@ -100,6 +100,16 @@ echo 'int planted_helper(void) { return 0; }' >core/planted_name.c
 function_of planted_long 61 >core/planted_long.c
 numbered 801 'extern int planted_#;' >core/planted_file.h
 numbered 1 "/* $(printf 'x%.0s' $(seq 95)) */" >core/planted_wide.h
+wide=$(printf 'x%.0s' $(seq 98))
+mkdir docs
+# shellcheck disable=SC2016  # a fence of code
+{
+  echo "$wide text"
+  printf '\n    %s code\n' "$wide"
+  printf '\n```\n%s code\n```\n\n| %s | table |\n\n' "$wide" "$wide"
+  printf '\303\251%.0s' $(seq 100) # 100 characters, 200 bytes
+  echo
+} >docs/planted.md
 echo 'int   planted_format ;' >core/planted_format.c
 echo 'CFLAGS += -ffast-math' >>Makefile
 echo 'cc -Ofast' >scripts/planted.sh
@@ -129,6 +139,8 @@ expect '^core/planted_name.c:1: function planted_helper says nothing'
 expect '^core/planted_long.c:1: function planted_long has 61 lines, expected at most 60'
 expect '^core/planted_file.h: 801 lines, expected at most 800'
 expect '^core/planted_wide.h:1: 101 columns, expected at most 100'
+expect '^docs/planted.md:1: 103 columns, expected at most 100'
+expect '^docs/planted.md:'
 expect '^core/planted_format.c:1: not formatted'
 expect '^Makefile:[0-9]+: lets the compiler change bits'
 expect '^scripts/planted.sh:1: lets the compiler change bits'
