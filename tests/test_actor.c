@@ -1,4 +1,5 @@
-/* test_actor.c -- an actor is the tape of policy_record, however its work is shared out. */
+/* test_actor.c -- an actor is the tape of policy_record, however its work is shared out.
+ * Promises B4 and R4 of docs/design.md. */
 #include "tests/saved_policy.h"
 
 enum { ROWS = 7, SEED = 12 };

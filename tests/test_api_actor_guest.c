@@ -1,5 +1,6 @@
 /* test_api_actor_guest.c -- acting in another program: nothing is allocated, locked or asked of the
- * system, the floating-point state stays as it is, and no file can end the program. */
+ * system, the floating-point state stays as it is, and no file can end the program.  Promise B8
+ * of docs/design.md. */
 #include "policy/diffrl.h"
 #include "tests/saved_policy.h"
 #include <dlfcn.h>

@@ -1,5 +1,6 @@
 /* test_api_guest.c -- how diffrl.h behaves in somebody else's program: what it says to nonsense, to
- * callbacks that fail and to little memory, and what it leaves of its caller's state. */
+ * callbacks that fail and to little memory, and what it leaves of its caller's state.  Promise
+ * B8 of docs/design.md. */
 #include "core/rng.h"
 #include "policy/diffrl.h"
 #include <setjmp.h>

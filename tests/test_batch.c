@@ -1,5 +1,5 @@
 /* test_batch.c -- a drawn row is a transition of the file in the network's units, and depends on
- * (seed, step, row) alone. */
+ * (seed, step, row) alone.  Promise R3 of docs/design.md. */
 #include "datasets/batch.h"
 #include <stdarg.h>
 #include <stddef.h>

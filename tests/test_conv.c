@@ -1,5 +1,6 @@
 /* test_conv.c -- convolutions: every path beside the definition in double, on the shapes of the two
- * U-Nets and on random ones; adjoints; one result for any threads, lanes' order and kernels. */
+ * U-Nets and on random ones; adjoints; one result for any threads, lanes' order and kernels.
+ * Promises T1, B1, B2 and B7 of docs/design.md. */
 #include "tests/allocations.h"
 #include "tests/conv_bench.h"
 

@@ -1,5 +1,6 @@
 /* test_diffuser.c -- plans: what the network is shown, what the simulator says of a trajectory, the
- * same bits however a run is cut, and sentences for what cannot be. */
+ * same bits however a run is cut, and sentences for what cannot be.  Promises B4 and B9 of
+ * docs/design.md. */
 #include "diffusion/loss.h"
 #include "policy/diffrl.h"
 #include "policy/actor.h"

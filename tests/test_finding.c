@@ -1,6 +1,6 @@
 /* test_finding.c -- why a gradient is not finite: the first node, its rows and what went in; bound
  * rows and weights before that; whatever the threads and lanes; and nothing is changed by looking.
- */
+ * Promise T7 of docs/design.md. */
 #include "core/tape/finding.h"
 #include "core/tape/optim.h"
 #include "tests/tape_net.h"

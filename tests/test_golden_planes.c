@@ -1,7 +1,8 @@
 /* test_golden_planes.c -- what surrounds the convolutions of U-Nets against PyTorch, values and
  * gradients of sum(w y); then the same bits on every kernel path and for any lane.
  *
- * What the golden tensors are is told in scripts/golden/planes.py. */
+ * What the golden tensors are is told in scripts/golden/planes.py.  Promises T6 and B7 of
+ * docs/design.md. */
 #include "core/ops/ops.h"
 #include "tests/golden.h"
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* test_gradient.c -- recorded gradients: of rows and of sums, and through gradients that were
  * recorded before.  The score-matching losses are functions of a network's derivatives, so their
- * gradients with respect to its weights need second derivatives of every op on the way. */
+ * gradients with respect to its weights need second derivatives of every op on the way.
+ * Promises T4 and B1 of docs/design.md. */
 #include "tests/tape_net.h"
 #include <signal.h>
 #include <stdio.h>

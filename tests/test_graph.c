@@ -1,4 +1,5 @@
-/* test_graph.c -- the tape promises: same bits, nothing allocated, nothing computed twice. */
+/* test_graph.c -- the tape promises: same bits, nothing allocated, nothing computed twice.
+ * Promises T1, T2, T3, T8, B1, B2, B6 and B8 of docs/design.md. */
 #include "tests/allocations.h"
 #include "tests/tape_net.h"
 

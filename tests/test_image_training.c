@@ -3,7 +3,7 @@
  * what cannot be.
  *
  * The pictures are 8 x 8: bright on the left (label 0) or on the right (label 1), each as bright as
- * it happens to be. */
+ * it happens to be.  Promise B9 of docs/design.md. */
 #include "core/json.h"
 #include "core/real.h"
 #include "tests/idx.h"

@@ -1,4 +1,5 @@
-/* test_kernels.c -- one arithmetic, three instruction sets: equal bits, and errors against libm. */
+/* test_kernels.c -- one arithmetic, three instruction sets: equal bits, and errors against libm.
+ * Promises B5, B6, B7 and R5 of docs/design.md. */
 #include "core/kernels/kernels.h"
 #include "core/parallel.h"
 #include "core/rng.h"

@@ -1,5 +1,5 @@
 /* test_make_data.c -- generated files: whole episodes, honest metadata, the same bytes for any
- * number of threads. */
+ * number of threads.  Promise B1 of docs/design.md. */
 #include "core/json.h"
 #include "datasets/dataset.h"
 #include "envs/env.h"

@@ -1,4 +1,5 @@
-/* test_ops.c -- every listed op: its derivative is the analytic one, or its value the formula. */
+/* test_ops.c -- every listed op: its derivative is the analytic one, or its value the formula.
+ * Promise T5 of docs/design.md. */
 #include "tests/ops_plane.h"
 
 /* ---- examples: element by element ------------------------------------------------------------ */

@@ -1,4 +1,5 @@
-/* test_optim.c -- Adam against its formula and PyTorch's numbers; rates, averages and resuming. */
+/* test_optim.c -- Adam against its formula and PyTorch's numbers; rates, averages and resuming.
+ * Promises B1 and B9 of docs/design.md. */
 #include "core/tape/optim.h"
 #include "tests/golden.h"
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* test_parallel.c -- every piece is done once, by a worker of the pool, before the return. */
+/* test_parallel.c -- every piece is done once, by a worker of the pool, before the return.
+ * Promise B8 of docs/design.md. */
 #include "core/parallel.h"
 #include <stdarg.h>
 #include <stdbool.h>

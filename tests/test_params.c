@@ -1,4 +1,5 @@
-/* test_params.c -- slots in one block: zero padding, growing versions, dense files. */
+/* test_params.c -- slots in one block: zero padding, growing versions, dense files.  Promises T2
+ * and T5 of docs/design.md. */
 #include "core/tape/params.h"
 #include <stdarg.h>
 #include <setjmp.h>

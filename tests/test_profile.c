@@ -1,4 +1,5 @@
-/* test_profile.c -- what a profile counts, and that counting changes no bit. */
+/* test_profile.c -- what a profile counts, and that counting changes no bit.  Promise T7 of
+ * docs/design.md. */
 #include "tests/tape_net.h"
 
 enum { HIDDEN = 19, GROUP = 20, LANE = 8, LANES = 10 }; /* of 61 rows: 3 + 3 + 3 + 1 lanes */

@@ -1,7 +1,8 @@
 /* test_ranks.c -- training over MPI, started as users start it.
  *
  * `make test-mpi` runs this beside a program built with MPI=1; beside one that was not, it sees
- * that mpirun is answered with a sentence.  How ranks add up is tested without MPI in test_tree. */
+ * that mpirun is answered with a sentence.  How ranks add up is tested without MPI in test_tree.
+ * Promises B3 and B9 of docs/design.md. */
 #include "core/real.h"
 #include "tests/program.h"
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* test_rng.c -- Philox is Philox, normals are normal, streams are strangers, shuffles shuffle.
  * The source is included to reach its polynomials.  Seeds are fixed: a test passes or fails for
- * ever, and bounds are those of a chance of about 1e-5. */
+ * ever, and bounds are those of a chance of about 1e-5.  Promises R1 and R6 of docs/design.md. */
 #include "core/rng.c"
 #include <stdarg.h>
 #include <stddef.h>

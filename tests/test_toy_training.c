@@ -1,6 +1,6 @@
 /* test_toy_training.c -- `diffrl train toy` and `diffrl sample` as their users run them: the same
  * bits however often interrupted, samples that are near the data, a student that needs two steps,
- * and sentences for what cannot be. */
+ * and sentences for what cannot be.  Promises B1 and B9 of docs/design.md. */
 #include "core/json.h"
 #include "core/real.h"
 #include "tests/program.h"

@@ -1,5 +1,6 @@
 /* test_train.c -- what training promises its users: the same bits whatever the threads and however
- * often it was interrupted, and a whole checkpoint whatever happens. */
+ * often it was interrupted, and a whole checkpoint whatever happens.  Promises B1 and B9 of
+ * docs/design.md. */
 #include "core/checkpoint.h"
 #include "core/clock.h"
 #include "core/json.h"

@@ -1,7 +1,7 @@
 /* test_tree.c -- ranks add up to the bits of one process, however groups and ranks divide.
  *
  * The ranks are threads here, each with a tape, parameters and rows of its own, and the transport
- * is a mailbox, so this needs no MPI. */
+ * is a mailbox, so this needs no MPI.  Promise B3 of docs/design.md. */
 #include "tests/tape_net.h"
 #include <pthread.h>
 
