@@ -1,4 +1,4 @@
-/* act.c -- diffrl act: observations in on stdin, actions out on stdout, one line each. */
+/* command_act.c -- diffrl act: observations in on stdin, actions out on stdout, one line each. */
 #include "cli/saved.h"
 #include "rl/rollout/evaluate.h"
 #include <ctype.h>

@@ -1,4 +1,4 @@
-/* bench.c -- diffrl bench: measured speed beside what the machine can do. */
+/* command_bench.c -- diffrl bench: measured speed beside what the machine can do. */
 #include "rl/bench/bench.h"
 #include "cli/command.h"
 

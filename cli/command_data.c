@@ -1,4 +1,4 @@
-/* data.c -- diffrl data make, diffrl data inspect. */
+/* command_data.c -- diffrl data make, diffrl data inspect. */
 #include "cli/command_data.h"
 #include "cli/command.h"
 #include "cli/escape.h"

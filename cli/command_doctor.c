@@ -1,4 +1,5 @@
-/* doctor.c -- diffrl doctor: is everything here that the other commands need, and does it work? */
+/* command_doctor.c -- diffrl doctor: is everything that the other commands need here, and does it
+ * work? */
 #include "cli/command.h"
 #include "core/arena.h"
 #include "core/json.h"

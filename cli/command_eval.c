@@ -1,5 +1,5 @@
-/* eval.c -- diffrl eval: the return of a saved policy, how it acted, how long an action takes; or
- * the scores of a model of pictures. */
+/* command_eval.c -- diffrl eval: the return of a saved policy, how it acted and how long an action
+ * takes; or the measures of a model of pictures (eval_images.c). */
 #include "cli/command_eval.h"
 #include "core/log.h"
 #include "rl/rollout/evaluate.h"

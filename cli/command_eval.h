@@ -1,5 +1,5 @@
-/* eval.h -- what `diffrl eval` is asked for.  Policies are measured by returns, models of pictures
- * by how their samples compare with real ones. */
+/* command_eval.h -- what `diffrl eval` is asked for.  Policies are measured by returns, models of
+ * pictures by how their samples compare with real ones. */
 #ifndef CLI_EVAL_H
 #define CLI_EVAL_H
 #include "cli/saved.h"

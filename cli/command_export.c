@@ -1,4 +1,4 @@
-/* export.c -- diffrl export: a policy alone, without what training needs, or as C. */
+/* command_export.c -- diffrl export: a policy alone, without what training needs, or as C. */
 #include "cli/saved.h"
 #include "core/file.h"
 #include "policy/export/export.h"

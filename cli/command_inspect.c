@@ -1,4 +1,5 @@
-/* inspect.c -- diffrl inspect: what is in a checkpoint, or in a data file. */
+/* command_inspect.c -- diffrl inspect: what is in a checkpoint, and whether its checksums agree; or
+ * what is in a data file. */
 #include "cli/command_data.h"
 #include "cli/escape.h"
 #include "cli/saved.h"

@@ -1,4 +1,5 @@
-/* list.c -- diffrl list: every name that other commands take, from the tables they come from. */
+/* command_list.c -- diffrl list: every name that other commands take, from the tables that hold
+ * them. */
 #include "cli/command.h"
 #include "core/kernels/kernels.h"
 #include "core/names.h"

@@ -1,4 +1,4 @@
-/* report.c -- diffrl report: one page about runs, side by side. */
+/* command_report.c -- diffrl report: one page about runs, side by side. */
 #include "rl/report/report.h"
 #include "cli/command.h"
 

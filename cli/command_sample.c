@@ -1,4 +1,4 @@
-/* sample.c -- diffrl sample: points, pictures or plans of a model that does not act. */
+/* command_sample.c -- diffrl sample: points, pictures or plans of a diffusion model. */
 #include "cli/command_sample.h"
 #include "cli/saved.h"
 #include "core/file.h"

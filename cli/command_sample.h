@@ -1,4 +1,4 @@
-/* sample.h -- what `diffrl sample` is asked for, and who answers for each kind of model. */
+/* command_sample.h -- what `diffrl sample` is asked for, and who answers for each kind of model. */
 #ifndef CLI_SAMPLE_H
 #define CLI_SAMPLE_H
 #include "cli/command.h"

@@ -1,4 +1,4 @@
-/* train.c -- diffrl train: what is asked for, what is going on, what came of it. */
+/* command_train.c -- diffrl train: what is asked for, what is going on, what came of it. */
 #include "cli/command.h"
 #include "cli/saved.h"
 #include "rl/train/preset.h"

@@ -1,4 +1,4 @@
-/* eval_images.c -- the scores of a model of pictures. */
+/* eval_images.c -- `diffrl eval` of a model of pictures: its samples beside real ones. */
 #include "cli/command_eval.h"
 #include "core/file.h"
 #include "core/log.h"

@@ -1,4 +1,4 @@
-/* sample_images.c -- pictures. */
+/* sample_images.c -- `diffrl sample` of a model of pictures: a PNG grid, or numbers. */
 #include "cli/command_sample.h"
 #include "core/log.h"
 #include "policy/models/pictures.h"

@@ -1,4 +1,5 @@
-/* sample_plans.c -- plans from start states of the environment that the model was trained for. */
+/* sample_plans.c -- `diffrl sample` of a model of plans, from start states of the environment that
+ * it was trained for. */
 #include "cli/command_sample.h"
 #include "core/file.h"
 #include "core/log.h"

@@ -1,4 +1,4 @@
-/* sample_points.c -- points in the plane. */
+/* sample_points.c -- `diffrl sample` of a model of points in the plane. */
 #include "cli/command_sample.h"
 #include "core/file.h"
 #include "core/log.h"

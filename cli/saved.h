@@ -1,4 +1,5 @@
-/* saved.h -- the policy in a run's folder or in a checkpoint file: one file suffices to act. */
+/* saved.h -- the checkpoint in a run's folder, or a checkpoint file, and the policy in it: one file
+ * suffices to act. */
 #ifndef CLI_SAVED_H
 #define CLI_SAVED_H
 #include "cli/command.h"

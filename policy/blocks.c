@@ -1,4 +1,4 @@
-/* blocks.c -- one loop each. */
+/* blocks.c -- saving, loading, beginning and allocating: one loop each. */
 #include "policy/blocks.h"
 #include "core/check.h"
 #include <string.h>

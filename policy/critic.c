@@ -1,4 +1,4 @@
-/* critic.c -- an ensemble, and its lower ends. */
+/* critic.c -- the ensemble, and its minimum, mean or lower confidence bound. */
 #include "policy/critic.h"
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* algo.c -- the list of algorithms. */
+/* algo.c -- the list of algorithms, and what all of them do alike: policies and models of a run,
+ * tapes, batches, checkpoints. */
 #include "rl/algo.h"
 #include "core/names.h"
 #include <string.h>

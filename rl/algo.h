@@ -1,8 +1,9 @@
-/* algo.h -- what a training recipe is.
+/* algo.h -- what an algorithm is.
  *
- * An algorithm is one file: a list of settings, `create` (which records its objectives as tapes),
- * `update` (one gradient step, the paper's inner loop) and what a checkpoint holds.  Batches,
- * evaluation, logs, checkpoints and resuming are the same for all: train.h. */
+ * An algorithm is one file: a list of settings, `create` (which makes its policy or model and
+ * records its objectives as tapes), `update` (one gradient step, the paper's inner loop) and what
+ * it is measured by.  What a checkpoint holds follows from its blocks.  Batches, evaluation, logs,
+ * checkpoints and resuming are the same for all: rl/train/train.h. */
 #ifndef RL_ALGO_H
 #define RL_ALGO_H
 #include "core/config.h"

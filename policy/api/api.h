@@ -1,4 +1,4 @@
-/* api.h -- the inside of diffrl.h, shared by api.c and api_sampler.c. */
+/* api.h -- the inside of diffrl.h, shared by api.c, api_policy.c and api_sampler.c. */
 #ifndef POLICY_API_H
 #define POLICY_API_H
 #include "diffusion/denoiser.h"

@@ -1,4 +1,5 @@
-/* policy_deterministic.c -- one action for an observation: the policy of TD3 and its relatives. */
+/* policy_deterministic.c -- one action for an observation: the policy of TD3 and its relatives, and
+ * of BC. */
 #include "policy/policies/policy_gaussian.h"
 
 #define DETERMINISTIC_FIELDS(F) F(INT, actor_layers, 2, 1, 7, "hidden layers of the policy (ReLU)")

@@ -1,4 +1,5 @@
-/* policy_gaussian.c -- the policies of SAC, of IQL and CQL. */
+/* policy_gaussian.c -- a normal around the output of a network, squashed or not: the policies of
+ * SAC, IQL, CQL, EDAC and BC. */
 #include "policy/policies/policy_gaussian.h"
 #include <math.h>
 #include <string.h>

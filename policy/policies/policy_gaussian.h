@@ -1,5 +1,5 @@
-/* policy_gaussian.h -- policies of a mean and a deviation, on the tape: for the losses of those who
- * train them. */
+/* policy_gaussian.h -- Gaussian and deterministic policies on the tape, for the losses of those
+ * who train them. */
 #ifndef POLICY_GAUSSIAN_H
 #define POLICY_GAUSSIAN_H
 #include "policy/policy.h"

@@ -1,4 +1,4 @@
-/* held_out.h -- the denoising loss on episodes kept apart: what a run without an environment is
+/* held_out.h -- a policy's loss on episodes kept apart: what cloning without an environment is
  * measured by. */
 #ifndef RL_HELD_OUT_H
 #define RL_HELD_OUT_H

@@ -1,4 +1,4 @@
-/* objective.c -- what every loss goes through. */
+/* objective.c -- the tape, the optimiser and the log of a loss. */
 #include "rl/algos/objective.h"
 #include <stdio.h>
 

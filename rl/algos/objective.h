@@ -1,4 +1,4 @@
-/* objective.h -- a loss of an algorithm: recorded, minimised, stepped and told about.
+/* objective.h -- a loss of an algorithm: recorded, minimised, stepped and logged.
  *
  *   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
  *   Tensor *loss = ..;                                     the paper's equation

@@ -1,4 +1,4 @@
-/* online.c -- actions of an online method, and what becomes of them. */
+/* online.c -- the actions of an online algorithm, one step of its environment at a time. */
 #include "rl/algos/online.h"
 #include <math.h>
 

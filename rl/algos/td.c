@@ -1,4 +1,5 @@
-/* td.c -- batches as inputs, targets and losses of temporal differences. */
+/* td.c -- batches of a policy's shape, as inputs of a tape; targets and losses of temporal
+ * differences. */
 #include "rl/algos/td.h"
 #include "core/check.h"
 #include "diffusion/loss.h"

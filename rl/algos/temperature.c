@@ -1,4 +1,4 @@
-/* temperature.c -- the two objectives of a soft policy. */
+/* temperature.c -- the objectives of a soft policy and of its temperature. */
 #include "rl/algos/temperature.h"
 #include "policy/policies/policy_gaussian.h"
 #include "rl/algos/td.h"

@@ -1,4 +1,5 @@
-/* bench_unet.c -- the U-Net for pictures: a training step, and one question for every sample. */
+/* bench_unet.c -- the U-Net for pictures: a training step, and one network evaluation for a batch
+ * of samples. */
 #include "core/check.h"
 #include "diffusion/sampler.h"
 #include "rl/algo.h"

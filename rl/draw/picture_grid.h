@@ -1,4 +1,4 @@
-/* picture_grid.h -- pictures in rows and columns. */
+/* picture_grid.h -- small grey pictures in rows and columns, as one PNG file. */
 #ifndef RL_PICTURE_GRID_H
 #define RL_PICTURE_GRID_H
 #include "policy/models/pictures.h"

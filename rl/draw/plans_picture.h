@@ -1,4 +1,4 @@
-/* plans_picture.h -- plans, to be seen. */
+/* plans_picture.h -- plans beside windows of the data, as a PNG file. */
 #ifndef RL_PLANS_PICTURE_H
 #define RL_PLANS_PICTURE_H
 #include "rl/measure/plan_errors.h"

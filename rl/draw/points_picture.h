@@ -1,4 +1,4 @@
-/* points_picture.h -- what a model of points has learned, to be seen: PNG files. */
+/* points_picture.h -- what a model of points has learned, as PNG files. */
 #ifndef RL_POINTS_PICTURE_H
 #define RL_POINTS_PICTURE_H
 #include "rl/measure/points_distance.h"

@@ -1,4 +1,4 @@
-/* compare_samplers.c -- every sampler with every budget of questions to the network. */
+/* compare_samplers.c -- every sampler with every budget of network evaluations. */
 #include "diffusion/method.h"
 #include "core/file.h"
 #include "rl/measure/compare_samplers.h"

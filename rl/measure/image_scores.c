@@ -1,4 +1,4 @@
-/* image_scores.c -- samples beside two sets of real pictures that no training saw. */
+/* image_scores.c -- samples beside two sets of real pictures that were not trained on. */
 #include "rl/measure/image_scores.h"
 #include "core/check.h"
 #include "core/file.h"

@@ -1,4 +1,4 @@
-/* plan_errors.c -- windows, plans from their first states, and the simulator's word on both. */
+/* plan_errors.c -- windows, plans from their first states, and both replayed in the simulator. */
 #include "rl/measure/plan_errors.h"
 #include "rl/rollout/dynamics.h"
 #include <math.h>

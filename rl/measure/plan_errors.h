@@ -1,4 +1,5 @@
-/* plan_errors.h -- plans beside the windows of the data that begin in the same states. */
+/* plan_errors.h -- how well plans obey the simulator, beside windows of the data that begin in the
+ * same states. */
 #ifndef RL_PLAN_ERRORS_H
 #define RL_PLAN_ERRORS_H
 #include "datasets/batch.h"

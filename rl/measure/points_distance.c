@@ -1,4 +1,4 @@
-/* points_distance.c -- samples beside data that no training saw. */
+/* points_distance.c -- samples beside data that were not trained on. */
 #include "rl/measure/points_distance.h"
 #include "core/maths/distance.h"
 #include "core/rng.h"

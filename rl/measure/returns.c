@@ -1,4 +1,4 @@
-/* returns.c -- episodes of the policy as it is. */
+/* returns.c -- the episodes of an evaluation, as numbers of the table. */
 #include "rl/measure/returns.h"
 #include "rl/rollout/evaluate.h"
 #include "rl/stop.h"

@@ -1,4 +1,5 @@
-/* returns.h -- the returns of what acts, as measures of a run (the table: measure.h). */
+/* returns.h -- the returns of a policy in its environment, as measures of a run (the table is in
+ * measure.h). */
 #ifndef RL_RETURNS_H
 #define RL_RETURNS_H
 #include "rl/algo.h"

@@ -1,5 +1,5 @@
-/* page_record.c -- what was run: settings, data, versions; side by side if there are several runs.
- */
+/* page_record.c -- what was run: settings, data, versions; side by side if there are
+ * several runs. */
 #include "rl/report/page.h"
 #include "rl/draw/svg.h"
 #include <math.h>

@@ -1,9 +1,8 @@
 /* rollout.h -- episodes of a policy, on all cores.
  *
  * The simulations of a thread advance together, so that the policy sees one batch of observations a
- * step.
- * Episode i of a seed starts the same and draws the same random numbers whatever the number of
- * threads, and in whatever order episodes end. */
+ * step.  Episode i of a seed starts the same and draws the same random numbers whatever the number
+ * of threads, and in whatever order episodes end. */
 #ifndef RL_ROLLOUT_H
 #define RL_ROLLOUT_H
 #include "envs/env.h"

@@ -1,4 +1,4 @@
-/* source_environment.c -- a model to simulate. */
+/* source_environment.c -- the compiled model of an environment, and the bounds of its actions. */
 #include "rl/source/source_environment.h"
 #include "core/check.h"
 
