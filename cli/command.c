@@ -35,10 +35,10 @@ static bool set_number(const Option *o, const char *text, int64_t *number, Error
   return true;
 }
 
-static bool set_word(const Option *o, const char *text, Words *words, Error *error) {
-  if (words->count == WORDS_MAX)
+static bool set_word(const Option *o, const char *text, Arguments *list, Error *error) {
+  if (list->count == WORDS_MAX)
     return error_set(error, FAIL_USAGE, "--%s: more than %d of them", o->name, WORDS_MAX);
-  words->word[words->count++] = text;
+  list->word[list->count++] = text;
   return true;
 }
 
@@ -68,7 +68,7 @@ static bool set_option(const Option *o, const char *text, bool again, void *requ
 }
 
 /* One option and perhaps the word after it; *taken says how many words were used. */
-static bool take_option(const Command *c, int count, char *const *word, Given *given, int *taken,
+static bool take_option(const Command *c, int count, char *const *word, Parsed *parsed, int *taken,
                         Error *error) {
   const char *name = word[0] + 2, *equals = strchr(name, '=');
   size_t length = equals ? (size_t)(equals - name) : strlen(name);
@@ -83,12 +83,12 @@ static bool take_option(const Command *c, int count, char *const *word, Given *g
                        o->argument);
     text = word[1], *taken = 2;
   }
-  bool *seen = &given->option[o - c->options], again = *seen;
+  bool *seen = &parsed->option[o - c->options], again = *seen;
   *seen = true;
-  return set_option(o, text, again, given, error);
+  return set_option(o, text, again, parsed, error);
 }
 
-static bool take_argument(const Command *c, const char *word, Words *arguments, Error *error) {
+static bool take_argument(const Command *c, const char *word, Arguments *arguments, Error *error) {
   if (arguments->count < c->most && arguments->count < WORDS_MAX) {
     arguments->word[arguments->count++] = word;
     return true;
@@ -100,13 +100,13 @@ static bool take_argument(const Command *c, const char *word, Words *arguments, 
 
 static void set_initial(const Command *c, void *request) {
   memset(request, 0, c->size);
-  *(Given *)request = (Given){ .command = c };
+  *(Parsed *)request = (Parsed){ .command = c };
   for (const Option *o = c->options; o < c->options + c->option_count; o++)
     if (o->type == OPTION_NUMBER) *(int64_t *)((char *)request + o->offset) = o->initial;
 }
 
 bool command_parse(const Command *c, int count, char *const *word, void *request, Error *error) {
-  Given *given = request;
+  Parsed *parsed = request;
   CHECK(c->option_count <= OPTIONS_MAX, "%s: %d options", c->name, c->option_count);
   set_initial(c, request);
   bool options = true;
@@ -117,20 +117,20 @@ bool command_parse(const Command *c, int count, char *const *word, void *request
     } else if (dashes && word[i][1] != '-') {
       return error_set(error, FAIL_USAGE, "%s: unknown option %.60s; options begin with --",
                        c->name, word[i]);
-    } else if (dashes ? !take_option(c, count - i, word + i, given, &taken, error)
-                      : !take_argument(c, word[i], &given->arguments, error)) {
+    } else if (dashes ? !take_option(c, count - i, word + i, parsed, &taken, error)
+                      : !take_argument(c, word[i], &parsed->arguments, error)) {
       return false;
     }
   }
-  if (given->arguments.count >= c->least) return true;
+  if (parsed->arguments.count >= c->least) return true;
   return error_set(error, FAIL_USAGE, "%s: something is missing; expected: diffrl %s %s", c->name,
                    c->name, c->usage);
 }
 
-bool command_given(const Given *given, const char *option) {
-  const Command *c = given->command;
+bool command_given(const Parsed *parsed, const char *option) {
+  const Command *c = parsed->command;
   for (int i = 0; i < c->option_count; i++)
-    if (!strcmp(c->options[i].name, option)) return given->option[i];
+    if (!strcmp(c->options[i].name, option)) return parsed->option[i];
   CHECK(false, "%s has no option --%s", c->name, option);
 }
 
@@ -154,7 +154,7 @@ bool command_help(const Command *c, int count, char *const *word, FILE *out, Err
   if (c->option_count) fprintf(out, "\nOptions\n");
   for (int i = 0; i < c->option_count; i++) print_option(&c->options[i], out);
   fprintf(out, "\nExamples\n%s", c->examples);
-  Words arguments = { 0 };
+  Arguments arguments = { 0 };
   for (int i = 0; i < count && i < WORDS_MAX && word[i][0] != '-'; i++)
     arguments.word[arguments.count++] = word[i];
   return !c->help || c->help(&arguments, out, error);

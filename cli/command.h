@@ -1,7 +1,7 @@
 /* command.h -- what a subcommand is: one table of options feeds parsing, --help and suggestions.
  *
  * A command is one file with one const Command.  Parsing fills a struct of its own, whose first
- * member is a Given; every option says where in the struct it goes. */
+ * member is a Parsed; every option says where in the struct it goes. */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 #include "core/error.h"
@@ -15,13 +15,13 @@ enum { WORDS_MAX = 64, OPTIONS_MAX = 32 };
 typedef struct {
   const char *word[WORDS_MAX];
   int count;
-} Words;
+} Arguments;
 
 typedef enum {
   OPTION_FLAG,   /* bool */
   OPTION_TEXT,   /* const char *; NULL: not given */
   OPTION_NUMBER, /* int64_t, a whole number in [low, high] */
-  OPTION_WORDS,  /* Words: may be repeated */
+  OPTION_WORDS,  /* Arguments: may be repeated */
 } OptionType;
 
 typedef struct {
@@ -36,9 +36,9 @@ typedef struct Command Command;
 
 typedef struct {
   const Command *command;
-  Words arguments;          /* what is not an option */
+  Arguments arguments;      /* what is not an option */
   bool option[OPTIONS_MAX]; /* given? */
-} Given;
+} Parsed;
 
 struct Command {
   const char *name;     /* "train", "data make" */
@@ -52,7 +52,7 @@ struct Command {
   /* Do it; the exit code, with `error` told if that is the reason.  `request`: the struct. */
   int (*run)(const void *request, Error *error);
   /* nullable: more for --help, about the arguments that stand before it */
-  bool (*help)(const Words *arguments, FILE *out, Error *error);
+  bool (*help)(const Arguments *arguments, FILE *out, Error *error);
 };
 
 /* Rows of an option table; `type` is the struct. */
@@ -72,7 +72,7 @@ struct Command {
 bool command_parse(const Command *command, int count, char *const *word, void *request,
                    Error *error);
 
-bool command_given(const Given *given, const char *option); /* on the command line? */
+bool command_given(const Parsed *parsed, const char *option); /* on the command line? */
 
 /* Is --help or -h among the words? */
 bool command_asks_help(int count, char *const *word);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 typedef struct {
-  Given given;
-  Words act;
+  Parsed parsed;
+  Arguments act;
   const char *which;
   int64_t seed;
 } Act;
@@ -81,7 +81,7 @@ static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, float *a
 static bool run_in(Arena *arena, const Act *c, Error *error) {
   Saved saved;
   const Kernels *kernels = kernels_find("own", error);
-  if (!kernels || !saved_open(&saved, arena, c->given.arguments.word[0], c->which, &c->act, error))
+  if (!kernels || !saved_open(&saved, arena, c->parsed.arguments.word[0], c->which, &c->act, error))
     return false;
   uint64_t seed = eval_episode_seed(SEEDS_REPORT, (uint64_t)c->seed);
   const PolicySpec *spec = &saved.policy->spec;

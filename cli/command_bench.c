@@ -3,7 +3,7 @@
 #include "cli/command.h"
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   int64_t threads, seconds, rate;
   bool json, profile;
 } Bench;
@@ -21,7 +21,7 @@ static const Option options[] = {
 
 static int run(const void *request, Error *error) {
   const Bench *c = request;
-  const Words *given = &c->given.arguments;
+  const Arguments *given = &c->parsed.arguments;
   BenchOptions how = { .threads = (int)c->threads,
                        .seconds = (double)c->seconds,
                        .rate = (int)c->rate,

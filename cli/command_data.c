@@ -18,7 +18,7 @@
 /* ---- make ------------------------------------------------------------------------------------ */
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   const char *out;
   int64_t transitions, seed, threads;
 } Make;
@@ -40,7 +40,7 @@ static const char *default_out(Arena *arena, const char *name, Error *error) {
 }
 
 static int make_in(Arena *arena, const Make *c, Error *error) {
-  const char *name = task_set_name(arena, c->given.arguments.word[0]);
+  const char *name = task_set_name(arena, c->parsed.arguments.word[0]);
   if (!make_data_find(name, error)) return (int)error->kind;
   MakeDataRequest request = { .name = name,
                               .out = c->out ? c->out : default_out(arena, name, error),
@@ -78,7 +78,7 @@ const Command command_data_make = {
 /* ---- inspect --------------------------------------------------------------------------------- */
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   const char *env;
   bool json;
 } Inspect;
@@ -176,7 +176,7 @@ bool data_show(Arena *arena, const char *name, const char *of, bool json, Error 
 static int run_inspect(const void *request, Error *error) {
   const Inspect *c = request;
   Arena *arena = arena_new();
-  bool done = data_show(arena, c->given.arguments.word[0], c->env, c->json, error);
+  bool done = data_show(arena, c->parsed.arguments.word[0], c->env, c->json, error);
   arena_free(arena);
   return done ? 0 : (int)error->kind;
 }

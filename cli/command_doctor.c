@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   bool json;
 } Doctor;
 

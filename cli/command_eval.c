@@ -29,9 +29,9 @@ static const Option options[] = {
 
 bool eval_refuse(const Eval *asked, const char *const *foreign, const char *because, Error *error) {
   for (; *foreign; foreign++)
-    if (command_given(&asked->given, *foreign))
+    if (command_given(&asked->parsed, *foreign))
       return error_set(error, FAIL_USAGE, "eval: leave --%s: %s %s", *foreign,
-                       asked->given.arguments.word[0], because);
+                       asked->parsed.arguments.word[0], because);
   return true;
 }
 
@@ -164,7 +164,7 @@ static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) 
 
 static int run_in(Arena *arena, const Eval *c, Error *error) {
   Saved saved;
-  if (!saved_read(&saved, arena, c->given.arguments.word[0], c->which, error))
+  if (!saved_read(&saved, arena, c->parsed.arguments.word[0], c->which, error))
     return (int)error->kind;
   bool pictures = model_saved(saved.checkpoint) == &model_pictures;
   return (pictures ? eval_images : eval_policy)(c, &saved, arena, error);
@@ -184,7 +184,7 @@ static int run(const void *request, Error *error) {
   return code;
 }
 
-static bool help(const Words *arguments, FILE *out, Error *error) {
+static bool help(const Arguments *arguments, FILE *out, Error *error) {
   (void)arguments, (void)error;
   ActRecord record;
   Config config;

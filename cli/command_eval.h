@@ -5,8 +5,8 @@
 #include "cli/saved.h"
 
 typedef struct {
-  Given given;
-  Words act;
+  Parsed parsed;
+  Arguments act;
   const char *env, *which, *reference, *data, *out;
   int64_t episodes, pictures, seed, threads;
   bool json;

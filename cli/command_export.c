@@ -6,8 +6,8 @@
 #include <string.h>
 
 typedef struct {
-  Given given;
-  Words act;
+  Parsed parsed;
+  Arguments act;
   const char *out, *which, *format, *name;
 } Export;
 
@@ -56,7 +56,7 @@ static bool check(const Export *c, Error *error) {
 static bool run_in(Arena *arena, const Export *c, Error *error) {
   Saved saved;
   if (!check(c, error) ||
-      !saved_open(&saved, arena, c->given.arguments.word[0], c->which, &c->act, error))
+      !saved_open(&saved, arena, c->parsed.arguments.word[0], c->which, &c->act, error))
     return false;
   const char *name = c->name ? c->name : "policy";
   const char *path = arena_text(arena, "%s/%s.%s", c->out, name, is_c(c) ? "c" : "safetensors");

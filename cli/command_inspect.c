@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   const char *which, *env;
   bool json;
 } Inspect;
@@ -215,7 +215,7 @@ static void print_found(Arena *arena, const Found *f) {
 }
 
 static bool inspect_checkpoint(Arena *arena, const Inspect *c, Error *error) {
-  const char *given = c->given.arguments.word[0];
+  const char *given = c->parsed.arguments.word[0];
   Found f = { 0 };
   if (c->env)
     return error_set(error, FAIL_USAGE, "--env is for data, and %s is a checkpoint or a run",
@@ -253,7 +253,7 @@ static bool is_checkpoint(const char *path) {
 }
 
 static bool inspect(Arena *arena, const Inspect *c, Error *error) {
-  const char *given = c->given.arguments.word[0];
+  const char *given = c->parsed.arguments.word[0];
   if (is_checkpoint(given)) return inspect_checkpoint(arena, c, error);
   if (c->which)
     return error_set(error, FAIL_USAGE,

@@ -14,7 +14,7 @@
 #include "rl/train/preset.h"
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   bool json;
 } List;
 
@@ -132,7 +132,7 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static int run(const void *request, Error *error) {
   const List *c = request;
-  const char *wanted = c->given.arguments.word[0];
+  const char *wanted = c->parsed.arguments.word[0];
   const Names *names = NAMES(kinds, KINDS, .what = "list");
   int only = wanted ? names_find(names, wanted, error) : 0;
   if (only < 0) return (int)error->kind;

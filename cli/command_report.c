@@ -3,7 +3,7 @@
 #include "cli/command.h"
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   const char *out;
 } Report;
 
@@ -13,7 +13,7 @@ static const Option options[] = {
 
 static int run(const void *request, Error *error) {
   const Report *c = request;
-  const Words *runs = &c->given.arguments;
+  const Arguments *runs = &c->parsed.arguments;
   if (!c->out)
     error_set(error, FAIL_USAGE, "report: where to? expected --out FILE.html");
   else if (report_write(runs->word, (size_t)runs->count, c->out, error))

@@ -94,7 +94,7 @@ static bool sample(SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
   Saved saved;
   if (!check_out(asked->out, error) ||
-      !saved_read(&saved, job->arena, asked->given.arguments.word[0], asked->which, error))
+      !saved_read(&saved, job->arena, asked->parsed.arguments.word[0], asked->which, error))
     return false;
   job->checkpoint = saved.checkpoint;
   bool done = sample_kind(job, error);

@@ -6,7 +6,7 @@
 #include "diffusion/sampler.h"
 
 typedef struct {
-  Given given;
+  Parsed parsed;
   const char *which, *sampler, *spacing, *label, *guidance, *out;
   int64_t count, steps, seed, threads;
 } Sample;

@@ -1,4 +1,4 @@
-/* command_train.c -- diffrl train: what is asked for, what is going on, what came of it. */
+/* command_train.c -- diffrl train: what is requested, progress, and the result. */
 #include "cli/command.h"
 #include "cli/saved.h"
 #include "rl/train/preset.h"
@@ -11,8 +11,8 @@
 #include <string.h>
 
 typedef struct {
-  Given given;
-  Words set;
+  Parsed parsed;
+  Arguments set;
   const char *data, *env, *out, *preset, *config, *resume, *init, *reference;
   int64_t steps, seed, threads;
   bool allow_env_mismatch, dry_run, json;
@@ -32,7 +32,7 @@ static const Option options[] = {
   OPTION_TEXT_ROW(Train, config, "config", "FILE", "settings as JSON; a run's config.json works"),
   OPTION_WORDS_ROW(Train, set, "set", "key=value", "one setting; may be repeated"),
   OPTION_TEXT_ROW(Train, init, "init", "RUN", "start from the weights of this run or file"),
-  OPTION_TEXT_ROW(Train, resume, "resume", "RUN", "go on with this run"),
+  OPTION_TEXT_ROW(Train, resume, "resume", "RUN", "continue this run"),
   OPTION_TEXT_ROW(Train, reference, "reference", "d4rl",
                   "D4RL's normalised scores in environments that are not its own"),
   OPTION_FLAG_ROW(Train, allow_env_mismatch, "allow-env-mismatch",
@@ -51,15 +51,13 @@ static bool check_resume(const Train *c, Error *error) {
   static const char *const free_keys[] = { "steps=",     "eval_every=", "eval_episodes=",
                                            "log_every=", "save_every=", "keep_every=" };
   enum { FIXED = sizeof fixed / sizeof *fixed, FREE = sizeof free_keys / sizeof *free_keys };
-  if (c->given.arguments.count)
-    return error_set(error, FAIL_USAGE,
-                     "--resume takes the algorithm from the run; leave \"%s\" away",
-                     c->given.arguments.word[0]);
+  if (c->parsed.arguments.count)
+    return error_set(error, FAIL_USAGE, "--resume takes the algorithm from the run; omit \"%s\"",
+                     c->parsed.arguments.word[0]);
   for (int i = 0; i < FIXED; i++)
-    if (command_given(&c->given, fixed[i]))
+    if (command_given(&c->parsed, fixed[i]))
       return error_set(error, FAIL_USAGE,
-                       "--resume takes --%s from the run; leave it away, or start a new run",
-                       fixed[i]);
+                       "--resume takes --%s from the run; omit it, or start a new run", fixed[i]);
   for (int i = 0, k; i < c->set.count; i++) {
     for (k = 0; k < FREE && strncmp(c->set.word[i], free_keys[k], strlen(free_keys[k])); k++) {}
     if (k == FREE)
@@ -72,7 +70,7 @@ static bool check_resume(const Train *c, Error *error) {
 }
 
 static bool make_request(const Train *c, TrainRequest *r, Error *error) {
-  *r = (TrainRequest){ .algo = c->given.arguments.word[0],
+  *r = (TrainRequest){ .algo = c->parsed.arguments.word[0],
                        .data = c->data,
                        .env = c->env,
                        .out = c->out,
@@ -99,7 +97,7 @@ static bool make_request(const Train *c, TrainRequest *r, Error *error) {
                    "ALGO of `diffrl list algos`, or --resume RUN");
 }
 
-/* ---- what is going on ------------------------------------------------------------------------ */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 /* Groups of rows are what ranks and threads share out. */
 static void announce_groups(const Trainer *t) {
@@ -247,7 +245,7 @@ static int train(Trainer *t, Error *error) {
   if (!trainer_records(t)) return code;
   if (done.signal)
     log_progress(true,
-                 "stopped by signal %d (%s) at step %lld, checkpoint written; go on with "
+                 "stopped by signal %d (%s) at step %lld, checkpoint written; continue with "
                  "`diffrl train --resume %s`",
                  done.signal, strsignal(done.signal), (long long)done.steps, t->run.folder);
   train_show(t, &done);
@@ -256,7 +254,7 @@ static int train(Trainer *t, Error *error) {
   return code;
 }
 
-static int run_alike(const TrainRequest *r, Error *error) {
+static int train_on_this_rank(const TrainRequest *r, Error *error) {
   Trainer t;
   if (!trainer_open(&t, r, error)) return (int)error->kind;
   if (trainer_records(&t)) announce(&t);
@@ -270,7 +268,7 @@ static int run(const void *request, Error *error) {
   TrainRequest r;
   if (!make_request(request, &r, error) || !ranks_open(&r.ranks, stop_asked, error))
     return (int)error->kind;
-  int code = run_alike(&r, error);
+  int code = train_on_this_rank(&r, error);
   if (r.ranks) command_complain(error); /* before a rank leaves, for a launcher ends the others */
   ranks_close(r.ranks);
   return code;
@@ -278,7 +276,7 @@ static int run(const void *request, Error *error) {
 
 /* ---- help ------------------------------------------------------------------------------------ */
 
-static bool help(const Words *arguments, FILE *out, Error *error) {
+static bool help(const Arguments *arguments, FILE *out, Error *error) {
   if (!arguments->count) {
     size_t count;
     const AlgoDef *const *algos = algo_list(&count);

@@ -55,7 +55,7 @@ static const char *write_line(const Scoring *s, Arena *arena) {
 /* The report is a convenience: a folder that cannot be written to does not undo the scores. */
 static void keep(const Scoring *s, Arena *arena, const JsonText *json) {
   struct stat status;
-  const char *run = s->asked->given.arguments.word[0];
+  const char *run = s->asked->parsed.arguments.word[0];
   Error error;
   if (stat(run, &status) || !S_ISDIR(status.st_mode)) return;
   if (!file_write(arena_text(arena, "%s/measures.json", run), json->text, json->length, &error))

@@ -38,7 +38,7 @@ const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static bool change_act(Policy *policy, const Words *act, Error *error) {
+static bool change_act(Policy *policy, const Arguments *act, Error *error) {
   for (int i = 0; i < act->count; i++)
     if (!policy_set_act(policy, act->word[i], "--act", error)) return false;
   return true;
@@ -59,14 +59,14 @@ bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, 
   return true;
 }
 
-bool saved_policy(Saved *saved, Arena *arena, const Words *act, Error *error) {
+bool saved_policy(Saved *saved, Arena *arena, const Arguments *act, Error *error) {
   saved->policy = policy_load(arena, saved->checkpoint, error);
   if (!saved->policy) return error_prefix(error, "%s", saved->path);
   return change_act(saved->policy, act, error);
 }
 
-bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
-                Error *error) {
+bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which,
+                const Arguments *act, Error *error) {
   return saved_read(saved, arena, run, which, error) && saved_policy(saved, arena, act, error);
 }
 

@@ -16,12 +16,12 @@ typedef struct {
 
 /* run: a folder or a checkpoint file.  which: "last", "best", a file, or a file of that folder;
  * NULL: last.  act: changes to the act record, "key=value".  All of it lives in the arena. */
-bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which, const Words *act,
-                Error *error);
+bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which,
+                const Arguments *act, Error *error);
 
 /* Its two steps: the checkpoint, whatever it is of, and the policy in it. */
 bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, Error *error);
-bool saved_policy(Saved *saved, Arena *arena, const Words *act, Error *error);
+bool saved_policy(Saved *saved, Arena *arena, const Arguments *act, Error *error);
 
 /* The path of the checkpoint, with saved->which set; NULL and an error if there is none. */
 const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *which,

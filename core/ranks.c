@@ -46,7 +46,7 @@ bool ranks_meet(Ranks *ranks, bool fine, int *signal, Error *error) {
   int mine = !fine ? FAILED + (int)error->kind : signal ? *signal : 0, who;
   int worst = ranks_greatest(ranks, mine, &who);
   if (ranks->lost)
-    return error_set(error, FAIL_RUNNING, "rank %d waits for one that is gone", ranks->index);
+    return error_set(error, FAIL_RUNNING, "rank %d lost contact with another rank", ranks->index);
   if (worst >= FAILED && who == ranks->index)
     return who ? error_prefix(error, "rank %d", who) : false;
   if (worst >= FAILED) return error_set(error, (Failure)(worst - FAILED), "%s", "");

@@ -56,7 +56,7 @@ typedef struct {
 BoundTerm bound_term(const Bound *bound, Tensor *index, Tensor *x0, Tensor *x, Tensor *output,
                      Tensor *v);
 
-/* The same, asking the network. */
+/* The same, evaluating the network. */
 BoundTerm bound_record(Graph *g, const Bound *bound, const Params *params, Tensor *index,
                        Tensor *x0, Tensor *eps, Tensor *cond);
 

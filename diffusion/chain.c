@@ -1,4 +1,4 @@
-/* chain.c -- the executor of stage tables: a whole chain on the tape, or one question replayed. */
+/* chain.c -- the executor of stage tables: a whole chain on the tape, or one call replayed. */
 #include "diffusion/sampler.h"
 #include <math.h>
 #include <string.h>
@@ -8,7 +8,7 @@ enum { MOST_DIM = 4096 }; /* of a sample, as t_normal */
 typedef struct {
   Graph *g;
   const Sampler *sampler;
-  Question question;
+  NetCall call;
 } Chain;
 
 static Chain chain_of(Graph *g, const Sampler *sampler, const Denoiser *denoiser,
@@ -29,8 +29,8 @@ static Chain chain_of(Graph *g, const Sampler *sampler, const Denoiser *denoiser
 /* ---- the whole chain ------------------------------------------------------------------------- */
 
 static Tensor *embed(const Chain *c, const double *times, int count) {
-  const Denoiser *d = c->question.denoiser;
-  return d->embed(d, c->g, c->question.params, t_table(c->g, times, count, 1));
+  const Denoiser *d = c->call.denoiser;
+  return d->embed(d, c->g, c->call.params, t_table(c->g, times, count, 1));
 }
 
 static Tensor *embed_grid(const Chain *c) {
@@ -64,10 +64,10 @@ static Tensor *record_chain(const Chain *c, const char *stream, Tensor *x) {
   Tensor *grid = embed_grid(c), *base = x, *M[SAMPLER_HISTORY] = { NULL };
   for (int i = 0; i < sampler->stages; i++) {
     const Stage *stage = &sampler->stage[i];
-    Answer answer = { .M = NULL };
-    if (stage->ask) {
-      QuestionNumbers n = question_constants(g, &c->question, stage, t_row(grid, i));
-      answer = question_record(&c->question, &n, x);
+    NetOutput answer = { .M = NULL };
+    if (stage->evaluates) {
+      NetCallNumbers n = net_call_constants(g, &c->call, stage, t_row(grid, i));
+      answer = net_call_record(&c->call, &n, x);
       push(M, answer.M);
     }
     x = combine(g, stage, base, M);
@@ -100,7 +100,7 @@ Tensor *sampler_log_prob(Graph *g, const Sampler *sampler, int i, const Denoiser
   const Stage *s = &sampler->stage[i];
   bool looks_back = s->out[1] != 0 || s->out[2] != 0 || s->out[3] != 0;
   bool alone = s->rebase && (i == 0 || sampler->stage[i - 1].rebase);
-  if (!s->ask || !alone || looks_back || s->learned || !(s->noise > 0)) {
+  if (!s->evaluates || !alone || looks_back || s->learned || !(s->noise > 0)) {
     error_set(error, FAIL_USAGE, "stage %d of sampler %s has no log-probability: %s", i,
               sampler->spec.method,
               s->noise > 0 ? "its mean uses older outputs, or its variance is learned"
@@ -108,14 +108,14 @@ Tensor *sampler_log_prob(Graph *g, const Sampler *sampler, int i, const Denoiser
     return NULL;
   }
   Chain c = chain_of(g, sampler, denoiser, params, cond);
-  QuestionNumbers n = question_constants(g, &c.question, s, embed(&c, &s->time, 1));
-  Tensor *M[SAMPLER_HISTORY] = { question_record(&c.question, &n, x).M };
+  NetCallNumbers n = net_call_constants(g, &c.call, s, embed(&c, &s->time, 1));
+  Tensor *M[SAMPLER_HISTORY] = { net_call_record(&c.call, &n, x).M };
   Tensor *miss = t_scale(1 / s->noise, t_sub(next, combine(g, s, x, M)));
   double constant = -denoiser->dim * (log(s->noise) + 0.5 * log(2 * acos(-1)));
   return t_shift(t_scale(-0.5, t_sum_last(t_map(MAP_square, miss))), constant);
 }
 
-/* ---- one question, replayed ------------------------------------------------------------------ */
+/* ---- one call, replayed ------------------------------------------------------------------ */
 
 struct SamplerLoop {
   const Sampler *sampler;
@@ -131,14 +131,13 @@ struct SamplerLoop {
   void *user, *corrector;
 };
 
-static void record_question(SamplerLoop *l, const Denoiser *denoiser, const Params *params,
-                            int cond) {
+static void record_net(SamplerLoop *l, const Denoiser *denoiser, const Params *params, int cond) {
   l->x = t_input(l->g, "loop x", l->k, l->dim);
   l->cond = cond ? t_input(l->g, "loop cond", 1, cond) : NULL;
-  l->numbers = t_given(l->g, "loop numbers", 1, question_size(l->sampler->spec.guides));
+  l->numbers = t_given(l->g, "loop numbers", 1, net_call_size(l->sampler->spec.guides));
   Chain c = chain_of(l->g, l->sampler, denoiser, params, l->cond);
-  QuestionNumbers n = question_columns(&c.question, l->numbers);
-  Answer answer = question_record(&c.question, &n, l->x);
+  NetCallNumbers n = net_call_columns(&c.call, l->numbers);
+  NetOutput answer = net_call_record(&c.call, &n, l->x);
   l->M = answer.M, l->std = answer.std;
   graph_keep(l->M);
   if (l->std) graph_keep(l->std);
@@ -155,7 +154,7 @@ SamplerLoop *sampler_loop_new(Arena *arena, const Sampler *sampler, const Denois
   l->max_rows = spec->graph.max_rows;
   l->ld = row_stride(l->dim);
   l->g = graph_new(arena, &spec->graph);
-  record_question(l, denoiser, params, spec->cond);
+  record_net(l, denoiser, params, spec->cond);
   l->start = rng_stream(spec->graph.seed, arena_text(arena, "%s start", spec->stream));
   l->stream = arena_array(arena, Rng, sampler->stages);
   for (int i = 0; i < sampler->stages; i++)
@@ -163,7 +162,7 @@ SamplerLoop *sampler_loop_new(Arena *arena, const Sampler *sampler, const Denois
   size_t size = (size_t)l->max_rows * (size_t)l->k * (size_t)l->ld;
   l->base = arena_array(arena, real, size), l->at = arena_array(arena, real, size);
   for (int j = 0; j < SAMPLER_HISTORY; j++) l->last[j] = arena_array(arena, real, size);
-  int count = question_size(sampler->spec.guides);
+  int count = net_call_size(sampler->spec.guides);
   l->number = arena_array(arena, double, count);
   l->given = arena_array(arena, real, row_stride(count));
   return l;
@@ -198,10 +197,10 @@ static void loop_noise(const SamplerLoop *l, Rng stream, uint64_t step, const ui
   graph_kernels(l->g)->normals(stream, step, &row, 1, l->dim, z);
 }
 
-static void loop_ask(SamplerLoop *l, const Stage *s, int rows, uint64_t step,
-                     const uint32_t *row_ids, size_t size) {
-  int count = question_size(l->sampler->spec.guides);
-  question_numbers(l->sampler->spec.guides, s, l->number);
+static void loop_evaluate(SamplerLoop *l, const Stage *s, int rows, uint64_t step,
+                          const uint32_t *row_ids, size_t size) {
+  int count = net_call_size(l->sampler->spec.guides);
+  net_call_numbers(l->sampler->spec.guides, s, l->number);
   for (int i = 0; i < count; i++) l->given[i] = (real)l->number[i];
   graph_bind(l->x, l->at);
   graph_give(l->numbers, l->given);
@@ -251,11 +250,11 @@ void sampler_loop_run(SamplerLoop *l, int rows, uint64_t step, const uint32_t *r
   if (l->watch) l->watch(l->user, -1, l->at);
   for (int i = 0, asked = 0; i < sampler->stages; i++) {
     const Stage *s = &sampler->stage[i];
-    if (l->correct && s->ask && (i == 0 || s[-1].rebase)) {
+    if (l->correct && s->evaluates && (i == 0 || s[-1].rebase)) {
       l->correct(l->corrector, i, l->at);
       memcpy(l->base, l->at, size * sizeof *x);
     }
-    if (s->ask) loop_ask(l, s, rows, step, row_ids, size), asked++;
+    if (s->evaluates) loop_evaluate(l, s, rows, step, row_ids, size), asked++;
     loop_combine(l, s, size, asked);
     if (s->noise > 0) loop_add_noise(l, s, i, rows, step, row_ids);
     if (!s->rebase) continue;

@@ -1,4 +1,5 @@
-/* field.c -- recording the question with a row of numbers for each sample, and asking it. */
+/* field.c -- recording the call of the network with a row of numbers for each sample, and running
+ * it. */
 #include "diffusion/field.h"
 #include "diffusion/stage.h"
 #include <math.h>
@@ -42,14 +43,14 @@ static Tensor *probed_trace(Tensor *v, Tensor *x, Tensor *probe) {
 static bool record_field(Field *f, Arena *arena, const Params *params, Error *error) {
   int c = f->spec.cond;
   Tensor *x = input(f, arena, "field x", f->dim, &f->x);
-  Tensor *numbers = input(f, arena, "field numbers", question_size(f->spec.guides), &f->numbers);
-  Question q = { .denoiser = f->denoiser,
-                 .params = params,
-                 .cond = c ? input(f, arena, "field cond", c, &f->cond) : NULL,
-                 .guides = f->spec.guides,
-                 .data_form = f->spec.wanted == PREDICTS_X0 };
-  QuestionNumbers n = question_columns(&q, numbers);
-  Answer answer = question_record(&q, &n, x);
+  Tensor *numbers = input(f, arena, "field numbers", net_call_size(f->spec.guides), &f->numbers);
+  NetCall q = { .denoiser = f->denoiser,
+                .params = params,
+                .cond = c ? input(f, arena, "field cond", c, &f->cond) : NULL,
+                .guides = f->spec.guides,
+                .data_form = f->spec.wanted == PREDICTS_X0 };
+  NetCallNumbers n = net_call_columns(&q, numbers);
+  NetOutput answer = net_call_record(&q, &n, x);
   f->out = answer.M;
   graph_keep(f->out);
   if (f->spec.divergence == DIVERGENCE_NONE) return true;
@@ -68,7 +69,7 @@ static bool record_field(Field *f, Arena *arena, const Params *params, Error *er
 Field *field_new(Arena *arena, const Denoiser *denoiser, const Params *params,
                  const FieldSpec *spec, Error *error) {
   CHECK(!spec->graph.trained, "field: nothing is trained here");
-  if (!question_check(spec->guides, error)) return NULL;
+  if (!net_call_check(spec->guides, error)) return NULL;
   if (spec->divergence == DIVERGENCE_EXACT && denoiser->dim > FIELD_EXACT_MOST) {
     error_set(error, FAIL_USAGE,
               "an exact divergence of %d dimensions takes as many backward passes; at most %d: use "
@@ -79,7 +80,7 @@ Field *field_new(Arena *arena, const Denoiser *denoiser, const Params *params,
   Field *f = arena_alloc(arena, sizeof *f);
   *f = (Field){ .denoiser = denoiser, .spec = *spec, .dim = denoiser->dim };
   f->ld = row_stride(f->dim), f->cond_ld = row_stride(spec->cond);
-  f->numbers_ld = row_stride(question_size(spec->guides));
+  f->numbers_ld = row_stride(net_call_size(spec->guides));
   f->row_id = arena_array(arena, uint32_t, spec->graph.max_rows);
   f->g = graph_new(arena, &spec->graph);
   if (!record_field(f, arena, params, error)) return NULL;
@@ -94,11 +95,11 @@ static Form direct_form(const Field *f, const Level *l) {
 }
 
 static void row_numbers(const Field *f, double t, real *row) {
-  double n[QUESTION_MOST];
+  double n[NET_CALL_MOST];
   Level l = schedule_level(f->denoiser->schedule, t);
-  Stage stage = stage_asking(f->denoiser, f->spec.wanted, &l);
-  question_numbers(f->spec.guides, &stage, n);
-  for (int i = 0; i < question_size(f->spec.guides); i++) row[i] = (real)n[i];
+  Stage stage = stage_evaluating(f->denoiser, f->spec.wanted, &l);
+  net_call_numbers(f->spec.guides, &stage, n);
+  for (int i = 0; i < net_call_size(f->spec.guides); i++) row[i] = (real)n[i];
 }
 
 bool field_tells(const Field *f, double t, Error *error) {
@@ -112,7 +113,7 @@ bool field_tells(const Field *f, double t, Error *error) {
                    f->denoiser->schedule->def->name, l.a, l.s);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------- */
+/* ---- evaluating ----------------------------------------------------------------------------- */
 
 void field_samples(Field *f, const FieldSamples *samples) { f->samples = *samples; }
 

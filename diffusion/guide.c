@@ -23,7 +23,7 @@ static void energy_numbers(const Guide *guide, const Level *l, double *own) {
   own[0] = l->a > 0 ? w * l->s * l->s / l->a : 0;
 }
 
-static Tensor *energy_after(const Guide *guide, const Asking *a, Tensor *x, Tensor *x0) {
+static Tensor *energy_after(const Guide *guide, const NetInput *a, Tensor *x, Tensor *x0) {
   const EnergyGuide *spec = &((const ByEnergy *)guide)->spec;
   Tensor *f = spec->energy->value(spec->energy, a->g, spec->params, x, a->time, a->cond);
   Tensor *slope = spec->through ? t_grad_through(f, x) : t_grad(f, x);
@@ -81,25 +81,25 @@ static Tensor *mean_of(Tensor *output, int dim) {
   return output->n == dim ? output : t_slice(output, 0, dim);
 }
 
-static Tensor *free_ask(const Guide *guide, const Asking *a, Tensor *x) {
+static Tensor *free_call(const Guide *guide, const NetInput *a, Tensor *x) {
   const FreeGuide *spec = &((const ByNull *)guide)->spec;
   CHECK(a->cond, "guide_free: there is no condition");
   int k = x->k, dim = a->denoiser->dim;
   Tensor *null = null_row(a->g, a->params, spec->null, a->cond->n);
-  Asking both = *a;
+  NetInput both = *a;
   both.h = halves(a->h, a->h, k), both.scale = a->scale ? halves(a->scale, a->scale, k) : NULL;
-  Tensor *output = asking_net(&both, t_stack(x, x), halves(a->cond, null, k));
-  Tensor *answer = t_part(output, 0, k), *c = mean_of(answer, dim);
+  Tensor *output = call_net(&both, t_stack(x, x), halves(a->cond, null, k));
+  Tensor *with = t_part(output, 0, k), *c = mean_of(with, dim);
   Tensor *without = mean_of(t_part(output, k, k), dim);
   Tensor *y = t_add(c, t_mul(t_sub(c, without), t_col(a->own, 0)));
   if (spec->rescale > 0) y = t_mul(y, rescaling(c, y, spec->rescale));
-  return output->n == dim ? y : t_concat(y, t_slice(answer, dim, output->n - dim));
+  return output->n == dim ? y : t_concat(y, t_slice(with, dim, output->n - dim));
 }
 
 const Guide *guide_free(Arena *arena, const FreeGuide *spec) {
   CHECK(spec->rescale >= 0 && spec->rescale <= 1, "guide_free: rescale %g", spec->rescale);
   ByNull *made = arena_alloc(arena, sizeof *made);
-  *made = (ByNull){ { .ask = free_ask, .numbers = free_numbers }, *spec };
+  *made = (ByNull){ { .call = free_call, .numbers = free_numbers }, *spec };
   return &made->guide;
 }
 
@@ -110,7 +110,7 @@ typedef struct {
   Threshold spec;
 } ByThreshold;
 
-static Tensor *threshold_after(const Guide *guide, const Asking *a, Tensor *x, Tensor *x0) {
+static Tensor *threshold_after(const Guide *guide, const NetInput *a, Tensor *x, Tensor *x0) {
   const Threshold *spec = &((const ByThreshold *)guide)->spec;
   (void)a, (void)x;
   Tensor *q = t_clip(t_quantile(t_map(MAP_abs, x0), spec->quantile), spec->range, spec->most);
@@ -139,11 +139,11 @@ Tensor *known_overwrite(Known known, Tensor *x) {
   return t_add(t_mul(known.known, known.keep), t_mul(x, rest));
 }
 
-static Tensor *overwrite(const Guide *guide, const Asking *a, Tensor *x) {
+static Tensor *overwrite(const Guide *guide, const NetInput *a, Tensor *x) {
   const KnownGuide *spec = &((const ByKnown *)guide)->spec;
   return known_overwrite(spec->find ? spec->find(spec->user, a) : spec->known, x);
 }
-static Tensor *overwrite_x0(const Guide *guide, const Asking *a, Tensor *x, Tensor *x0) {
+static Tensor *overwrite_x0(const Guide *guide, const NetInput *a, Tensor *x, Tensor *x0) {
   (void)x;
   return overwrite(guide, a, x0);
 }

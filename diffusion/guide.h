@@ -1,9 +1,9 @@
-/* guide.h -- hooks around the network's question.
+/* guide.h -- hooks around the call of the network.
  *
- * A guide may change the point the network is asked at (in-painting), ask it itself (classifier-
- * free: both conditions in one call), and change what it says about x_0 (energies, thresholds).
- * Guides are a list.  Within one question all `before` run in its order, then the one guide that
- * asks (or the executor), then all `after` in its order; an `after` sees x as the network did and
+ * A guide may change the point where the network is evaluated (in-painting), call it itself
+ * (classifier-free: both conditions at once), and change what it says about x_0 (energies,
+ * thresholds).  Guides are a list.  Within one stage all `before` run in its order, then the one
+ * guide that calls (or the executor), then all `after` in its order; an `after` sees x as the network did and
  * x_0 as the guides before it left it.  The sampler's own clip comes last.
  *
  *   guide_energy     x_0 += w s^2/a grad f(x, t), which is eps -= w s grad f
@@ -17,8 +17,8 @@
 
 enum { GUIDE_NUMBERS = 4 };
 
-/* the question of one stage.  time, a, s and own are once-numbers in a chain, and rows where every
- * sample has its own time; h and scale likewise */
+/* What a network is called with in one stage.  time, a, s and own are once-numbers in a chain, and
+ * rows where every sample has its own time; h and scale likewise. */
 typedef struct {
   Graph *g;
   const Denoiser *denoiser;
@@ -29,19 +29,19 @@ typedef struct {
   Tensor *a, *s;
   Tensor *scale; /* of x, for the network; NULL: 1 */
   Tensor *own;   /* [k or 1, 1, GUIDE_NUMBERS]: what this guide's `numbers` said */
-} Asking;
+} NetInput;
 
 typedef struct Guide Guide;
 struct Guide {
-  Tensor *(*before)(const Guide *guide, const Asking *asking, Tensor *x);
-  Tensor *(*ask)(const Guide *guide, const Asking *asking, Tensor *x); /* -> output */
-  Tensor *(*after)(const Guide *guide, const Asking *asking, Tensor *x, Tensor *x0);
+  Tensor *(*before)(const Guide *guide, const NetInput *input, Tensor *x);
+  Tensor *(*call)(const Guide *guide, const NetInput *input, Tensor *x); /* -> output */
+  Tensor *(*after)(const Guide *guide, const NetInput *input, Tensor *x, Tensor *x0);
   /* what depends on the noise level alone, in double */
   void (*numbers)(const Guide *guide, const Level *level, double own[GUIDE_NUMBERS]);
 };
 
-/* The network's own answer: net(scale x, h, cond). */
-Tensor *asking_net(const Asking *asking, Tensor *x, Tensor *cond);
+/* The network itself: net(scale x, h, cond). */
+Tensor *call_net(const NetInput *input, Tensor *x, Tensor *cond);
 
 /* ---- guides; they live in the arena and copy their settings ---------------------------------- */
 
@@ -100,11 +100,11 @@ const Guide *guide_threshold(Arena *arena, const Threshold *spec);
  *          of ddpm or ddim at temperature 1 draws x' from q(x' | x, x_0).  For networks not trained
  *          for it; exact only where each level is sampled over and over (RePaint's resampling). */
 typedef struct {
-  Tensor *keep, *known; /* [k or 1, 1, dim], on the asking tape; keep is 0 or 1 */
+  Tensor *keep, *known; /* [k or 1, 1, dim], on the tape of the call; keep is 0 or 1 */
 } Known;
 typedef struct {
   Known known; /* for chains recorded on the tape of these tensors, */
-  Known (*find)(const void *user, const Asking *asking); /* or recorded when asked; or NULL */
+  Known (*find)(const void *user, const NetInput *input); /* or recorded with the call; or NULL */
   const void *user;
   bool clean;
 } KnownGuide;

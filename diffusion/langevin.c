@@ -151,7 +151,7 @@ static void to_real(const Corrector *c, real *x) {
 /* where the step of this stage leads: the level at which the next step asks, or the end */
 static const Level *step_end(const Sampler *sampler, int stage) {
   for (int i = stage + 1; i < sampler->stages; i++)
-    if (sampler->stage[i].ask && sampler->stage[i - 1].rebase) return &sampler->stage[i].at;
+    if (sampler->stage[i].evaluates && sampler->stage[i - 1].rebase) return &sampler->stage[i].at;
   return &sampler->end;
 }
 
@@ -194,7 +194,8 @@ Corrector *corrector_new(Arena *arena, const Sampler *sampler, const Denoiser *d
   c->langevin = langevin_new(arena, denoiser, params, &langevin, error);
   if (!c->langevin) return NULL;
   for (int i = 0; i < sampler->stages; i++)
-    if (sampler->stage[i].ask && !field_tells(c->langevin->score, sampler->stage[i].at.time, error))
+    if (sampler->stage[i].evaluates &&
+        !field_tells(c->langevin->score, sampler->stage[i].at.time, error))
       return NULL;
   c->loop = sampler_loop_new(arena, sampler, denoiser, params, loop);
   sampler_loop_correct(c->loop, correct, c);

@@ -36,7 +36,7 @@ static const char *objection(const Leaps *l, const Sampler *chain) {
     if (s->noise > 0 || s->learned) return "is not deterministic";
     for (int j = k + 1; j < SAMPLER_HISTORY; j++)
       if (s->out[j] != 0) return "looks back across a cut";
-    if (!s->ask || (k == l->stages - 1 && !s->rebase)) return "is cut within a step";
+    if (!s->evaluates || (k == l->stages - 1 && !s->rebase)) return "is cut within a step";
     if (s->rebase != chain->stage[k].rebase) return "has steps of different kinds";
     if (l->given && s->rebase != l->rebase[k]) return "has other steps than the one recorded";
   }
@@ -169,7 +169,7 @@ LeapDraw leaps_record(Leaps *l, Graph *g, const char *name) {
   return draw;
 }
 
-/* ---- asking ---------------------------------------------------------------------------------- */
+/* ---- evaluating ----------------------------------------------------------------------------- */
 
 static Tensor *blend(Tensor *a, Tensor *x, Tensor *b, Tensor *y) {
   return t_add(t_mul(x, a), t_mul(y, b));

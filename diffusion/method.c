@@ -15,7 +15,7 @@ Stage *table_move(Table *t) {
 
 Stage *table_ask(Table *t, const Level *at) {
   Stage *stage = &t->stage[t->stages++];
-  *stage = stage_asking(t->denoiser, t->combines, at);
+  *stage = stage_evaluating(t->denoiser, t->combines, at);
   return stage;
 }
 

@@ -49,7 +49,7 @@ const Level *table_from(const Table *t); /* where the present step begins and en
 const Level *table_to(const Table *t);
 Level table_at_lambda(const Table *t, double lambda);
 
-/* The next stage, rebasing and otherwise zero; or one that asks at this level. */
+/* The next stage, rebasing and otherwise zero; or one that evaluates at this level. */
 Stage *table_move(Table *t);
 Stage *table_ask(Table *t, const Level *at);
 

@@ -28,7 +28,7 @@ Reflow *reflow_new(Arena *arena, const Sampler *sampler, const Denoiser *denoise
   CHECK(spec->k == 1, "reflow: one sample a row, not %d", spec->k);
   bool noisy = sampler->spec.from > 0 || sampler->spec.inverse;
   for (int i = 0; i < sampler->stages; i++)
-    noisy = noisy || sampler->stage[i].noise > 0 || !sampler->stage[i].ask;
+    noisy = noisy || sampler->stage[i].noise > 0 || !sampler->stage[i].evaluates;
   if (noisy)
     return error_set(error, FAIL_USAGE,
                      "reflow pairs a noise with the sample an ODE makes of it; sampler %s does not "

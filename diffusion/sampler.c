@@ -164,7 +164,7 @@ static bool check_forms(const Sampler *sampler, const Denoiser *d, Error *error)
   bool by_x0 = sampler->spec.clip || sampler->spec.guides;
   for (int i = 0; i < sampler->stages; i++) {
     const Stage *s = &sampler->stage[i];
-    if (!s->ask) continue;
+    if (!s->evaluates) continue;
     if (finite_form(s->direct) && (!by_x0 || (finite_form(s->x0) && finite_form(s->back))))
       continue;
     error_set(error, FAIL_USAGE,
@@ -181,14 +181,14 @@ static void finish(Sampler *sampler) {
   double temperature = sampler->spec.temperature > 0 ? sampler->spec.temperature : 1;
   for (int i = 0; i < sampler->stages; i++) {
     sampler->stage[i].noise *= temperature;
-    sampler->evaluations += sampler->stage[i].ask;
+    sampler->evaluations += sampler->stage[i].evaluates;
   }
 }
 
 Sampler *sampler_new(Arena *arena, const SamplerSpec *spec, const Denoiser *d, Error *error) {
   const Method *method = find(spec->method, error);
   if (!method) return NULL;
-  if (!question_check(spec->guides, error)) return NULL;
+  if (!net_call_check(spec->guides, error)) return NULL;
   bool clean = ends_clean(method, spec, d->schedule);
   int steps = spec->steps || !d->schedule->steps ? spec->steps : d->schedule->steps - !clean;
   if (!check(method, spec, d, steps, error)) return NULL;

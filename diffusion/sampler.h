@@ -1,8 +1,8 @@
 /* sampler.h -- a sampler is a table of stages; one executor records any of them.
  *
  * The state is a point x, the base point x_b of the present step, and the last outputs M_0 (the
- * newest), M_1, ..  A stage that asks puts M = to_x x + to_out output(scale x, time) first, in the
- * form that its solver combines (x_0, eps or velocity); then, asking or not,
+ * newest), M_1, ..  A stage that evaluates the network puts M = to_x x + to_out output(scale x,
+ * time) first, in the form that its solver combines (x_0, eps or velocity); then every stage does
  *
  *   x <- base x_b + sum_j out[j] M_j + noise z      and, if it rebases, x_b <- x
  *
@@ -87,7 +87,7 @@ Tensor *sampler_log_prob(Graph *g, const Sampler *sampler, int i, const Denoiser
 
 /* ---- replayed -------------------------------------------------------------------------------- */
 
-/* One question, recorded once and asked in every stage: for chains of many steps.  Gives the
+/* One call, recorded once and run in every stage: for chains of many steps.  Gives the
  * chain's numbers bit for bit. */
 typedef struct SamplerLoop SamplerLoop;
 
@@ -108,8 +108,8 @@ void sampler_loop_run(SamplerLoop *loop, int rows, uint64_t step, const uint32_t
                       const real *cond, real *x, bool from_x);
 void sampler_loop_watch(SamplerLoop *loop, SamplerWatch *watch, void *user);
 
-/* `correct` (nullable) may move x where a step begins, before its stage asks: predictor-corrector
- * (langevin.h). */
+/* `correct` (nullable) may move x where a step begins, before its stage evaluates the network:
+ * predictor-corrector (langevin.h). */
 typedef void SamplerCorrect(void *user, int stage, real *x);
 void sampler_loop_correct(SamplerLoop *loop, SamplerCorrect *correct, void *user);
 

@@ -27,7 +27,7 @@ bool blocks_allocate(Blocks *blocks, Error *error);
 /* Blocks that are held, and moments. */
 void blocks_save(const Blocks *blocks, Checkpoint *checkpoint);
 
-/* All of it back, to go on with training: what is held must be in the file, in its shape. */
+/* All of it back, to continue training: what is held must be in the file, in its shape. */
 bool blocks_load(Blocks *blocks, const Checkpoint *checkpoint, Error *error);
 
 /* What the file holds of it: those blocks take memory and numbers, the others stay absent.  Shapes

@@ -105,7 +105,7 @@ Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *che
                         Error *error);
 Model *model_load(Arena *arena, const ModelDef *def, const Checkpoint *checkpoint, Error *error);
 
-/* To go on with training: blocks and what else the file holds, into a model that is there. */
+/* To continue training: blocks and what else the file holds, into a model that is there. */
 bool model_read(Model *model, const Checkpoint *checkpoint, Error *error);
 
 /* Begin with the weights of another model.  FAIL_USAGE if its network is another one. */

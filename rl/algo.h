@@ -21,7 +21,7 @@
   F(INT, batch, 256, 1, 65536, "transitions a gradient step draws")                                \
   F(INT, group, 64, 1, 65536, "rows whose sums are one block; changes bits")                       \
   F(INT, lane, 64, 1, 65536, "rows that pass through the cache together; changes bits")            \
-  F(TEXT, kernels, "own", "own|avx512|avx2|plain|openblas", NULL, "who computes products")         \
+  F(TEXT, kernels, "own", "own|avx512|avx2|plain|openblas", NULL, "what computes products")        \
   F(TEXT, schedule_rate, "constant", "constant|cosine", NULL, "learning rates over training")      \
   F(INT, rate_steps, 0, 0, NULL, "length of a cosine rate; 0: the first --steps")                  \
   F(INT, eval_every, 5000, 0, NULL, "steps between evaluations; 0: only at the end")               \
@@ -62,7 +62,7 @@ typedef struct {
   Model *model;           /* likewise, where nothing acts; or NULL */
   Blocks blocks;          /* what it owns beside them: optimisers above all */
   struct HeldOut *held;   /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
-  bool wants_init;        /* a student: needs --init */
+  bool wants_init;        /* needs --init */
 } Agent;                  /* first member of every algorithm's state */
 
 /* Measures that are taken together (rl/measure/measure.h says what a measure is). */

@@ -151,7 +151,7 @@ static inline Moments moments_propagate(const Sampler *table, LawAt *law, double
   for (int i = 0; i < table->stages; i++) {
     const Stage *s = &table->stage[i];
     double w[VARS] = { 0 };
-    if (s->ask) {
+    if (s->evaluates) {
       for (int j = SAMPLER_HISTORY - 1; j > 0; j--) moments_copy(&m, VAR_M + j, VAR_M + j - 1);
       double rest = law(0, s->at.a, s->at.s).x0, gain = law(1, s->at.a, s->at.s).x0 - rest;
       w[VAR_X] = s->back.to_x + s->back.to_out * gain;

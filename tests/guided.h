@@ -82,7 +82,7 @@ static inline void replay(const Sampler *sampler, const Denoiser *d, const Param
 }
 
 /* the last entry of x is known: the first number of the condition */
-static inline Known last_is_cond(const void *user, const Asking *a) {
+static inline Known last_is_cond(const void *user, const NetInput *a) {
   (void)user;
   Tensor *keep = t_table(a->g, (double[DIM]){ [DIM - 1] = 1 }, 1, DIM);
   return (Known){ keep, t_mul(keep, t_col(a->cond, 0)) };

@@ -88,7 +88,7 @@ static const struct {
   { 2, "--resume run", TRAIN " --out run" },
   { 3, "cannot resume", "train --resume ." },
   { 2, "takes --seed from the run", "train --resume run --seed 3" },
-  { 2, "leave \"diffusion-ql\" away", "train diffusion-ql --resume run" },
+  { 2, "omit \"diffusion-ql\"", "train diffusion-ql --resume run" },
   { 2, "keeps its settings", "train --resume run --set hidden=64" },
   { 2, "something is missing", "eval" },
   { 3, "no such run", "eval nowhere" },

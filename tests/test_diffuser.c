@@ -102,7 +102,7 @@ static void the_simulators_own_way_has_no_error(void **state) {
   simulate(model, way);
   for (int j = 0; j < OBS; j++) scale[j] = 0.5f;
   assert_true(dynamics_measure(model, scale, way, 1, HORIZON, &d, &error));
-  assert_true(d.error < 1e-4 && d.still > 0.1 && d.drift[1] < 1e-4 && isnan(d.drift[2]));
+  assert_true(d.error < 1e-4 && d.no_change > 0.1 && d.drift[1] < 1e-4 && isnan(d.drift[2]));
   assert_int_equal(d.failures, 0);
   assert_true(dynamics_play(model, way, 1, HORIZON, played, &error));
   for (int i = 0; i < HORIZON * WIDTH; i++) assert_float_equal(way[i], played[i], 1e-4);
@@ -215,7 +215,7 @@ static void the_report_shows_plans(void **state) {
   char *page = file_read("whole/report.html", &n), *line = file_read("whole/eval.jsonl", &n);
   assert_non_null(strstr(page, "data:image/png;base64,iVBOR"));
   assert_non_null(strstr(page, "<h3>Error of plans</h3>"));
-  assert_non_null(strstr(page, "<th>error of plans</th><th>of standing still</th><th>ratio</th>"));
+  assert_non_null(strstr(page, "<th>error of plans</th><th>of no change</th><th>ratio</th>"));
   assert_non_null(strstr(line, "\"plan_error\":"));
   assert_non_null(strstr(line, "\"data_drift_4\":"));
   free(page), free(line);

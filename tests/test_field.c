@@ -93,9 +93,9 @@ static void a_row_does_not_see_the_others(void **state) {
 
 /* ---- guides ---------------------------------------------------------------------------------- */
 
-static Tensor *halve(const Guide *guide, const Asking *asking, Tensor *x, Tensor *x0) {
+static Tensor *halve(const Guide *guide, const NetInput *input, Tensor *x, Tensor *x0) {
   (void)guide, (void)x;
-  return t_mul(x0, t_col(asking->own, 1));
+  return t_mul(x0, t_col(input->own, 1));
 }
 static void half(const Guide *guide, const Level *level, double own[GUIDE_NUMBERS]) {
   (void)guide, own[1] = level->time < 0.4 ? 0.5 : 1;

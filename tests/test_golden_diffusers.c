@@ -398,7 +398,7 @@ static void karras_ve_is_our_edm_heun(void **state) {
     const real *noise[MOST] = { NULL };
     for (int k = 0; k < table->stages; k++) {
       const Stage *s = &table->stage[k];
-      for (int n = 0; !s->ask && n < 10; n++)
+      for (int n = 0; !s->evaluates && n < 10; n++)
         if (s->at.time == times[n]) {
           noise[k] = block(golden.arena, z, n, 1);
           double hat = golden_at(part(&golden, names[i], "sigma_hat"), (size_t)n);

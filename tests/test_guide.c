@@ -99,12 +99,12 @@ static void one_call_is_two_calls(void **state) {
     GraphSpec spec = a_graph(NULL, ROWS);
     Graph *g = graph_new(m.arena, &spec);
     Tensor *x = t_input(g, "x", k, DIM), *t = t_input(g, "t", k, 1), *c = t_input(g, "c", 1, COND);
-    Asking a = { .g = g, .denoiser = &m.d, .params = m.params, .cond = c, .time = t };
+    NetInput a = { .g = g, .denoiser = &m.d, .params = m.params, .cond = c, .time = t };
     a.h = m.d.embed(&m.d, g, m.params, t), a.scale = t_shift(t, 1);
     a.own = t_table(g, (double[GUIDE_NUMBERS]){ 1.7 }, 1, GUIDE_NUMBERS);
-    Tensor *at_once = guide->ask(guide, &a, x), *with = asking_net(&a, x, c);
+    Tensor *at_once = guide->call(guide, &a, x), *with = call_net(&a, x, c);
     Tensor *without =
-        asking_net(&a, x, null.learned ? t_param(g, m.params, NULL_SLOT) : zeros(g, COND));
+        call_net(&a, x, null.learned ? t_param(g, m.params, NULL_SLOT) : zeros(g, COND));
     graph_keep(at_once), graph_keep(with), graph_keep(without), graph_seal(g);
     fill(data[0], ROWS * k, DIM, "x"), fill(data[1], ROWS * k, 1, "t"),
         fill(data[2], ROWS, COND, "c");
@@ -182,9 +182,9 @@ static void rescaling_is_that_of_diffusers(void **state) {
     GraphSpec spec = a_graph(NULL, 4);
     Graph *g = graph_new(golden.arena, &spec);
     Tensor *x = t_input(g, "x", 1, 3), *cond = t_input(g, "cond", 1, 3);
-    Asking a = { .g = g, .denoiser = &d, .cond = cond, .h = t_number(g, 0) };
+    NetInput a = { .g = g, .denoiser = &d, .cond = cond, .h = t_number(g, 0) };
     a.own = t_table(g, (double[GUIDE_NUMBERS]){ 6.5 }, 1, GUIDE_NUMBERS);
-    Tensor *y = guide->ask(guide, &a, x);
+    Tensor *y = guide->call(guide, &a, x);
     graph_keep(y), graph_seal(g);
     graph_bind(x, data[0]), graph_bind(cond, data[1]);
     graph_run(g, 4, 0, NULL);
@@ -209,7 +209,7 @@ static void dynamic_thresholds_are_those_of_diffusers(void **state) {
     GraphSpec spec = a_graph(NULL, 4);
     Graph *g = graph_new(golden.arena, &spec);
     Tensor *x0 = t_input(g, "x0", 1, 10);
-    Tensor *y = guide->after(guide, &(Asking){ .g = g }, NULL, t_scale(wide, x0));
+    Tensor *y = guide->after(guide, &(NetInput){ .g = g }, NULL, t_scale(wide, x0));
     y = t_scale(1 / wide, y);
     graph_keep(y), graph_seal(g);
     graph_bind(x0, data);

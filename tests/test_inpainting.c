@@ -133,7 +133,7 @@ static Correlated correlated(const Schedule *s, bool clean) {
   return (Correlated){ base, clean };
 }
 static const double known_y = 0.9;
-static Known second_is_known(const void *user, const Asking *a) {
+static Known second_is_known(const void *user, const NetInput *a) {
   (void)user;
   return (Known){ t_table(a->g, (double[]){ 0, 1 }, 1, 2), t_number(a->g, known_y) };
 }

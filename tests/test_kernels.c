@@ -62,7 +62,7 @@ static void draw_product(Product *p, uint64_t trial) {
   g->ak = transposed ? g->m + below(trial, 5, GAP) : 1;
   g->bk = packed ? 32 : g->n, g->bpanel = packed ? 32 * g->k : 32;
   g->ldc = g->n + 16;
-  g->a_near = below(trial, 7, 2), g->c_near = below(trial, 8, 2); /* change no bit */
+  g->a_in_l2 = below(trial, 7, 2), g->c_in_l2 = below(trial, 8, 2); /* change no bit */
   int init = below(trial, 6, 4); /* none, one row for all, a row each, accumulate */
   g->init = init == 0 ? NULL : init == 3 ? p->c : p->init;
   g->init_row = init == 1 ? 0 : init == 2 ? MAX_N : g->ldc;

@@ -144,7 +144,7 @@ static void churn_is_asked_where_it_arrives(void **state) {
   int churned = 0;
   for (int i = 0; i < table->stages; i++) {
     const Stage *s = &table->stage[i];
-    if (s->ask) continue;
+    if (s->evaluates) continue;
     double sigma = s->at.s, hat = s[1].at.s, gamma = sqrt(2) - 1;
     assert_true(sigma >= 0.05 && sigma <= 50 && near(hat, sigma * (1 + gamma), 1e-12));
     assert_true(near(s->noise, 1.003 * sqrt(hat * hat - sigma * sigma), 1e-12) && s->base == 1);

@@ -148,7 +148,7 @@ static void an_average_waits_and_then_moves(void **state) {
   real *gradient = arena_array(arena, real, online->layout->size);
   OptimSpec spec = optim_adam(1e-2);
   Optim *optim = optim_new(arena, online, &spec);
-  optim->follows = (Ema){ average, 0.75, 10, 5 };
+  optim->ema = (Ema){ average, 0.75, 10, 5 };
   double expected[N];
   for (int i = 0; i < N; i++) expected[i] = (double)average->values[i], gradient[i] = (real)sin(i);
   for (int step = 0; step < 40; step++) {

@@ -179,7 +179,7 @@ static void any_settings_give_a_table_or_a_sentence(void **state) {
       const Stage *stage = &table->stage[j];
       double sum = stage->base + stage->noise + stage->at.a;
       for (int k = 0; k < SAMPLER_HISTORY; k++) sum += stage->out[k];
-      if (stage->ask) sum += stage->direct.to_x + stage->direct.to_out + stage->scale;
+      if (stage->evaluates) sum += stage->direct.to_x + stage->direct.to_out + stage->scale;
       if (!isfinite(sum) || !(stage->noise >= 0))
         fail_msg("%s on %s: stage %d is not finite", spec.method, s->def->name, j);
     }

@@ -26,8 +26,8 @@ typedef struct {
   ptrdiff_t init_row;
   real *c;
   ptrdiff_t ldc;
-  const real *after; /* nullable: packed panels that the next product begins with, to be fetched */
-  bool a_near, c_near; /* they stay in the second level of cache, where fetching is in the way */
+  const real *prefetch;  /* nullable: packed panels that the next product begins with */
+  bool a_in_l2, c_in_l2; /* already in the second level of cache, where prefetching only costs */
 } Gemm;
 
 /* y = f(x) for n reals; slope (nullable) receives f'(x).  In place is fine. */

@@ -53,7 +53,7 @@ INLINE void accumulate(const Gemm *p, const real *from, const real *b, V acc[TIL
     if (ahead.b_each) __builtin_prefetch(ahead.b + ahead.b_pace, 0, 2);
     ahead.b += 2 * ahead.b_pace;
     NEXT_K;
-    if (!p->a_near) {
+    if (!p->a_in_l2) {
       __builtin_prefetch(ahead.a, 0, 3), __builtin_prefetch(ahead.a + ahead.a_pace, 0, 3);
       ahead.a += 2 * ahead.a_pace;
     }
@@ -73,14 +73,16 @@ INLINE void tile(const Gemm *p, int i0, int j0, const int M, const int NV) {
   for (int i = 0; i < M; i++)
     for (int v = 0; v < NV; v++) {
       acc[i][v] = init ? vload(init + i * p->init_row + v * VW) : vset(0);
-      if (!p->c_near) __builtin_prefetch(c + (i + M) * p->ldc + v * VW, 1, 2); /* the tile below */
+      if (!p->c_in_l2) __builtin_prefetch(c + (i + M) * p->ldc + v * VW, 1, 2); /* the tile below */
     }
   /* the next strip of B: packed, a share of its panel for each tile; else a column of lines */
   const int share = p->m >= 4 * TILE ? 8 : p->m <= 2 * TILE ? 16 : 32 * TILE / p->m;
   const bool last = j0 + 32 >= p->n, packed = p->bk == 32, rows = p->ak == 1;
   const ptrdiff_t at = packed ? i0 * p->k * share / TILE : i0 / TILE % 2 * 16;
   const real *b = p->b + b0, *a = p->a + a0;
-  const real *next = !last ? b + (packed ? p->bpanel : 32) + at : p->after ? p->after + at : b;
+  const real *next = !last         ? b + (packed ? p->bpanel : 32) + at
+                     : p->prefetch ? p->prefetch + at
+                                   : b;
   /* of A: the rows of the tile below or (a weight's gradient) its columns */
   Ahead ahead = { .b = next, .b_pace = packed ? share : p->bk, .b_each = !packed || share > 8 };
   ahead.a = a + (rows ? M * p->ai : 2 * TILE);

@@ -81,8 +81,8 @@ static void multiply(const Lane *lane, const Tensor *y, int e_x, int e_w, bool a
   p.a = lane_at(lane, x) + (x->e > 1 ? e_x : 0) * x->ld, p.ai = x->e * x->ld, p.ak = 1;
   p.b = lane_at(lane, w) + (size_t)e_w * panel_reals(w);
   p.bk = kernels->packs ? 32 : n, p.bpanel = kernels->packs ? 32 * w->k : 32;
-  p.after = next_panels(lane, y, e_w);
-  p.a_near = x->place == PLACE_LANE, p.c_near = y->place == PLACE_LANE;
+  p.prefetch = next_panels(lane, y, e_w);
+  p.a_in_l2 = x->place == PLACE_LANE, p.c_in_l2 = y->place == PLACE_LANE;
   p.c = lane_at(lane, y) + e_y * y->ld, p.ldc = y->e * y->ld;
   ptrdiff_t next = 0; /* from the base of one batch row to that of the next */
   if (accumulate)
@@ -147,7 +147,7 @@ static void weight_grad_run(const Lane *lane, const Tensor *t) {
     real *out = lane_at(lane, t) + (ptrdiff_t)(e * slot->rows + t->attr.i[FROM]) * slot->ld;
     Gemm p = { .m = x->n, .n = padded(slot->n), .k = lane_rows(lane, dy) * dy->k };
     p.a = lane_at(lane, x) + (x->e > 1 ? e : 0) * x->ld, p.ai = 1, p.ak = x->e * x->ld;
-    p.a_near = x->place == PLACE_LANE;
+    p.a_in_l2 = x->place == PLACE_LANE;
     p.b = lane_at(lane, dy) + (dy->e > 1 ? e : 0) * dy->ld, p.bk = dy->e * dy->ld, p.bpanel = 32;
     p.c = out, p.ldc = slot->ld, p.init_row = slot->ld;
     p.init = t->first && lane->begins ? NULL : out;

@@ -154,9 +154,9 @@ static void conv_line_run(const Lane *lane, const Tensor *y) {
     start_with(bias ? lane_at(lane, bias) : NULL, line_places(to) * count, filter->n, to->pitch,
                rows);
     p.b = lane_at(lane, filter);
-    for (int tap = 0; tap < taps; tap++, p.b = p.after) {
+    for (int tap = 0; tap < taps; tap++, p.b = p.prefetch) {
       const Span span = span_of(&strip.window, &strip.big, tap);
-      p.m = span.count * count, p.after = p.b + apart;
+      p.m = span.count * count, p.prefetch = p.b + apart;
       p.a = x + (ptrdiff_t)(down ? span.big : span.small) * count * p.ai;
       p.c = rows + (ptrdiff_t)(down ? span.small : span.big) * count * p.ldc, p.init = p.c;
       conv_multiply(lane, p);

@@ -159,7 +159,7 @@ static void conv_tiles_run(const Lane *lane, const Tensor *y) {
       p.n = filter->n - j < PANEL ? filter->n - j : PANEL;
       for (int q = 0; q < points; q++, p.b += PANEL * channels) {
         p.a = t.v + q * t.v_step, p.c = t.m + q * t.m_step;
-        p.after = p.b + PANEL * channels;
+        p.prefetch = p.b + PANEL * channels;
         graph_kernels(lane->g)->gemm(&p);
       }
       for (int i = 0; i < t.count; i++)

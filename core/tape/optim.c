@@ -63,12 +63,12 @@ static void update_chunk(void *context, int piece, int worker) {
   u->kernels->adam(&u->adam, u->gradient + from, o->m->values + from, o->v->values + from,
                    o->params->values + from, chunk_size(u, piece));
   if (u->follow != 0)
-    u->kernels->lerp(o->follows.average->values + from, o->params->values + from, u->follow,
+    u->kernels->lerp(o->ema.average->values + from, o->params->values + from, u->follow,
                      chunk_size(u, piece));
 }
 
 static real follow_rate(const Optim *o) {
-  const Ema *ema = &o->follows;
+  const Ema *ema = &o->ema;
   bool now = ema->average && o->step >= ema->start && o->step % ema->period == 0;
   return now ? (real)(1 - ema->decay) : 0;
 }
@@ -101,7 +101,7 @@ bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool
     pool_run(pool, update_chunk, &u, chunks);
     optim->step++;
     params_touch(optim->params);
-    if (u.follow != 0) params_touch(optim->follows.average);
+    if (u.follow != 0) params_touch(optim->ema.average);
   }
   denormals_restore(state);
   return finite;

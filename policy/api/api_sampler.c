@@ -68,7 +68,7 @@ static ptrdiff_t not_finite(const float *x, size_t count) {
 static const Level *level_asked(diffrl_sampler *s, real time) {
   for (int tried = 0; tried < s->table->stages; tried++) {
     const Stage *stage = &s->table->stage[s->stage];
-    if (stage->ask && (real)stage->time == time) return &stage->at;
+    if (stage->evaluates && (real)stage->time == time) return &stage->at;
     s->stage = (s->stage + 1) % s->table->stages;
   }
   CHECK(false, "api: nothing is asked at time %g", (double)time);
@@ -226,7 +226,7 @@ static void count_steps(diffrl_sampler *s) {
   s->step_after = arena_array(s->arena, int, s->table->stages);
   for (int i = 0; i < s->table->stages; i++) {
     const Stage *stage = &s->table->stage[i];
-    if (stage->rebase && (stage->ask || stage->noise == 0)) s->step_after[i] = ++s->steps;
+    if (stage->rebase && (stage->evaluates || stage->noise == 0)) s->step_after[i] = ++s->steps;
   }
 }
 

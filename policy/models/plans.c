@@ -110,7 +110,7 @@ static Tensor *zeros(Graph *g, int n) {
 }
 
 /* the condition is s_0, normalised */
-static Known first_state(const void *user, const Asking *a) {
+static Known first_state(const void *user, const NetInput *a) {
   const PlansModel *m = user;
   int rest = m->base.denoiser->dim - m->width;
   Tensor *step = t_concat(zeros(a->g, (int)m->act_dim), a->cond);

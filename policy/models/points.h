@@ -38,7 +38,7 @@ typedef struct {
 
 extern const ModelDef model_points;
 
-/* Where a student's trajectories start: time 0 for the last time, or where s/a is 80 if no signal
+/* Start time of a student's trajectories: time 0 for the last time, or where s/a is 80 if no signal
  * is left at the last time. */
 double points_start(const Schedule *schedule);
 

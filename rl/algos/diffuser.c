@@ -164,7 +164,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   Diffuser *m = (Diffuser *)agent;
   data_draw(&m->drawer, (uint64_t)step, m->batch);
   Optim *optim = m->objective.optim;
-  optim->follows = average_at(m, step);
+  optim->ema = average_at(m, step);
   if (!objective_step(&m->objective, m->batch->rows, (uint64_t)step)) return false;
   log_scalar(log, "loss/denoising", graph_scalar(m->objective.loss));
   log_scalar(log, "grad_norm/denoiser", optim->grad_norm);

@@ -11,7 +11,7 @@
 #define IMAGE_FIELDS(F)                                                                            \
   F(TEXT, weighting, "native", NULL, NULL, "of the squared error (diffusion/loss.h)")              \
   F(TEXT, times, "logit-normal", NULL, NULL, "how times are drawn (diffusion/loss.h)")             \
-  F(FLOAT, drop, 0.1, 0, 1, "part of the pictures whose label is not told")                        \
+  F(FLOAT, drop, 0.1, 0, 1, "share of the pictures that train without their label")                \
   F(FLOAT, rate, 1e-3, 1e-8, 1, "learning rate")                                                   \
   F(FLOAT, clip, 1.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
   F(FLOAT, ema, 0.999, 0, 1, "decay of the average of weights")                                    \
@@ -145,7 +145,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
     put_picture(m, &m->train, r, train, (int64_t)i);
   }
   Optim *optim = m->objective.optim;
-  optim->follows = average_at(m, step);
+  optim->ema = average_at(m, step);
   if (!objective_step(&m->objective, rows, (uint64_t)step)) return false;
   log_scalar(log, "loss/denoising", graph_scalar(m->objective.loss));
   log_scalar(log, "grad_norm/denoiser", optim->grad_norm);
@@ -252,7 +252,7 @@ static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error)
   arena_free(arena);
   if (!done) return false;
   figures_add(figures, "images.png", "Samples",
-              "A column for each label, where the network is told them.");
+              "A column for each label, where the network is conditioned on them.");
   figures_keep(figures, kept, "Samples over training",
                "The same noise at every evaluation, decoded by the weights of that time.");
   return true;

@@ -18,7 +18,7 @@ void objective_end(Objective *o, const AlgoSetup *setup, Agent *agent, Tensor *l
                    double clip, Ema ema) {
   seal(o, setup, loss);
   o->optim = algo_train(setup, agent, graph_trained(o->graph), rate, clip);
-  o->optim->follows = ema;
+  o->optim->ema = ema;
 }
 
 void objective_end_as(Objective *o, const AlgoSetup *setup, Tensor *loss, const Objective *other) {

@@ -18,7 +18,7 @@
   F(FLOAT, times_mean, -1.0, -20, 20, "log-normal, logit-normal: mean, where times_std is given")  \
   F(FLOAT, times_std, 1.0, 0, 20, "and standard deviation; 0: as published")                       \
   F(TEXT, pairing, "none", "none|ot", NULL, "ot: a batch's noise goes to the nearest points")      \
-  F(INT, teacher_steps, 39, 1, 1000, "distill: steps of the teacher's way")                        \
+  F(INT, teacher_steps, 39, 1, 1000, "distill: steps of the teacher's trajectory")                 \
   F(FLOAT, huber, 0.03, 0, 1, "distill: c of the distance sqrt(d^2 + c^2) - c; 0: d^2")            \
   F(FLOAT, rate, 2e-3, 1e-8, 1, "learning rate")                                                   \
   F(FLOAT, clip, 0.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
@@ -72,7 +72,7 @@ static Tensor *denoising(Toy *m, Graph *g, LossInputs *in, Error *error) {
   return loss_record(g, loss, m->model->base.online, "toy", in).loss;
 }
 
-/* Consistency distillation: two neighbours on a way that the teacher takes must end alike (Song et
+/* Consistency distillation: two neighbours on a trajectory of the teacher must end alike (Song et
  * al. 2023, alg. 2), with the distance, weights and levels of Song & Dhariwal 2024. */
 static Tensor *distillation(Toy *m, Graph *g, const LossInputs *in, Error *error) {
   enum { HEUN = 2 };
@@ -147,7 +147,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
     pairing_draw(m->pairing, rng_stream(m->setup->seed, "paired noise"), (uint64_t)step,
                  (int)m->cfg->batch, m->points, m->noise);
   Optim *optim = m->objective.optim;
-  optim->follows = average_at(m, step);
+  optim->ema = average_at(m, step);
   if (!objective_step(&m->objective, (int)m->cfg->batch, (uint64_t)step)) return false;
   log_scalar(log, m->leaps ? "loss/consistency" : "loss/denoising",
              graph_scalar(m->objective.loss));

@@ -41,10 +41,10 @@ const Measure plan_measures[PLAN_MEASURES] = {
   { "plan_error", "error of plans", "deviations of the data's change in one step",
     "Error of plans: the simulator is put into each state of a plan and does its action; root mean "
     "square distance to the plan's next state, each entry divided by the deviation of its change "
-    "in one step of the data. Standing still: of the plan's states to their next ones. Drifts over "
-    "more steps are in eval.jsonl.",
+    "in one step of the data. No change: the distance of the plan's states to their next ones. "
+    "Drifts over more steps are in eval.jsonl.",
     .beside = "plan_still", .less_is_better = true, .main = true },
-  { .key = "plan_still", .title = "of standing still" },
+  { .key = "plan_still", .title = "of no change" },
   DRIFTS("plan"),
   { .key = "plan_failures" },
   { .key = "data_error", .title = "of the data" },
@@ -55,7 +55,7 @@ const Measure plan_measures[PLAN_MEASURES] = {
 /* clang-format on */
 
 static double *put_dynamics(double *value, const Dynamics *d) {
-  *value++ = d->error, *value++ = d->still;
+  *value++ = d->error, *value++ = d->no_change;
   for (int k = 0; k < DYNAMICS_SPANS; k++) *value++ = d->drift[k];
   *value++ = d->failures;
   return value;

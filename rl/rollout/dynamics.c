@@ -35,75 +35,75 @@ typedef struct {
   Env *env;
   const float *scale;
   int obs_dim, act_dim, width;
-} Judge;
+} Replay;
 
-static bool judge_open(Judge *judge, const EnvModel *model, const float *scale, Error *error) {
+static bool replay_open(Replay *replay, const EnvModel *model, const float *scale, Error *error) {
   const EnvDef *def = env_def(model);
   float obs[ENV_MAX_OBS];
-  *judge = (Judge){ .env = env_create(model, error), .scale = scale };
-  judge->obs_dim = def->obs_dim, judge->act_dim = def->act_dim;
-  judge->width = def->obs_dim + def->act_dim;
-  if (!judge->env) return false;
-  env_reset(judge->env, 0, 0, obs);
-  if (env_set_observed(judge->env, obs)) return true;
-  env_free(judge->env);
+  *replay = (Replay){ .env = env_create(model, error), .scale = scale };
+  replay->obs_dim = def->obs_dim, replay->act_dim = def->act_dim;
+  replay->width = def->obs_dim + def->act_dim;
+  if (!replay->env) return false;
+  env_reset(replay->env, 0, 0, obs);
+  if (env_set_observed(replay->env, obs)) return true;
+  env_free(replay->env);
   return error_set(error, FAIL_USAGE, "%s cannot be put into the state of an observation",
                    def->name);
 }
 
 bool dynamics_open(const EnvModel *model, Error *error) {
-  Judge judge;
-  if (!judge_open(&judge, model, NULL, error)) return false;
-  env_free(judge.env);
+  Replay replay;
+  if (!replay_open(&replay, model, NULL, error)) return false;
+  env_free(replay.env);
   return true;
 }
 
-static double squares(const Judge *judge, const float *a, const float *b) {
+static double squares(const Replay *replay, const float *a, const float *b) {
   double sum = 0;
-  for (int j = 0; j < judge->obs_dim; j++) {
-    double d = ((double)a[j] - (double)b[j]) / (double)judge->scale[j];
+  for (int j = 0; j < replay->obs_dim; j++) {
+    double d = ((double)a[j] - (double)b[j]) / (double)replay->scale[j];
     sum += d * d;
   }
   return sum;
 }
 
 /* step [width]: an action and the state that it is done in */
-static void judge_steps(const Judge *judge, const float *step, int horizon, Dynamics *sums) {
+static void replay_steps(const Replay *replay, const float *step, int horizon, Dynamics *sums) {
   float obs[ENV_MAX_OBS];
-  for (int t = 0; t + 1 < horizon; t++, step += judge->width) {
-    const float *state = step + judge->act_dim, *next = state + judge->width;
-    env_set_observed(judge->env, state);
-    sums->failures += env_step(judge->env, step, obs).failed;
-    sums->error += squares(judge, obs, next);
-    sums->still += squares(judge, state, next);
+  for (int t = 0; t + 1 < horizon; t++, step += replay->width) {
+    const float *state = step + replay->act_dim, *next = state + replay->width;
+    env_set_observed(replay->env, state);
+    sums->failures += env_step(replay->env, step, obs).failed;
+    sums->error += squares(replay, obs, next);
+    sums->no_change += squares(replay, state, next);
   }
 }
 
-static void judge_drift(const Judge *judge, const float *step, int horizon, Dynamics *sums) {
+static void replay_drift(const Replay *replay, const float *step, int horizon, Dynamics *sums) {
   float obs[ENV_MAX_OBS];
-  env_set_observed(judge->env, step + judge->act_dim);
+  env_set_observed(replay->env, step + replay->act_dim);
   for (int t = 1; t < horizon; t++) {
-    env_step(judge->env, step + (t - 1) * judge->width, obs);
+    env_step(replay->env, step + (t - 1) * replay->width, obs);
     for (int k = 0; k < DYNAMICS_SPANS; k++)
       if (dynamics_span[k] == t)
-        sums->drift[k] += squares(judge, obs, step + t * judge->width + judge->act_dim);
+        sums->drift[k] += squares(replay, obs, step + t * replay->width + replay->act_dim);
   }
 }
 
 bool dynamics_measure(const EnvModel *model, const float *scale, const float *trajectories,
                       int count, int horizon, Dynamics *result, Error *error) {
-  Judge judge;
-  if (!judge_open(&judge, model, scale, error)) return false;
+  Replay replay;
+  if (!replay_open(&replay, model, scale, error)) return false;
   *result = (Dynamics){ 0 };
   for (int i = 0; i < count; i++) {
-    const float *step = trajectories + (ptrdiff_t)i * horizon * judge.width;
-    judge_steps(&judge, step, horizon, result);
-    judge_drift(&judge, step, horizon, result);
+    const float *step = trajectories + (ptrdiff_t)i * horizon * replay.width;
+    replay_steps(&replay, step, horizon, result);
+    replay_drift(&replay, step, horizon, result);
   }
-  env_free(judge.env);
-  double states = (double)count * judge.obs_dim;
+  env_free(replay.env);
+  double states = (double)count * replay.obs_dim;
   result->error = sqrt(result->error / (states * (horizon - 1)));
-  result->still = sqrt(result->still / (states * (horizon - 1)));
+  result->no_change = sqrt(result->no_change / (states * (horizon - 1)));
   for (int k = 0; k < DYNAMICS_SPANS; k++)
     result->drift[k] = dynamics_span[k] < horizon ? sqrt(result->drift[k] / states) : (double)NAN;
   return true;
@@ -111,16 +111,16 @@ bool dynamics_measure(const EnvModel *model, const float *scale, const float *tr
 
 bool dynamics_play(const EnvModel *model, const float *trajectories, int count, int horizon,
                    float *played, Error *error) {
-  Judge judge;
-  if (!judge_open(&judge, model, NULL, error)) return false;
-  size_t size = (size_t)horizon * (size_t)judge.width;
+  Replay replay;
+  if (!replay_open(&replay, model, NULL, error)) return false;
+  size_t size = (size_t)horizon * (size_t)replay.width;
   memcpy(played, trajectories, (size_t)count * size * sizeof *played);
   for (int i = 0; i < count; i++) {
     float *step = played + (size_t)i * size;
-    env_set_observed(judge.env, step + judge.act_dim);
-    for (int t = 1; t < horizon; t++, step += judge.width)
-      env_step(judge.env, step, step + judge.width + judge.act_dim);
+    env_set_observed(replay.env, step + replay.act_dim);
+    for (int t = 1; t < horizon; t++, step += replay.width)
+      env_step(replay.env, step, step + replay.width + replay.act_dim);
   }
-  env_free(judge.env);
+  env_free(replay.env);
   return true;
 }

@@ -14,7 +14,7 @@ extern const int dynamics_span[DYNAMICS_SPANS]; /* 1, 4, 8, 16 steps */
 
 typedef struct {
   double error;                 /* of the next state */
-  double still;                 /* if the next state were the present one */
+  double no_change;             /* if the next state were the present one */
   double drift[DYNAMICS_SPANS]; /* after so many steps; NAN for more than a trajectory has */
   int failures;                 /* steps in which the simulator gave up, which count as no change */
 } Dynamics;

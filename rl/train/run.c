@@ -42,7 +42,7 @@ bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *err
   if (!fresh || access(run->config, F_OK)) return true;
   run_close(run);
   return error_set(error, FAIL_USAGE,
-                   "%s holds a run already; go on with `diffrl train --resume "
+                   "%s holds a run already; continue with `diffrl train --resume "
                    "%s`, or choose another --out",
                    folder, folder);
 }

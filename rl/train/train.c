@@ -165,7 +165,7 @@ static bool meet(Loop *l, bool fine, Error *error) {
   l->signal = stop_signal();
   if (ranks_meet(ranks, fine, &l->signal, error)) return true;
   if (ranks && ranks->lost)
-    error_set(error, FAIL_RUNNING, "rank %d waits for one that is gone at step %lld; %s",
+    error_set(error, FAIL_RUNNING, "rank %d lost contact with another rank at step %lld; %s",
               ranks->index, (long long)l->step, what_stands(l->t));
   return false;
 }
