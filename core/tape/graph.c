@@ -249,6 +249,7 @@ Tensor *graph_override(Graph *g, const char *name) {
     bool rows = t->kind == ROW;
     t->op = rows ? &op_input : &op_given;
     t->place = rows ? PLACE_BOUND : PLACE_FIXED;
+    t->name = arena_text(g->arena, "%s", name);
     if (!rows) t->data = arena_array(g->arena, real, (size_t)t->k * (size_t)t->ld);
     return t;
   }
