@@ -3,6 +3,7 @@
  *
  *   deterministic   J = mean over rows and entries of (tanh(net(s)) - a)^2
  *   gaussian        J = -mean log N(a; tanh(net(s)), std)          one deviation for all states
+ *   .. squashed     J = -mean log pi(a|s), a = tanh(u), u ~ N(net(s), std)
  *
  * With `best` below 1 only the episodes of the highest discounted return are cloned: bc-10 is bc
  * with the best tenth. */
