@@ -14,6 +14,7 @@ Critic *critic_new(Arena *arena, Blocks *blocks, const CriticSpec *spec) {
                                           .outputs = 1,
                                           .activation = spec->activation,
                                           .norm = spec->norm });
+  if (spec->norm_eps > 0) c->net.eps = spec->norm_eps;
   c->target = blocks_add(blocks, params_twin(c->online, "critic_target"));
   return c;
 }

@@ -27,6 +27,7 @@ typedef struct {
   int members, layers; /* hidden layers */
   Map activation;
   MlpNorm norm;
+  double norm_eps; /* 0: 1e-5 */
   int inputs, hidden;
 } CriticSpec;
 

@@ -107,6 +107,7 @@ static void add_critics(Policy *p) {
                       .layers = layers,
                       .activation = activation_of(p),
                       .norm = norm_of(p),
+                      .norm_eps = p->def->critic_norm_eps,
                       .inputs = p->seen + p->width,
                       .hidden = (int)s->hidden };
   p->critics = critic_new(p->arena, &p->blocks, &spec);

@@ -88,6 +88,7 @@ struct PolicyDef {
   const ModelDef *file;      /* such policies are files of this model, not of a policy; or NULL */
   int critic_layers;         /* of critics as published */
   Map critic_activation;
+  double critic_norm_eps; /* of their layer norms; 0: 1e-5 */
 
   /* Declare the networks: actor, actor_ema (or model) in policy->blocks.  FAIL_USAGE. */
   bool (*network)(Policy *policy, Error *error);

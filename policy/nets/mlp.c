@@ -16,7 +16,8 @@ static void add_norm(Params *p, Mlp *net, const MlpSpec *spec, int layer) {
 Mlp mlp_new(Params *p, const MlpSpec *spec) {
   Mlp net = { .layers = spec->hidden_layers + 1,
               .activation = spec->activation,
-              .norm = spec->norm };
+              .norm = spec->norm,
+              .eps = 1e-5 };
   CHECK(net.layers <= MLP_MAX_LAYERS, "mlp %s: %d layers", spec->name, net.layers);
   for (int l = 0, in = spec->inputs; l < net.layers; l++, in = spec->hidden) {
     int out = l + 1 < net.layers ? spec->hidden : spec->outputs;
@@ -32,12 +33,11 @@ Mlp mlp_new(Params *p, const MlpSpec *spec) {
 
 /* what a hidden layer says: its activation, normed on either side or not */
 static Tensor *activate(const Mlp *net, Graph *g, const Params *p, int layer, Tensor *h) {
-  const double eps = 1e-5;
   if (net->norm == MLP_NORM_BEFORE)
-    h = t_layernorm(g, p, net->gain[layer], net->shift[layer], h, eps);
+    h = t_layernorm(g, p, net->gain[layer], net->shift[layer], h, net->eps);
   h = t_map(net->activation, h);
   if (net->norm == MLP_NORM_AFTER)
-    h = t_layernorm(g, p, net->gain[layer], net->shift[layer], h, eps);
+    h = t_layernorm(g, p, net->gain[layer], net->shift[layer], h, net->eps);
   return h;
 }
 

@@ -5,8 +5,8 @@
 
 enum { MLP_MAX_LAYERS = 8 };
 
-/* Layer norm (Ba et al. 2016) of every hidden layer, with gain and bias, eps 1e-5: of what the
- * activation sees, or of what it says. */
+/* Layer norm (Ba et al. 2016) of every hidden layer, with gain and bias: of what the activation
+ * sees, or of what it says. */
 typedef enum { MLP_PLAIN, MLP_NORM_BEFORE, MLP_NORM_AFTER } MlpNorm;
 
 typedef struct {
@@ -14,6 +14,7 @@ typedef struct {
   int weight[MLP_MAX_LAYERS], bias[MLP_MAX_LAYERS];
   Map activation;
   MlpNorm norm;
+  double eps;                                      /* of the norms: 1e-5 as in PyTorch; or set it */
   int gain[MLP_MAX_LAYERS], shift[MLP_MAX_LAYERS]; /* of the norms */
 } Mlp;
 

@@ -47,6 +47,7 @@ const PolicyDef policy_deterministic = {
   .takes = "weights",
   .critic_layers = 2,
   .critic_activation = MAP_relu,
+  .critic_norm_eps = 1e-6, /* flax's, of ReBRAC */
   .network = network,
   .propose = propose,
   .lane = 64,
