@@ -378,6 +378,23 @@ static void halves_of_losses_agree(void **state) {
   }
 }
 
+/* Where all units of a critic rest, its Q has no slope, hence no direction: as in PyTorch, whose
+ * norm of zeros has slope 0, it counts for nothing. */
+static void edac_bears_critics_without_slope(void **state) {
+  (void)state;
+  Learner l;
+  learner_open(&l, &cases[sizeof cases / sizeof *cases - 1]);
+  assert_string_equal(l.is->algo, "edac");
+  Params *critic = l.agent->policy->critics->online;
+  const Slot *bias = &critic->layout->slot[1];
+  for (int i = 0; i < bias->n; i++) critic->values[place(bias, i)] = -1000; /* of the first */
+  params_touch(critic);
+  updated(&l, true);
+  for (size_t i = 0; i < critic->layout->size; i++)
+    assert_true(isfinite((double)graph_gradient(l.tape[0])[i]));
+  learner_close(&l);
+}
+
 /* ---- whole updates --------------------------------------------------------------------------- */
 
 static void blocks_agree(const Learner *l, const Blocks *of, const char *prefix) {
@@ -408,13 +425,14 @@ static void a_whole_update_agrees(void **state) {
 
 int main(void) {
   enum { CASES = sizeof cases / sizeof *cases };
-  struct CMUnitTest tests[CASES + 3];
+  struct CMUnitTest tests[CASES + 4];
   int count = 0;
   for (int i = 0; i < CASES; i++)
     tests[count++] = (struct CMUnitTest){ .name = cases[i].name,
                                           .test_func = losses_and_gradients_agree,
                                           .initial_state = (void *)(uintptr_t)&cases[i] };
   tests[count++] = (struct CMUnitTest)cmocka_unit_test(halves_of_losses_agree);
+  tests[count++] = (struct CMUnitTest)cmocka_unit_test(edac_bears_critics_without_slope);
   for (int i = 0; i < CASES; i++)
     if (!strcmp(cases[i].algo, "td3-bc") || !strcmp(cases[i].algo, "iql"))
       tests[count++] = (struct CMUnitTest){ .name = cases[i].algo,

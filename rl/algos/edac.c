@@ -59,7 +59,8 @@ static Tensor *likeness(const Edac *m, Graph *g, Tensor *obs, Tensor *act) {
   const Critic *c = m->agent.policy->critics;
   Tensor *own = t_add(act, t_param(g, m->members, 0)); /* [1, K, act_dim] */
   Tensor *slope = t_grad_through(t_sum_last(critic_q(c, g, c->online, obs, own)), own);
-  Tensor *squares = t_sum_last(t_map(MAP_square, slope));
+  /* a root's slope at 0 has no end: a critic whose units all rest has no slope, and no direction */
+  Tensor *squares = t_shift(t_sum_last(t_map(MAP_square, slope)), 1e-30);
   Tensor *size = t_shift(t_map(MAP_sqrt, squares), 1e-10);
   Tensor *unit = t_div(slope, size);
   Tensor *together = t_map(MAP_square, t_sum_to(unit, act));
