@@ -3,8 +3,8 @@
  * A guide may change the point where the network is evaluated (in-painting), call it itself
  * (classifier-free: both conditions at once), and change what it says about x_0 (energies,
  * thresholds).  Guides are a list.  Within one stage all `before` run in its order, then the one
- * guide that calls (or the executor), then all `after` in its order; an `after` sees x as the network did and
- * x_0 as the guides before it left it.  The sampler's own clip comes last.
+ * guide that calls (or the executor), then all `after` in its order; an `after` sees x as the
+ * network did and x_0 as the guides before it left it.  The sampler's own clip comes last.
  *
  *   guide_energy     x_0 += w s^2/a grad f(x, t), which is eps -= w s grad f
  *   guide_free       eps = (1 + w) eps_c - w eps_null
