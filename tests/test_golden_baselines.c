@@ -316,7 +316,7 @@ static Log updated(const Learner *l, bool hold) {
   Log log = { 0 };
   for (int i = 0; hold && i < l->agent->blocks.optims; i++) {
     Optim *optim = l->agent->blocks.optim[i];
-    optim->spec.rate = 0, optim->follows.average = NULL;
+    optim->spec.rate = 0, optim->ema.average = NULL;
   }
   assert_true(l->agent->def->update(l->agent, 0, &log));
   return log;

@@ -190,7 +190,7 @@ static void compare_targets(double tau, int64_t period) {
   fill(p, 1), fill(slow, -3);
   OptimSpec spec = optim_adam(0.1);
   Optim *optim = optim_new(arena, p, &spec);
-  optim->follows = objective_target(slow, tau, period);
+  optim->ema = objective_target(slow, tau, period);
   real *gradient = arena_array(arena, real, (ptrdiff_t)p->layout->size);
   double expected[WEIGHTS];
   for (int i = 0; i < WEIGHTS; i++) expected[i] = -3 + i;
