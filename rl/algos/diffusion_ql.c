@@ -215,5 +215,5 @@ const AlgoDef algo_diffusion_ql = {
   .config_size = sizeof(DiffusionQlConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_returns, &measured_held_out },
+  .measured = { &measured_returns, &measured_held_out, &measured_choice },
 };

@@ -1,7 +1,10 @@
 /* returns.c -- the episodes of an evaluation, as numbers of the table. */
 #include "rl/measure/returns.h"
+#include "core/log.h"
 #include "rl/rollout/evaluate.h"
 #include "rl/stop.h"
+#include <math.h>
+#include <string.h>
 
 static bool acts(const Agent *agent) { return agent->policy && agent->setup->env; }
 
@@ -9,16 +12,21 @@ static int episodes_of(const Agent *agent) {
   return (int)((const TrainConfig *)agent->setup->config)->eval_episodes;
 }
 
-static bool measure(Agent *agent, double *value, Error *error) {
+static bool act_out(Arena *arena, Agent *agent, EvalResult *result, Error *error) {
   const AlgoSetup *setup = agent->setup;
-  Arena *arena = arena_new();
   EvalSpec spec = { .episodes = episodes_of(agent),
                     .seeds = SEEDS_SELECTION,
                     .pool = setup->pool,
                     .kernels = setup->kernels,
                     .stop = stop_asked };
+  return evaluate(arena, setup->env, agent->policy, &spec, result, error);
+}
+
+static bool measure(Agent *agent, double *value, Error *error) {
+  const AlgoSetup *setup = agent->setup;
+  Arena *arena = arena_new();
   EvalResult result;
-  bool done = evaluate(arena, setup->env, agent->policy, &spec, &result, error);
+  bool done = act_out(arena, agent, &result, error);
   if (done) eval_values(&result, env_def(setup->env), setup->reference, value);
   arena_free(arena);
   return done;
@@ -35,3 +43,55 @@ const MeasureSet measured_returns = { .measures = measure_returns,
                                       .applies = acts,
                                       .measure = measure,
                                       .write = write_line };
+
+/* ---- does the choice among candidates help? -------------------------------------------------- */
+
+static bool chooses(const Agent *agent) { return acts(agent) && agent->policy->act.candidates > 1; }
+
+/* Less by a tenth, and by more than two standard errors of the difference. */
+static bool falls_behind(const EvalResult *chosen, const EvalResult *single) {
+  double gap = single->return_mean - chosen->return_mean, n = single->episodes;
+  double error = sqrt((pow(chosen->return_std, 2) + pow(single->return_std, 2)) / n);
+  return gap > 0.1 * fabs(single->return_mean) && gap > 2 * error;
+}
+
+static void warn(const ActRecord *act, const EvalResult *chosen, const EvalResult *single) {
+  log_progress(true,
+               "the critics choose badly: with candidates=%d choice=%s temperature=%g the last "
+               "evaluation returns %.5g, one sample of the same actor %.5g; act with `--act "
+               "candidates=1`, try choice=average or a higher temperature, or train with other "
+               "nstep, critics, value or layernorm",
+               (int)act->candidates, act->choice.s, act->temperature, chosen->return_mean,
+               single->return_mean);
+}
+
+static bool measure_choice(Agent *agent, double *value, Error *error) {
+  ActRecord *act = &agent->policy->act;
+  const ActRecord trained = *act;
+  Arena *arena = arena_new();
+  EvalResult chosen, single;
+  bool done = act_out(arena, agent, &chosen, error);
+  act->candidates = 1, strcpy(act->choice.s, "sample");
+  done = done && act_out(arena, agent, &single, error);
+  *act = trained;
+  if (done) value[0] = chosen.return_mean, value[1] = single.return_mean;
+  if (done && !stop_asked() && falls_behind(&chosen, &single)) warn(act, &chosen, &single);
+  arena_free(arena);
+  return done;
+}
+
+static const Measure choice_measures[] = {
+  { .key = "return_chosen",
+    .title = "return, as it acts",
+    .caption = "Mean return of the last checkpoint over the episodes of an evaluation during "
+               "training, as its act record says and with a single sample of the same actor. If "
+               "the choice among candidates returns less, the critics mislead it.",
+    .beside = "return_one_sample" },
+  { .key = "return_one_sample", .title = "with one sample" },
+};
+
+const MeasureSet measured_choice = { .measures = choice_measures,
+                                     .count = sizeof choice_measures / sizeof *choice_measures,
+                                     .when = MEASURE_END,
+                                     .applies = chooses,
+                                     .measure = measure_choice };

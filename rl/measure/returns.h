@@ -7,4 +7,9 @@
 /* While a policy trains beside an environment: eval_episodes episodes on selection seeds. */
 extern const MeasureSet measured_returns;
 
+/* At the end, of a policy that chooses among candidates: the same episodes again, as it acts and
+ * with a single sample.  Where the choice returns far less, a line on stderr says so and what can
+ * be done about it. */
+extern const MeasureSet measured_choice;
+
 #endif

@@ -39,7 +39,8 @@ static const Preset presets[] = {
   DQL("kitchen-partial-v0", "steps=1000000 eta=0.005 clip=10"),
   DQL("kitchen-mixed-v0", "steps=1000000 eta=0.005 clip=10"),
   { "diffusion-ql", "quick", "steps=40000 hidden=128 eta=0.3 eta_from=20000 gamma=0.997 "
-    "critic_rate=1e-3 tau=0.01 schedule_rate=cosine eval_every=5000", QUICK },
+    "critic_rate=1e-3 tau=0.01 nstep=10 normalize_obs=true choice=average temperature=3 "
+    "schedule_rate=cosine eval_every=5000", QUICK },
   { "diffusion-ql", "long", "steps=200000 hidden=128 eta=0.3 eta_from=50000 gamma=0.997 "
     "critic_rate=1e-3 tau=0.01 schedule_rate=cosine eval_every=10000", LONG },
   { "diffusion-bc", "quick", "steps=40000 hidden=128 schedule_rate=cosine eval_every=10000",
