@@ -1,5 +1,6 @@
 /* test_history.c -- histories and chunks from training to the robot: where a state is hidden, a
- * history shows it, and a chunk of actions is the same in every place that acts. */
+ * history shows it, and a chunk of actions is the same in every place that acts.  Promise B4 of
+ * docs/design.md. */
 #include "policy/diffrl.h"
 #include "rl/rollout/evaluate.h"
 #include "tests/program.h"
