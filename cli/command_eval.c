@@ -162,12 +162,20 @@ static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) 
   return 0;
 }
 
+/* Models that do not act are measured by what they are of; all else is a policy. */
+static const struct {
+  const ModelDef *def;
+  int (*measure)(const Eval *asked, Saved *saved, Arena *arena, Error *error);
+} kinds[] = { { &model_pictures, eval_images } };
+
 static int run_in(Arena *arena, const Eval *c, Error *error) {
   Saved saved;
   if (!saved_read(&saved, arena, c->parsed.arguments.word[0], c->which, error))
     return (int)error->kind;
-  bool pictures = model_saved(saved.checkpoint) == &model_pictures;
-  return (pictures ? eval_images : eval_policy)(c, &saved, arena, error);
+  const ModelDef *def = model_saved(saved.checkpoint);
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (kinds[i].def == def) return kinds[i].measure(c, &saved, arena, error);
+  return eval_policy(c, &saved, arena, error);
 }
 
 static int run(const void *request, Error *error) {

@@ -90,14 +90,10 @@ static void find_blocks(Found *f, Arena *arena) {
 
 /* ---- what it is ------------------------------------------------------------------------------ */
 
-static const char *kind_of(const Checkpoint *c) {
-  static const char *const kinds[][2] = { { "diffuser", "model of plans" },
-                                          { "images", "model of pictures" },
-                                          { "toy", "model of points" },
-                                          { "act", "policy" } };
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (checkpoint_text(c, kinds[i][0])) return kinds[i][1];
-  return NULL;
+static const char *kind_of(Arena *arena, const Checkpoint *c) {
+  const ModelDef *model = model_saved(c);
+  if (model) return arena_text(arena, "model of %s", model->kind);
+  return checkpoint_text(c, "act") ? "policy" : NULL;
 }
 
 /* these lead, in this order, and are not said again among the other texts */
@@ -137,7 +133,7 @@ static void put_block(JsonText *out, const Checkpoint *c, const Block *block) {
   json_close(out, '}');
 }
 
-static void print_json(const Found *f) {
+static void print_json(Arena *arena, const Found *f) {
   const Checkpoint *c = &f->checkpoint;
   const char *step = checkpoint_text(c, "step");
   JsonText out = { 0 };
@@ -146,7 +142,7 @@ static void print_json(const Found *f) {
   json_put_text(&out, "algo", checkpoint_text(c, "algo"));
   json_put_text(&out, "env", checkpoint_text(c, "env"));
   if (step) json_put_number(&out, "step", strtod(step, NULL));
-  json_put_text(&out, "kind", kind_of(c));
+  json_put_text(&out, "kind", kind_of(arena, c));
   json_put_bool(&out, "checksums", f->verified);
   json_open(&out, "texts", '{');
   for (size_t i = 0; i < c->texts; i++)
@@ -194,7 +190,7 @@ static void print_found(Arena *arena, const Found *f) {
   const Checkpoint *c = &f->checkpoint;
   print_pair(arena, "file", f->saved.path);
   for (int i = 0; i < LEADING; i++) print_pair(arena, leading[i], checkpoint_text(c, leading[i]));
-  print_pair(arena, "kind", kind_of(c));
+  print_pair(arena, "kind", kind_of(arena, c));
   for (size_t i = 0; i < c->texts; i++)
     if (!leads(c->text[i].key)) print_text(arena, &c->text[i]);
   for (size_t i = 0; i < f->blocks; i++) {
@@ -226,7 +222,7 @@ static bool inspect_checkpoint(Arena *arena, const Inspect *c, Error *error) {
   if (!checkpoint_inspect(&f.checkpoint, f.saved.path, &f.verified, error)) return false;
   find_blocks(&f, arena);
   if (c->json)
-    print_json(&f);
+    print_json(arena, &f);
   else
     print_found(arena, &f);
   return !f.damaged ||

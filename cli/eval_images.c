@@ -69,9 +69,10 @@ static bool score(Scoring *s, Arena *arena, Error *error) {
   if (!(how.kernels = kernels_find("own", error))) return false;
   how.seed = (uint64_t)asked->seed;
   how.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus());
-  log_progress(true, "%s at step %lld (image) on %s, seed %llu, threads %d, kernels %s",
-               s->saved->path, (long long)s->saved->step, s->set->name,
-               (unsigned long long)how.seed, pool_threads(how.pool), how.kernels->name);
+  log_progress(true, "%s at step %lld (%s) on %s, seed %llu, threads %d, kernels %s",
+               s->saved->path, (long long)s->saved->step, s->model->base.def->trained_by,
+               s->set->name, (unsigned long long)how.seed, pool_threads(how.pool),
+               how.kernels->name);
   double *pictures =
       image_scores_draw(arena, s->model, s->set, &how, (int)asked->pictures, &s->scores, error);
   pool_free(how.pool);

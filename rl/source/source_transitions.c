@@ -41,8 +41,8 @@ static bool check_rewards(const Transitions *t, const SourceRequest *request, Er
   if (!learns_from_rewards(request)) return true;
   if (!d->rewards || !d->terminals)
     return error_set(error, FAIL_INPUT,
-                     "%s has no array %s, which %s learns from; add it, or use "
-                     "diffusion-bc",
+                     "%s has no array %s, which %s learns from; add it, or use an "
+                     "algorithm that clones (`diffrl list algos`)",
                      d->source, d->rewards ? "terminals" : "rewards", request->algo);
   Settings settings = settings_of(request);
   if (strcmp(settings.reward.s, "standard") || t->summary.reward_std > 0) return true;
