@@ -2,7 +2,7 @@
  * the weights, and at every evaluation the loss on test pictures and a grid of samples. */
 #include "diffusion/loss.h"
 #include "policy/models/pictures.h"
-#include "rl/algo.h"
+#include "rl/algos/objective.h"
 #include "rl/measure/image_scores.h"
 #include "rl/draw/picture_grid.h"
 #include "rl/source/source_pictures.h"
@@ -74,7 +74,7 @@ static void bind(const ImageAgent *m, Tensor *input, real **rows) {
   graph_bind(input, *rows);
 }
 
-/* trained: NULL for the loss on test pictures, whose labels are told */
+/* trained: NULL for the loss on test pictures, whose labels are given */
 static bool record_loss(ImageAgent *m, Denoising *d, Params *trained, Error *error) {
   const Model *model = m->agent.model;
   LossSpec how = { .weighting = m->cfg->weighting.s, .times = m->cfg->times.s };
@@ -129,12 +129,6 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* As in toy.c: an average of few steps is short. */
-static Ema average_at(const ImageAgent *m, int64_t step) {
-  double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
-  return (Ema){ m->agent.model->average, warm < ema ? warm : ema, 0, 1 };
-}
-
 static bool update(Agent *agent, int64_t step, Log *log) {
   ImageAgent *m = (ImageAgent *)agent;
   const Images *train = &images_of(m->setup->source)->train;
@@ -145,7 +139,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
     put_picture(m, &m->train, r, train, (int64_t)i);
   }
   Optim *optim = m->objective.optim;
-  optim->ema = average_at(m, step);
+  optim->ema = objective_average(m->agent.model->average, m->cfg->ema, step);
   if (!objective_step(&m->objective, rows, (uint64_t)step)) return false;
   log_scalar(log, "loss/denoising", graph_scalar(m->objective.loss));
   log_scalar(log, "grad_norm/denoiser", optim->grad_norm);

@@ -30,6 +30,12 @@ Ema objective_target(Params *target, double tau, int64_t period) {
   return (Ema){ target, 1 - tau, 0, period };
 }
 
+/* (1 + k) / (10 + k): Karras et al. and others */
+Ema objective_average(Params *average, double decay, int64_t step) {
+  double warm = (double)(1 + step) / (double)(10 + step);
+  return (Ema){ average, warm < decay ? warm : decay, 0, 1 };
+}
+
 void objective_cosine(Objective *o, const AlgoSetup *setup) {
   const TrainConfig *config = setup->config;
   o->optim->spec.schedule = RATE_COSINE;

@@ -26,6 +26,9 @@ void objective_end_as(Objective *objective, const AlgoSetup *setup, Tensor *loss
 /* target += tau (params - target) after every `period`-th update: TD3's delayed targets. */
 Ema objective_target(Params *target, double tau, int64_t period);
 
+/* The average of step `step`: of few steps it is short, or the first weights would stay in it. */
+Ema objective_average(Params *average, double decay, int64_t step);
+
 /* Its rate falls along a cosine to 0 at the run's end, whatever the others do. */
 void objective_cosine(Objective *objective, const AlgoSetup *setup);
 

@@ -6,7 +6,7 @@
 #include "diffusion/loss.h"
 #include "diffusion/pairing.h"
 #include "policy/models/points.h"
-#include "rl/algo.h"
+#include "rl/algos/objective.h"
 #include "rl/draw/points_picture.h"
 #include "rl/measure/compare_samplers.h"
 #include "rl/source/source_points.h"
@@ -95,18 +95,15 @@ static Tensor *distillation(Toy *m, Graph *g, const LossInputs *in, Error *error
 static bool build(Toy *m, Error *error) {
   const ToyConfig *cfg = m->cfg;
   const PointsModel *model = m->model;
-  Graph *g = m->objective.graph = algo_graph(m->setup, model->base.online);
+  Graph *g = objective_begin(&m->objective, m->setup, model->base.online);
   LossInputs in = { .x0 = t_input(g, "points", 1, TOY_DIM) };
-  m->objective.loss = model->taught ? distillation(m, g, &in, error) : denoising(m, g, &in, error);
-  if (!m->objective.loss) return false;
-  graph_minimise(m->objective.loss);
-  graph_seal(g);
+  Tensor *loss = model->taught ? distillation(m, g, &in, error) : denoising(m, g, &in, error);
+  if (!loss) return false;
+  objective_end(&m->objective, m->setup, &m->agent, loss, cfg->rate, cfg->clip, (Ema){ 0 });
   if (m->leaps && !leaps_give(m->leaps, error)) return false;
   m->points = arena_array(m->setup->arena, real, cfg->batch * row_stride(TOY_DIM));
   graph_bind(in.x0, m->points);
   if (in.eps) prepare_pairs(m, in.eps);
-  m->objective.optim = algo_train(m->setup, &m->agent, model->base.online, cfg->rate, cfg->clip);
-  m->objective.pool = m->setup->pool;
   return true;
 }
 
@@ -133,13 +130,6 @@ static void draw_points(Toy *m, int64_t step) {
   }
 }
 
-/* An average of few steps is short: otherwise the first weights would stay in it (1 + k) / (10 + k)
- * of Karras et al. and others. */
-static Ema average_at(const Toy *m, int64_t step) {
-  double warm = (double)(1 + step) / (double)(10 + step), ema = m->cfg->ema;
-  return (Ema){ m->model->base.average, warm < ema ? warm : ema, 0, 1 };
-}
-
 static bool update(Agent *agent, int64_t step, Log *log) {
   Toy *m = (Toy *)agent;
   draw_points(m, step);
@@ -147,7 +137,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
     pairing_draw(m->pairing, rng_stream(m->setup->seed, "paired noise"), (uint64_t)step,
                  (int)m->cfg->batch, m->points, m->noise);
   Optim *optim = m->objective.optim;
-  optim->ema = average_at(m, step);
+  optim->ema = objective_average(m->model->base.average, m->cfg->ema, step);
   if (!objective_step(&m->objective, (int)m->cfg->batch, (uint64_t)step)) return false;
   log_scalar(log, m->leaps ? "loss/consistency" : "loss/denoising",
              graph_scalar(m->objective.loss));
