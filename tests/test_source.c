@@ -143,6 +143,31 @@ static void settings_become_a_drawer(void **state) {
   arena_free(arena);
 }
 
+/* reward' = scale r + shift, as docs/data.md says */
+static void rewards_are_transformed_as_they_are_called(void **state) {
+  (void)state;
+  static const struct {
+    const char *settings;
+    double scale, shift;
+  } rows[] = {
+    { "reward=raw", 1, 0 },
+    { "reward=antmaze", 4, -2 },
+    { "reward=minus-one", 1, -1 },
+  };
+  Error error;
+  Arena *arena = arena_new();
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    SourceRequest request = REQUEST(of_rewards, FILES "v0.hdf5", rows[i].settings);
+    Source *source = source_open(&source_transitions, &request, &error);
+    if (!source) fail_msg("%s", error.text);
+    const Drawer *drawer = &transitions_of(source)->drawer;
+    if (drawer->reward_scale != rows[i].scale || drawer->reward_shift != rows[i].shift)
+      fail_msg("%s: %g r + %g", rows[i].settings, drawer->reward_scale, drawer->reward_shift);
+    source_close(source);
+  }
+  arena_free(arena);
+}
+
 /* Who has no such settings draws the file as it is. */
 static void without_settings_nothing_is_changed(void **state) {
   (void)state;
@@ -215,6 +240,7 @@ int main(void) {
     cmocka_unit_test(what_is_missing_is_asked_for),
     cmocka_unit_test(every_algorithm_has_a_source),
     cmocka_unit_test(settings_become_a_drawer),
+    cmocka_unit_test(rewards_are_transformed_as_they_are_called),
     cmocka_unit_test(without_settings_nothing_is_changed),
     cmocka_unit_test(rewards_are_asked_for_by_who_learns_from_them),
     cmocka_unit_test(another_content_is_not_the_same_run),

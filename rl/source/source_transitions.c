@@ -82,6 +82,7 @@ static bool check_made_in(const Dataset *d, const SourceRequest *request, Error 
 /* reward' = scale r + shift, by the conventions of the task families */
 static void transform_rewards(Drawer *d, const char *kind, const DatasetSummary *s) {
   if (!strcmp(kind, "antmaze")) d->reward_scale = 4, d->reward_shift = -2;
+  if (!strcmp(kind, "minus-one")) d->reward_shift = -1;
   if (!strcmp(kind, "standard"))
     d->reward_scale = 1 / s->reward_std, d->reward_shift = -s->reward_mean / s->reward_std;
   if (!strcmp(kind, "return-range") && s->return_max > s->return_min)

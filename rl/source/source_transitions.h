@@ -15,8 +15,9 @@
   F(BOOL, normalize_obs, false, NULL, NULL, "observations to mean 0 and deviation 1")
 
 #define RETURN_FIELDS(F)                                                                           \
-  F(TEXT, reward, "raw", "raw|antmaze|standard|return-range", NULL,                                \
-    "raw; antmaze: 4 (r - 0.5); standard: (r - mean) / std; return-range: 1000 r / (max - min)")   \
+  F(TEXT, reward, "raw", "raw|antmaze|standard|return-range|minus-one", NULL,                      \
+    "raw; antmaze: 4 (r - 0.5); standard: (r - mean) / std; return-range: 1000 r / (max - min); "  \
+    "minus-one: r - 1")                                                                            \
   F(FLOAT, gamma, 0.99, 0, 1, "discount")                                                          \
   F(INT, nstep, 1, 1, 64, "rewards that a target adds up before it looks at a value")
 
