@@ -16,6 +16,27 @@
 #define CHEETAH   "horizon=4 mults=1,4,8 attention=true"
 #define ANTMAZE   "steps=1000000 reward=antmaze "
 #define ADROIT    "steps=1000000 reward=standard actor_rate=3e-5 "
+#define GYM(algo, settings, source) \
+  { algo, "halfcheetah-medium-v2", settings, source }, \
+  { algo, "hopper-medium-v2", settings, source }, \
+  { algo, "walker2d-medium-v2", settings, source }, \
+  { algo, "halfcheetah-medium-replay-v2", settings, source }, \
+  { algo, "hopper-medium-replay-v2", settings, source }, \
+  { algo, "walker2d-medium-replay-v2", settings, source }, \
+  { algo, "halfcheetah-medium-expert-v2", settings, source }, \
+  { algo, "hopper-medium-expert-v2", settings, source }, \
+  { algo, "walker2d-medium-expert-v2", settings, source }
+#define CLONED    "steps=1000000 normalize_obs=true"
+#define CORL      "CORL (Tarasov et al. 2022, arXiv 2210.07105), released settings"
+#define IQL_MAZE(data) { "iql", data, "steps=1000000 expectile=0.9 beta=10 reward=minus-one", \
+  IQL_CODE }
+#define IQL_CODE  "Kostrikov et al. 2022 (arXiv 2110.06169), released settings"
+#define CQL(data, settings) { "cql", data, "steps=1000000 cql_alpha=10 proposals=10 " \
+  "actor_rate=3e-5 critic_rate=3e-4 normalize_obs=true" settings, CORL }
+#define REBRAC(data, settings) { "rebrac", data, "steps=1000000 batch=1024 actor_rate=1e-3 " \
+  "critic_rate=1e-3 " settings, "Tarasov et al. 2023 (arXiv 2305.09836), released settings" }
+#define EDAC(data, settings) { "edac", data, "steps=3000000 actor_rate=3e-4 critic_rate=3e-4 " \
+  settings, "An et al. 2021 (arXiv 2110.01548), released settings" }
 
 static const Preset presets[] = {
   DQL("halfcheetah-medium-v2", "steps=2000000 eta=1 clip=9"),
@@ -47,6 +68,38 @@ static const Preset presets[] = {
     QUICK },
   { "diffusion-bc", "long", "steps=200000 hidden=128 schedule_rate=cosine eval_every=10000",
     LONG },
+  GYM("bc", CLONED, CORL), GYM("bc-10", CLONED, CORL),
+  GYM("td3-bc", "steps=1000000 alpha=2.5 normalize_obs=true",
+      "Fujimoto & Gu 2021 (arXiv 2106.06860), released settings"),
+  GYM("iql", "steps=1000000 expectile=0.7 beta=3 reward=return-range", IQL_CODE),
+  IQL_MAZE("antmaze-umaze-v0"), IQL_MAZE("antmaze-umaze-diverse-v0"),
+  IQL_MAZE("antmaze-medium-play-v0"), IQL_MAZE("antmaze-medium-diverse-v0"),
+  IQL_MAZE("antmaze-large-play-v0"), IQL_MAZE("antmaze-large-diverse-v0"),
+  CQL("halfcheetah-medium-v2", ""), CQL("hopper-medium-v2", " reward=return-range"),
+  CQL("walker2d-medium-v2", ""), CQL("halfcheetah-medium-replay-v2", ""),
+  CQL("hopper-medium-replay-v2", ""), CQL("walker2d-medium-replay-v2", ""),
+  CQL("halfcheetah-medium-expert-v2", ""), CQL("hopper-medium-expert-v2", ""),
+  CQL("walker2d-medium-expert-v2", ""),
+  REBRAC("halfcheetah-medium-v2", "actor_penalty=0.001 critic_penalty=0.01"),
+  REBRAC("hopper-medium-v2", "actor_penalty=0.01 critic_penalty=0.01"),
+  REBRAC("walker2d-medium-v2", "actor_penalty=0.05 critic_penalty=0.1"),
+  REBRAC("halfcheetah-medium-replay-v2", "actor_penalty=0.01 critic_penalty=0.001"),
+  REBRAC("hopper-medium-replay-v2", "actor_penalty=0.05 critic_penalty=0.5"),
+  REBRAC("walker2d-medium-replay-v2", "actor_penalty=0.05 critic_penalty=0.01"),
+  REBRAC("halfcheetah-medium-expert-v2", "actor_penalty=0.01 critic_penalty=0.1"),
+  REBRAC("hopper-medium-expert-v2", "actor_penalty=0.1 critic_penalty=0.01"),
+  REBRAC("walker2d-medium-expert-v2", "actor_penalty=0.01 critic_penalty=0.01"),
+  EDAC("halfcheetah-medium-v2", "critics=10 eta=1"),
+  EDAC("hopper-medium-v2", "critics=50 eta=1"),
+  EDAC("walker2d-medium-v2", "critics=10 eta=1"),
+  EDAC("halfcheetah-medium-replay-v2", "critics=10 eta=1"),
+  EDAC("hopper-medium-replay-v2", "critics=50 eta=1"),
+  EDAC("walker2d-medium-replay-v2", "critics=10 eta=1"),
+  EDAC("halfcheetah-medium-expert-v2", "critics=10 eta=5"),
+  EDAC("hopper-medium-expert-v2", "critics=50 eta=1"),
+  EDAC("walker2d-medium-expert-v2", "critics=10 eta=5"),
+  { "td3", "published", "steps=1000000",
+    "Fujimoto et al. 2018 (arXiv 1802.09477), the authors' later code" },
   DIFFUSER("hopper-medium-v2", ""), DIFFUSER("hopper-medium-replay-v2", ""),
   DIFFUSER("hopper-medium-expert-v2", ""), DIFFUSER("walker2d-medium-v2", ""),
   DIFFUSER("walker2d-medium-replay-v2", ""), DIFFUSER("walker2d-medium-expert-v2", ""),
