@@ -27,7 +27,8 @@
 
 /* which episodes: bc takes all, bc-10 the best tenth */
 #define ALL_FIELDS(F)                                                                              \
-  F(FLOAT, best, 1.0, 0, 1, "share of the episodes, those of the highest discounted return")
+  F(FLOAT, best, 1.0, 0, 1, "share of the episodes, those of the highest discounted return")       \
+  F(FLOAT, gamma, 0.99, 0, 1, "discount of that return")
 #define TENTH_FIELDS(F)                                                                            \
   F(FLOAT, best, 0.1, 0, 1, "share of the episodes, those of the highest discounted return")       \
   F(FLOAT, gamma, 0.99, 0, 1, "discount of that return")
