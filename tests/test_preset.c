@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,11 +54,32 @@ static void the_table_has_every_task_of_the_paper(void **state) {
   assert_int_equal(published, 20);
 }
 
+/* each with the sets of gym-MuJoCo and settings for a first look */
+static void the_baselines_have_their_rows(void **state) {
+  (void)state;
+  static const char *const offline[] = { "bc", "bc-10", "td3-bc", "iql", "cql", "rebrac", "edac" };
+  static const char *const robots[] = { "halfcheetah", "hopper", "walker2d" };
+  static const char *const kinds[] = { "medium", "medium-replay", "medium-expert" };
+  Error error;
+  for (size_t i = 0; i < sizeof offline / sizeof *offline; i++) {
+    for (int robot = 0; robot < 3; robot++)
+      for (int kind = 0; kind < 3; kind++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s-%s-v2", robots[robot], kinds[kind]);
+        const Preset *preset = preset_for(offline[i], name);
+        if (!preset || strcmp(preset->name, name)) fail_msg("%s has no %s", offline[i], name);
+      }
+    assert_non_null(preset_find(offline[i], "quick", &error));
+  }
+  assert_non_null(preset_find("td3", "quick", &error));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_row_is_accepted_by_its_algorithm),
     cmocka_unit_test(data_names_find_their_row),
     cmocka_unit_test(the_table_has_every_task_of_the_paper),
+    cmocka_unit_test(the_baselines_have_their_rows),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

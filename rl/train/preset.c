@@ -16,6 +16,11 @@
 #define CHEETAH   "horizon=4 mults=1,4,8 attention=true"
 #define ANTMAZE   "steps=1000000 reward=antmaze "
 #define ADROIT    "steps=1000000 reward=standard actor_rate=3e-5 "
+#define MINUTES   "our own: minutes on two cores, for a first look"
+#define NO_SCORE  "our own: for a first look; what it returns was not measured"
+#define BC_QUICK  "steps=40000 schedule_rate=cosine eval_every=10000 normalize_obs=true"
+#define SMALL(steps) "steps=" steps " hidden=128 schedule_rate=cosine eval_every=5000 " \
+  "normalize_obs=true"
 #define GYM(algo, settings, source) \
   { algo, "halfcheetah-medium-v2", settings, source }, \
   { algo, "hopper-medium-v2", settings, source }, \
@@ -26,7 +31,7 @@
   { algo, "halfcheetah-medium-expert-v2", settings, source }, \
   { algo, "hopper-medium-expert-v2", settings, source }, \
   { algo, "walker2d-medium-expert-v2", settings, source }
-#define CLONED    "steps=1000000 normalize_obs=true"
+#define BC_ROW    "steps=1000000 normalize_obs=true"
 #define CORL      "CORL (Tarasov et al. 2022, arXiv 2210.07105), released settings"
 #define IQL_MAZE(data) { "iql", data, "steps=1000000 expectile=0.9 beta=10 reward=minus-one", \
   IQL_CODE }
@@ -68,7 +73,7 @@ static const Preset presets[] = {
     QUICK },
   { "diffusion-bc", "long", "steps=200000 hidden=128 schedule_rate=cosine eval_every=10000",
     LONG },
-  GYM("bc", CLONED, CORL), GYM("bc-10", CLONED, CORL),
+  GYM("bc", BC_ROW, CORL), GYM("bc-10", BC_ROW, CORL),
   GYM("td3-bc", "steps=1000000 alpha=2.5 normalize_obs=true",
       "Fujimoto & Gu 2021 (arXiv 2106.06860), released settings"),
   GYM("iql", "steps=1000000 expectile=0.7 beta=3 reward=return-range", IQL_CODE),
@@ -98,6 +103,14 @@ static const Preset presets[] = {
   EDAC("halfcheetah-medium-expert-v2", "critics=10 eta=5"),
   EDAC("hopper-medium-expert-v2", "critics=50 eta=1"),
   EDAC("walker2d-medium-expert-v2", "critics=10 eta=5"),
+  { "bc", "quick", BC_QUICK, MINUTES }, { "bc-10", "quick", BC_QUICK, MINUTES },
+  { "td3-bc", "quick", SMALL("40000"), MINUTES },
+  { "iql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range", MINUTES },
+  { "rebrac", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_penalty=0.1", MINUTES },
+  { "cql", "quick", SMALL("20000") " nstep=10 gamma=0.997 proposals=4 actor_rate=3e-4",
+    NO_SCORE },
+  { "edac", "quick", SMALL("20000") " nstep=10 gamma=0.997 critics=5", NO_SCORE },
+  { "td3", "quick", "steps=100000 hidden=128 random_steps=10000", NO_SCORE },
   { "td3", "published", "steps=1000000",
     "Fujimoto et al. 2018 (arXiv 1802.09477), the authors' later code" },
   DIFFUSER("hopper-medium-v2", ""), DIFFUSER("hopper-medium-replay-v2", ""),
