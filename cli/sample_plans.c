@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* plan,step,a0..,s0..: a line a step */
-static bool write_csv(const PlansModel *m, const DiffuserPlans *p, const char *path, Error *error) {
+static bool write_csv(const PlansModel *m, const PlanSamples *p, const char *path, Error *error) {
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
@@ -30,7 +30,7 @@ static bool write_csv(const PlansModel *m, const DiffuserPlans *p, const char *p
   return done;
 }
 
-static bool write_npy(const SampleJob *job, const PlansModel *m, const DiffuserPlans *p,
+static bool write_npy(const SampleJob *job, const PlansModel *m, const PlanSamples *p,
                       Error *error) {
   const int shape[] = { p->count, (int)m->horizon, m->width };
   int numbers = shape[0] * shape[1] * shape[2];
@@ -53,7 +53,7 @@ static float *start_states(const SampleJob *job, const EnvModel *model, int coun
 
 static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env, Error *error) {
   const Sample *asked = job->asked;
-  DiffuserPlans p = { .count = asked->count ? (int)asked->count : 8 };
+  PlanSamples p = { .count = asked->count ? (int)asked->count : 8 };
   float *first = start_states(job, env, p.count, error);
   if (!first) return false;
   ModelSampling how = model_sampling(&m->base);
@@ -63,7 +63,7 @@ static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env,
   if (!plans_sample(m, &how, p.count, first, p.plans, error)) return false;
   if (!(sample_ends(asked->out, ".csv")   ? write_csv(m, &p, asked->out, error)
         : sample_ends(asked->out, ".npy") ? write_npy(job, m, &p, error)
-                                          : diffuser_plans_draw(&p, m, env, asked->out, error)))
+                                          : plan_samples_draw(&p, m, env, asked->out, error)))
     return false;
   log_progress(true, "%d plans from start states of %s by %s: %s", p.count, env_def(env)->name,
                how.sampler.method, asked->out);

@@ -36,7 +36,7 @@ static bool write_png(const Points *p, const char *path, Error *error) {
   const SamplerSpec *s = &p->how->sampler;
   snprintf(title, sizeof title, "samples: %s, %d steps", s->method,
            s->steps ? s->steps : p->model->schedule->steps);
-  return toy_picture_points(p->data, p->how->seed, p->points, p->count, title, path, error);
+  return points_draw_points(p->data, p->how->seed, p->points, p->count, title, path, error);
 }
 
 static bool write_points(const Points *p, const char *path, Error *error) {

@@ -195,11 +195,10 @@ static const MeasureSet measured_windows = { .measures = held_out_measures,
                                              .applies = held_out_applies,
                                              .measure = measure_held_out };
 
-static bool make_plans(const Diffuser *m, Arena *arena, DiffuserPlans *plans, Error *error) {
+static bool make_plans(const Diffuser *m, Arena *arena, PlanSamples *plans, Error *error) {
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
   how.conv = conv_of(m->cfg);
-  return diffuser_plans_new(plans, arena, m->model, &how, &m->whole, (int)m->cfg->eval_plans,
-                            error);
+  return plan_samples_new(plans, arena, m->model, &how, &m->whole, (int)m->cfg->eval_plans, error);
 }
 
 static bool has_simulator(const Agent *agent) { return agent->setup->env; }
@@ -207,9 +206,9 @@ static bool has_simulator(const Agent *agent) { return agent->setup->env; }
 static bool measure_plans(Agent *agent, double *value, Error *error) {
   const Diffuser *m = (const Diffuser *)agent;
   Arena *arena = arena_new();
-  DiffuserPlans plans;
+  PlanSamples plans;
   bool done = make_plans(m, arena, &plans, error) &&
-              diffuser_plans_measure(&plans, m->model, m->setup->env, m->scale, value, error);
+              plan_samples_measure(&plans, m->model, m->setup->env, m->scale, value, error);
   arena_free(arena);
   return done;
 }
@@ -225,10 +224,10 @@ static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error)
   const Diffuser *m = (const Diffuser *)agent;
   if (when != MEASURE_END) return true;
   Arena *arena = arena_new();
-  DiffuserPlans plans;
-  bool done = make_plans(m, arena, &plans, error) &&
-              diffuser_plans_draw(&plans, m->model, m->setup->env,
-                                  figures_path(figures, "plans.png"), error);
+  PlanSamples plans;
+  bool done =
+      make_plans(m, arena, &plans, error) &&
+      plan_samples_draw(&plans, m->model, m->setup->env, figures_path(figures, "plans.png"), error);
   if (done)
     figures_add(figures, "plans.png", "Plans",
                 "Windows of the data, plans that begin in the same states (dots), and what the "

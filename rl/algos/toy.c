@@ -114,7 +114,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->model = (PointsModel *)model;
   if (!algo_model_build(setup, model, error)) return NULL;
   m->agent.wants_init = m->model->taught != NULL;
-  m->floor = toy_floor(points_of(setup->source), setup->seed, (int)m->cfg->eval_points);
+  m->floor = points_floor(points_of(setup->source), setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;
 }
 
@@ -163,8 +163,8 @@ static bool measure(Agent *agent, double *value, Error *error) {
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
   value[1] = m->floor, value[2] = (double)m->cfg->eval_points;
   value[3] = (double)m->cfg->eval_draws;
-  return toy_distance(m->agent.model, points_of(m->setup->source), &how, (int)m->cfg->eval_points,
-                      (int)m->cfg->eval_draws, &value[0], error);
+  return points_distance(m->agent.model, points_of(m->setup->source), &how,
+                         (int)m->cfg->eval_points, (int)m->cfg->eval_draws, &value[0], error);
 }
 
 static const MeasureSet measured = { .measures = measures,
@@ -179,7 +179,7 @@ static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figure
   double *points = arena_array(arena, double, SHOWN *TOY_DIM);
   const char *title = arena_text(arena, "samples: %s", how->sampler.method);
   bool done = points_sample(m->agent.model, how, SHOWN, points, error) &&
-              toy_picture_points(points_of(m->setup->source), how->seed, points, SHOWN, title,
+              points_draw_points(points_of(m->setup->source), how->seed, points, SHOWN, title,
                                  figures_path(figures, "samples.png"), error);
   if (done)
     figures_add(figures, "samples.png", "Data and samples",
@@ -190,12 +190,12 @@ static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figure
 
 static bool show_model(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
   const ToyDef *data = points_of(m->setup->source);
-  if (!toy_picture_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
+  if (!points_draw_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
     return false;
   figures_add(figures, "field.png", "The learned score",
               "Arrows point to where the density of noisy data (shaded) grows, at three levels of "
               "noise; long ones are drawn shorter than they are.");
-  if (!toy_picture_paths(m->agent.model, data, how, figures_path(figures, "paths.png"), error))
+  if (!points_draw_paths(m->agent.model, data, how, figures_path(figures, "paths.png"), error))
     return false;
   figures_add(figures, "paths.png", "From noise to data",
               "Paths of the same points of noise (blue dots) to samples (orange), each divided by "

@@ -17,7 +17,7 @@ static int entry_of(const PlansModel *m, int column) {
 }
 
 /* the range of an entry in the first `count` plans and windows, and a little more */
-static void range_of(const DiffuserPlans *p, const PlansModel *m, int entry, int count, double *low,
+static void range_of(const PlanSamples *p, const PlansModel *m, int entry, int count, double *low,
                      double *high) {
   *low = INFINITY, *high = -INFINITY;
   for (int i = 0; i < 2 * count * (int)m->horizon; i++) {
@@ -46,7 +46,7 @@ typedef struct {
   int colour;
 } Row;
 
-static void put_column(Picture *picture, int column, const DiffuserPlans *p, const PlansModel *m,
+static void put_column(Picture *picture, int column, const PlanSamples *p, const PlansModel *m,
                        const char *name, const Row *row, int rows) {
   int entry = entry_of(m, column), count = p->count < SHOWN ? p->count : SHOWN;
   double low[2] = { 0 }, high[2] = { (int)m->horizon - 1 };
@@ -59,8 +59,8 @@ static void put_column(Picture *picture, int column, const DiffuserPlans *p, con
   }
 }
 
-bool diffuser_plans_draw(const DiffuserPlans *p, const PlansModel *m, const EnvModel *env,
-                         const char *path, Error *error) {
+bool plan_samples_draw(const PlanSamples *p, const PlansModel *m, const EnvModel *env,
+                       const char *path, Error *error) {
   static const char *const torso[COLUMNS] = { "height", "angle", "speed" };
   Arena *arena = arena_new();
   int count = p->count < SHOWN ? p->count : SHOWN, rows = 0;

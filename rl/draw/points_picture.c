@@ -36,12 +36,12 @@ static Pen dot_pen(int colour, int count) {
   return (Pen){ colour, 2.6 + 2 * sqrt(crowd), 0.28 + 0.4 * crowd };
 }
 
-bool toy_picture_points(const ToyDef *data, uint64_t seed, const double *points, int count,
+bool points_draw_points(const ToyDef *data, uint64_t seed, const double *points, int count,
                         const char *title, const char *path, Error *error) {
   Arena *arena = arena_new();
   Picture *picture = picture_new(arena, 2, 1);
   double *real_points = arena_array(arena, double, TOY_DIM *count), reach = reach_of(data);
-  toy_data(data, seed, 0, count, real_points);
+  points_data(data, seed, 0, count, real_points);
   Panel left = open_panel(picture, 0, arena_text(arena, "data: %s", data->name), reach);
   Panel right = open_panel(picture, 1, title, reach);
   picture_dots(&left, real_points, count, dot_pen(PICTURE_BLUE, count));
@@ -68,7 +68,7 @@ static double density(const ToyDef *data, const double *points, const double x[T
 static void put_shades(const ToyDef *data, Arena *arena, const Panel *panel, const Level *level) {
   double *points = arena_array(arena, double, KERNELS *TOY_DIM);
   double *shade = arena_array(arena, double, SHADES *SHADES);
-  toy_data(data, 1, 0, KERNELS, points);
+  points_data(data, 1, 0, KERNELS, points);
   for (int i = 0; i < SHADES * SHADES; i++) {
     double part[] = { (i % SHADES + 0.5) / SHADES, (i / SHADES + 0.5) / SHADES }, x[TOY_DIM];
     for (int d = 0; d < TOY_DIM; d++)
@@ -100,7 +100,7 @@ static void put_arrows(Field *field, Arena *arena, const Panel *panel, const Lev
   }
 }
 
-bool toy_picture_field(const Model *m, const ToyDef *data, const ModelSampling *how,
+bool points_draw_field(const Model *m, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error) {
   static const double sigmas[] = { 1.5, 0.5, 0.15 };
   enum { PANELS = sizeof sigmas / sizeof *sigmas };
@@ -159,7 +159,7 @@ static void put_ways(const Panel *panel, const Ways *ways, int shown, const doub
   }
 }
 
-bool toy_picture_paths(const Model *m, const ToyDef *data, const ModelSampling *how,
+bool points_draw_paths(const Model *m, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error) {
   static const char *const methods[] = { "ddim", "ddpm" };
   static const char *const titles[] = { "ODE: the same noise, the same point",
@@ -169,7 +169,7 @@ bool toy_picture_paths(const Model *m, const ToyDef *data, const ModelSampling *
   Arena *arena = arena_new();
   Picture *picture = picture_new(arena, 2, 1);
   double end[WAYS * TOY_DIM], *points = arena_array(arena, double, POINTS *TOY_DIM);
-  toy_data(data, 1, 0, POINTS, points);
+  points_data(data, 1, 0, POINTS, points);
   int steps =
       m->schedule->steps && m->schedule->steps < WAY_STEPS ? m->schedule->steps - 1 : WAY_STEPS;
   for (int i = 0; i < 2; i++) {

@@ -109,7 +109,8 @@ static bool compare(Comparison *c, const Method *method, int budget, int *before
   *before = evaluations;
   Trial *trial = &c->trial[c->trials];
   *trial = (Trial){ method->name, how.sampler.steps, evaluations, NAN, NAN };
-  if (!toy_distance(c->model, c->data, &how, POINTS, DRAWS, &trial->distance, error)) return false;
+  if (!points_distance(c->model, c->data, &how, POINTS, DRAWS, &trial->distance, error))
+    return false;
   if (c->exact && !(method->noise > 0)) trial->strong = strong_error(c, &how);
   c->trials++;
   return true;
@@ -255,7 +256,7 @@ bool toy_compare_samplers(const Model *m, const ToyDef *data, const ModelSamplin
                           Figures *figures, Error *error) {
   Arena *arena = arena_new();
   Comparison c = { .model = m, .data = data, .how = how };
-  c.floor = toy_floor(data, how->seed, POINTS);
+  c.floor = points_floor(data, how->seed, POINTS);
   c.points = arena_array(arena, double, POINTS *TOY_DIM);
   prepare_exact(&c, arena);
   size_t count;

@@ -9,8 +9,8 @@ static const float *state_at(const PlansModel *m, const float *trajectories, int
   return trajectories + (size_t)i * size_of(m) + (size_t)(t * m->width + (int)m->act_dim);
 }
 
-bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const PlansModel *m,
-                        const ModelSampling *how, const Drawer *whole, int count, Error *error) {
+bool plan_samples_new(PlanSamples *p, Arena *arena, const PlansModel *m, const ModelSampling *how,
+                      const Drawer *whole, int count, Error *error) {
   const Drawer raw = {
     .data = whole->data, .rng = whole->rng, .rows = whole->rows, .row_count = whole->row_count
   };
@@ -20,7 +20,7 @@ bool diffuser_plans_new(DiffuserPlans *p, Arena *arena, const PlansModel *m,
   const BatchColumn *windows = batch_column(batch, "windows");
   size_t size = size_of(m), n = (size_t)count * size;
   float *first = arena_array(arena, float, count *states);
-  *p = (DiffuserPlans){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
+  *p = (PlanSamples){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
   data_draw(&raw, 0, batch);
   for (size_t i = 0; i < n; i++)
     p->windows[i] = (float)windows->values[i / size * (size_t)windows->ld + i % size];
@@ -61,8 +61,8 @@ static double *put_dynamics(double *value, const Dynamics *d) {
   return value;
 }
 
-bool diffuser_plans_measure(const DiffuserPlans *p, const PlansModel *m, const EnvModel *env,
-                            const float *scale, double value[PLAN_MEASURES], Error *error) {
+bool plan_samples_measure(const PlanSamples *p, const PlansModel *m, const EnvModel *env,
+                          const float *scale, double value[PLAN_MEASURES], Error *error) {
   Dynamics plans, windows;
   if (!dynamics_measure(env, scale, p->plans, p->count, (int)m->horizon, &plans, error) ||
       !dynamics_measure(env, scale, p->windows, p->count, (int)m->horizon, &windows, error))

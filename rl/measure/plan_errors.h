@@ -10,17 +10,16 @@
 typedef struct {
   int count;
   float *windows, *plans; /* [count, horizon, width], in the data's units; owned by the arena */
-} DiffuserPlans;
+} PlanSamples;
 
 /* `whole` draws windows that lie within episodes; only its data, seed and pool are used. */
-bool diffuser_plans_new(DiffuserPlans *plans, Arena *arena, const PlansModel *model,
-                        const ModelSampling *how, const Drawer *whole, int count, Error *error);
+bool plan_samples_new(PlanSamples *plans, Arena *arena, const PlansModel *model,
+                      const ModelSampling *how, const Drawer *whole, int count, Error *error);
 
 /* What dynamics.h says of plans and of windows, as measures; scale: dynamics_scale. */
 enum { PLAN_MEASURES = 15 };
 extern const Measure plan_measures[PLAN_MEASURES];
-bool diffuser_plans_measure(const DiffuserPlans *plans, const PlansModel *model,
-                            const EnvModel *env, const float *scale, double value[PLAN_MEASURES],
-                            Error *error);
+bool plan_samples_measure(const PlanSamples *plans, const PlansModel *model, const EnvModel *env,
+                          const float *scale, double value[PLAN_MEASURES], Error *error);
 
 #endif

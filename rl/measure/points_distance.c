@@ -3,7 +3,7 @@
 #include "core/maths/distance.h"
 #include "core/rng.h"
 
-void toy_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, double *points) {
+void points_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, double *points) {
   for (int i = 0; i < count; i++) toy_draw(data, seed, from + (uint64_t)i, points + TOY_DIM * i);
 }
 
@@ -24,7 +24,7 @@ static Pair pair_new(uint64_t seed, int count) {
 }
 
 static void draw_data(const Pair *p, const ToyDef *data, int set, double *to) {
-  toy_data(data, p->held, (uint64_t)set * (uint64_t)p->count, p->count, to);
+  points_data(data, p->held, (uint64_t)set * (uint64_t)p->count, p->count, to);
 }
 
 static double pair_distance(const Pair *p, int d) {
@@ -32,8 +32,8 @@ static double pair_distance(const Pair *p, int d) {
                                      (uint64_t)d);
 }
 
-bool toy_distance(const Model *m, const ToyDef *data, const ModelSampling *how, int count,
-                  int draws, double *distance, Error *error) {
+bool points_distance(const Model *m, const ToyDef *data, const ModelSampling *how, int count,
+                     int draws, double *distance, Error *error) {
   Pair p = pair_new(how->seed, count);
   ModelSampling this = *how;
   bool done = true;
@@ -48,7 +48,7 @@ bool toy_distance(const Model *m, const ToyDef *data, const ModelSampling *how, 
   return done;
 }
 
-double toy_floor(const ToyDef *data, uint64_t seed, int count) {
+double points_floor(const ToyDef *data, uint64_t seed, int count) {
   Pair p = pair_new(seed, count);
   double sum = 0;
   for (int d = 0; d < FLOOR_DRAWS; d++) {

@@ -5,14 +5,14 @@
 #include "policy/models/points.h"
 
 /* Data points [count, 2]: number `from` and on of the set under a seed. */
-void toy_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, double *points);
+void points_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, double *points);
 
 /* Sliced Wasserstein distance between samples and data that no training saw, averaged over `draws`
  * of `count` points each. */
-bool toy_distance(const Model *model, const ToyDef *data, const ModelSampling *how, int count,
-                  int draws, double *distance, Error *error);
+bool points_distance(const Model *model, const ToyDef *data, const ModelSampling *how, int count,
+                     int draws, double *distance, Error *error);
 
 /* The same between two samples of data: the best a model can do. */
-double toy_floor(const ToyDef *data, uint64_t seed, int count);
+double points_floor(const ToyDef *data, uint64_t seed, int count);
 
 #endif
