@@ -11,9 +11,15 @@
 
 enum { SPINS = 2000 }; /* a few microseconds: steps follow each other closely */
 
+typedef struct {
+  Pool *pool;
+  int index;
+  pthread_t thread;
+} Worker;
+
 struct Pool {
   int threads;
-  pthread_t *thread;
+  Worker *worker; /* [threads], of which the first is the caller: no thread */
   pthread_mutex_t mutex;
   pthread_cond_t wake, done;
   PoolTask *task;
@@ -23,11 +29,6 @@ struct Pool {
   atomic_uint round;     /* grows with every run */
   bool stop;
 };
-
-typedef struct {
-  Pool *pool;
-  int worker;
-} Worker;
 
 static void work(Pool *pool, int worker) {
   for (int piece; (piece = atomic_fetch_add(&pool->next, 1)) < pool->pieces;)
@@ -47,16 +48,16 @@ static unsigned await_round(Pool *pool, unsigned seen) {
 }
 
 static void *worker_main(void *argument) {
-  Worker me = *(Worker *)argument;
-  free(argument);
+  const Worker *me = argument;
+  Pool *pool = me->pool;
   denormals_off();
   for (unsigned seen = 0;;) {
-    seen = await_round(me.pool, seen);
-    if (me.pool->stop) return NULL;
-    work(me.pool, me.worker);
-    pthread_mutex_lock(&me.pool->mutex);
-    if (atomic_fetch_sub(&me.pool->busy, 1) == 1) pthread_cond_signal(&me.pool->done);
-    pthread_mutex_unlock(&me.pool->mutex);
+    seen = await_round(pool, seen);
+    if (pool->stop) return NULL;
+    work(pool, me->index);
+    pthread_mutex_lock(&pool->mutex);
+    if (atomic_fetch_sub(&pool->busy, 1) == 1) pthread_cond_signal(&pool->done);
+    pthread_mutex_unlock(&pool->mutex);
   }
 }
 
@@ -64,16 +65,15 @@ Pool *pool_new(int threads) {
   Pool *pool = calloc(1, sizeof *pool);
   CHECK(pool && threads >= 1, "a pool of %d threads", threads);
   pool->threads = threads;
-  pool->thread = calloc((size_t)threads, sizeof *pool->thread);
-  CHECK(pool->thread, "out of memory");
+  pool->worker = calloc((size_t)threads, sizeof *pool->worker);
+  CHECK(pool->worker, "out of memory");
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->wake, NULL);
   pthread_cond_init(&pool->done, NULL);
   for (int i = 1; i < threads; i++) {
-    Worker *worker = malloc(sizeof *worker);
-    CHECK(worker, "out of memory");
-    *worker = (Worker){ pool, i };
-    CHECK(pthread_create(&pool->thread[i], NULL, worker_main, worker) == 0,
+    Worker *worker = &pool->worker[i];
+    worker->pool = pool, worker->index = i;
+    CHECK(pthread_create(&worker->thread, NULL, worker_main, worker) == 0,
           "cannot start thread %d; use fewer --threads", i);
   }
   return pool;
@@ -107,11 +107,11 @@ void pool_free(Pool *pool) {
   if (!pool) return;
   pool->stop = true;
   announce(pool);
-  for (int i = 1; i < pool->threads; i++) pthread_join(pool->thread[i], NULL);
+  for (int i = 1; i < pool->threads; i++) pthread_join(pool->worker[i].thread, NULL);
   pthread_mutex_destroy(&pool->mutex);
   pthread_cond_destroy(&pool->wake);
   pthread_cond_destroy(&pool->done);
-  free(pool->thread);
+  free(pool->worker);
   free(pool);
 }
 
