@@ -169,7 +169,7 @@ static void a_signal_leaves_a_checkpoint(void **state) {
     await_end(&r, &o);
     assert_true(o.code != 0); /* mpirun's own: it says 1 whatever its processes say */
     assert_non_null(
-        strstr(o.err, "checkpoint written; go on with `diffrl train --resume stopped`"));
+        strstr(o.err, "checkpoint written; continue with `diffrl train --resume stopped`"));
     program_run(&o, "eval stopped --episodes 1");
     program_expect(&o, 0, "return");
     assert_int_equal(system("rm -r stopped"), 0);
