@@ -152,7 +152,7 @@ static void check_replay(const Example *e, bool clip) {
                (double)y[i]);
   arena_free(arena);
 }
-static void one_question_replayed_is_the_chain_bit_for_bit(void **state) {
+static void one_call_replayed_is_the_chain_bit_for_bit(void **state) {
   (void)state;
   for (int i = 0; i < EXAMPLES; i++)
     if (!examples[i].learned) check_replay(&examples[i], false), check_replay(&examples[i], true);
@@ -378,7 +378,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_method_has_an_example),
     cmocka_unit_test(a_recorded_chain_is_the_tables_recursion),
-    cmocka_unit_test(one_question_replayed_is_the_chain_bit_for_bit),
+    cmocka_unit_test(one_call_replayed_is_the_chain_bit_for_bit),
     cmocka_unit_test(a_learned_variance_is_replayed_too),
     cmocka_unit_test(what_a_network_predicts_does_not_matter),
     cmocka_unit_test(gradients_flow_through_the_whole_chain),

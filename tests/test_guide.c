@@ -299,7 +299,7 @@ static const Guide *const *every_guide(Model *m, bool through) {
   return list;
 }
 
-static void a_replayed_question_gives_the_same_bits(void **state) {
+static void a_replayed_call_gives_the_same_bits(void **state) {
   Model m = model_open("cosine", DIM);
   real start[ROWS * K * LD] = { 0 }, cond[ROWS * LD] = { 0 }, end[2][ROWS * K * LD];
   SamplerSpec spec = { .method = "ddpm", .steps = 7, .guides = every_guide(&m, false) };
@@ -406,7 +406,7 @@ int main(void) {
     cmocka_unit_test(dynamic_thresholds_are_those_of_diffusers),
     cmocka_unit_test(a_thresholded_chain_is_that_of_diffusers),
     cmocka_unit_test(guides_are_done_one_after_the_other),
-    cmocka_unit_test(a_replayed_question_gives_the_same_bits),
+    cmocka_unit_test(a_replayed_call_gives_the_same_bits),
     cmocka_unit_test(gradients_go_through_a_guided_chain),
     cmocka_unit_test(temperature_scales_the_noise_alone),
   };
