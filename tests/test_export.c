@@ -194,17 +194,16 @@ static void compare_case(Fixture *f, int i, FILE *said) {
   float seen[MOST_SEEN][OBS], answer[MOST_CHUNK][ACT];
   int inside = 0, left = 0, steps = (int)p->spec.obs_steps;
   for (int call = 0; call < CALLS; call++) {
-    const float *obs = f->obs[call], *act = answer[p->act.act_steps - left];
     for (int t = 0; t < steps && call != BAD_CALL; t++)
-      memcpy(seen[t], call && t + 1 < steps ? seen[t + 1] : obs, sizeof seen[t]);
-    if (call == BAD_CALL) left = 1;
+      memcpy(seen[t], call && t + 1 < steps ? seen[t + 1] : f->obs[call], sizeof seen[t]);
     if (!left) {
       actor_answer(actor, *seen, 1, (uint64_t)call, &row, *answer, NULL);
-      left = (int)p->act.act_steps, act = answer[0];
+      left = (int)p->act.act_steps;
     }
+    const float *act = answer[p->act.act_steps - left];
     for (int j = 0; j < ACT; j++) inside += act[j] > p->low[j] && act[j] < p->high[j];
     compare_call(f->name[i], p, call, said, act);
-    left--;
+    left = call == BAD_CALL ? 0 : left - 1;
   }
   if (inside < 10) fail_msg("%s: but %d numbers are inside the bounds", f->name[i], inside);
 }
