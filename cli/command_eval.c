@@ -20,17 +20,17 @@ static const Option options[] = {
   OPTION_TEXT_ROW(Eval, reference, "reference", "d4rl",
                   "D4RL's normalised scores in environments that are not its own"),
   OPTION_NUMBER_ROW(Eval, pictures, "pictures", "N", IMAGE_SCORES_COUNT, 2, 30000,
-                    "how many a model of pictures draws (default 2048)"),
+                    "how many a model of pictures samples (default 2048)"),
   OPTION_TEXT_ROW(Eval, data, "data", "FOLDER",
                   "pictures: where its data lie (default: as in training)"),
-  OPTION_TEXT_ROW(Eval, out, "out", "FILE.png", "pictures: a grid of those that are drawn first"),
+  OPTION_TEXT_ROW(Eval, out, "out", "FILE.png", "pictures: a grid of the first samples"),
   OPTION_FLAG_ROW(Eval, json, "json", "the result as a JSON object, with every return"),
 };
 
 bool eval_refuse(const Eval *asked, const char *const *foreign, const char *because, Error *error) {
   for (; *foreign; foreign++)
     if (command_given(&asked->parsed, *foreign))
-      return error_set(error, FAIL_USAGE, "eval: leave --%s: %s %s", *foreign,
+      return error_set(error, FAIL_USAGE, "eval: omit --%s: %s %s", *foreign,
                        asked->parsed.arguments.word[0], because);
   return true;
 }
@@ -143,7 +143,7 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
 static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) {
   static const char *const foreign[] = { "pictures", "data", "out", NULL };
   if (!saved_policy(saved, arena, &c->act, error) ||
-      !eval_refuse(c, foreign, "is a policy and draws no pictures", error))
+      !eval_refuse(c, foreign, "is a policy and samples no pictures", error))
     return (int)error->kind;
   Outcome o = { .saved = saved, .env = choose_env(c, saved, error), .seed = (uint64_t)c->seed };
   if (!o.env) return (int)error->kind;

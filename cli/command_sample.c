@@ -118,7 +118,7 @@ static int run(const void *request, Error *error) {
 const Command command_sample = {
   .name = "sample",
   .usage = "RUN|FILE --out FILE.png|.csv|.npy [--count N] [--sampler NAME] [--steps K] [options]",
-  .about = "draw from a model of `diffrl train toy`, `image` or `diffuser`",
+  .about = "sample from a model of `diffrl train toy`, `image` or `diffuser`",
   .examples = "  diffrl sample runs/toy-moons-s0 --out moons.png\n"
               "  diffrl sample runs/toy-moons-s0 --sampler dpmpp_2m --steps 10 --out few.png\n"
               "  diffrl sample runs/toy-moons-s0 --count 100000 --seed 1 --out points.npy\n"

@@ -45,7 +45,7 @@ static const char *write_line(const Scoring *s, Arena *arena) {
   return arena_text(arena,
                     "%s: Frechet distance %.3f of %d samples to test pictures, %.3f between real "
                     "ones (ratio %.2f); nearest training picture at %.3f, of test pictures %.3f "
-                    "(ratio %.2f); drawn by %s in %d steps, weights %s, guidance %g",
+                    "(ratio %.2f); sampled by %s in %d steps, weights %s, guidance %g",
                     s->set->name, r->frechet.samples, r->pictures, r->frechet.real,
                     r->frechet.samples / r->frechet.real, r->nearest.samples, r->nearest.real,
                     r->nearest.samples / r->nearest.real, shape->sampler.s,
@@ -85,7 +85,7 @@ static bool score(Scoring *s, Arena *arena, Error *error) {
 int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   static const char *const foreign[] = { "env", "episodes", "act", "reference", NULL };
   Scoring s = { .asked = asked, .saved = saved };
-  if (!eval_refuse(asked, foreign, "draws pictures and does not act", error))
+  if (!eval_refuse(asked, foreign, "samples pictures and does not act", error))
     return (int)error->kind;
   if (!(s.model = (PicturesModel *)model_load(arena, &model_pictures, saved->checkpoint, error))) {
     error_prefix(error, "%s", saved->path);

@@ -37,10 +37,10 @@ typedef struct {
   F(TEXT, spacing, "linspace", NULL, NULL, "how they lie in time (diffrl list spacings)")          \
   F(INT, order, 0, 0, 3, "of unipc, dpm_fast and dpmpp_fast; 0: the highest")                      \
   F(FLOAT, eta, 0.0, 0, 1, "noise of ddim (0 none, 1 as ddpm), flow_sde and sde_euler")            \
-  F(INT, candidates, 1, 1, 4096, "actions drawn before one is chosen")                             \
+  F(INT, candidates, 1, 1, 4096, "actions sampled before one is chosen")                           \
   F(TEXT, choice, "sample", "sample|softmax|argmax|average|mean", NULL,                            \
-    "sample: the first; by the critics softmax: one drawn, argmax: the best, average: the mean "   \
-    "weighed by softmax; mean: the centre of a gaussian policy")                                   \
+    "sample: the first; by the critics softmax: one sampled, argmax: the best, average: the mean " \
+    "weighted by softmax; mean: the centre of a gaussian policy")                                  \
   F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of softmax and average over raw Q values")                \
   VALUE_FIELDS(F)                                                                                  \
   F(INT, obs_steps, 1, 1, 64, "observations that it sees; the policy's own, not to be chosen")     \

@@ -18,7 +18,7 @@
 /* settings every algorithm has; the first members of every algorithm's struct */
 #define TRAIN_FIELDS(F)                                                                            \
   F(INT, steps, 200000, 1, NULL, "gradient steps")                                                 \
-  F(INT, batch, 256, 1, 65536, "transitions a gradient step draws")                                \
+  F(INT, batch, 256, 1, 65536, "transitions a gradient step samples")                              \
   F(INT, group, 64, 1, 65536, "rows whose sums are one block; changes bits")                       \
   F(INT, lane, 64, 1, 65536, "rows that pass through the cache together; changes bits")            \
   F(TEXT, kernels, "own", "own|avx512|avx2|plain|openblas", NULL, "what computes products")        \

@@ -183,7 +183,7 @@ static void test_bad_input_is_told(void **state) {
   program_refuse(2, "sample whole --label 2 --out a.png", "expected 0 to 1");
   program_refuse(2, "sample whole --guidance much --out a.png", "expected a number");
   program_refuse(2, "sample whole --out a.csv", "FILE.png or FILE.npy");
-  program_refuse(2, "eval whole --episodes 3", "leave --episodes: whole draws pictures");
+  program_refuse(2, "eval whole --episodes 3", "omit --episodes: whole samples pictures");
   program_refuse(3, "eval whole --data nowhere", "a folder with IDX files");
   program_refuse(2, "eval whole --pictures 1", "--pictures: 1 is out of range");
 }

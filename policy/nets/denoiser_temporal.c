@@ -296,7 +296,7 @@ Energy *temporal_value_new(Arena *arena, Params *p, const TemporalSpec *spec) {
   CHECK(vector->dim == spec->horizon * spec->width && !vector->cond,
         "temporal value: dim %d of %d x %d, condition %d", vector->dim, spec->horizon, spec->width,
         vector->cond);
-  CHECK(vector->time != TIME_LOG_SIGMA, "temporal value: an energy is told the time alone");
+  CHECK(vector->time != TIME_LOG_SIGMA, "temporal value: an energy is given the time alone");
   const Denoiser told = { .schedule = vector->schedule, .time = vector->time };
   v->base.value = value, v->spec = *spec, v->unit = denoiser_time(&told, &(Level){ .time = 1 });
   v->features = time_features_new(p, vector->embedding, H);

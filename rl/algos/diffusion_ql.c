@@ -27,9 +27,9 @@
   F(FLOAT, ema, 0.995, 0, 1, "decay of the actor's average")                                       \
   F(INT, ema_every, 5, 1, NULL, "steps between updates of the average")                            \
   F(INT, ema_start, 1000, 0, NULL, "step from which the average moves")                            \
-  F(INT, candidates, 50, 1, 4096, "actions drawn when acting")                                     \
+  F(INT, candidates, 50, 1, 4096, "actions sampled when acting")                                   \
   F(TEXT, choice, "softmax", "softmax|argmax|average", NULL,                                       \
-    "among them, by the critics: one drawn, the best, or the mean weighed by softmax")             \
+    "among them, by the critics: one sampled, the best, or the mean weighted by softmax")          \
   F(FLOAT, temperature, 1.0, 1e-6, 1e6, "of that softmax, over raw Q values")                      \
   F(TEXT, weights, "online", "online|ema", NULL, "which actor acts")                               \
   F(INT, critics, 2, 1, 64, "members of the critic")                                               \

@@ -10,7 +10,7 @@
 
 #define IMAGE_FIELDS(F)                                                                            \
   F(TEXT, weighting, "native", NULL, NULL, "of the squared error (diffusion/loss.h)")              \
-  F(TEXT, times, "logit-normal", NULL, NULL, "how times are drawn (diffusion/loss.h)")             \
+  F(TEXT, times, "logit-normal", NULL, NULL, "how times are sampled (diffusion/loss.h)")           \
   F(FLOAT, drop, 0.1, 0, 1, "share of the pictures that train without their label")                \
   F(FLOAT, rate, 1e-3, 1e-8, 1, "learning rate")                                                   \
   F(FLOAT, clip, 1.0, 0, 1e6, "largest gradient norm; 0: none")                                    \

@@ -14,7 +14,7 @@
 
 #define TOY_FIELDS(F)                                                                              \
   F(TEXT, weighting, "native", NULL, NULL, "of the squared error (diffusion/loss.h)")              \
-  F(TEXT, times, "logit-normal", NULL, NULL, "how times are drawn (diffusion/loss.h)")             \
+  F(TEXT, times, "logit-normal", NULL, NULL, "how times are sampled (diffusion/loss.h)")           \
   F(FLOAT, times_mean, -1.0, -20, 20, "log-normal, logit-normal: mean, where times_std is given")  \
   F(FLOAT, times_std, 1.0, 0, 20, "and standard deviation; 0: as published")                       \
   F(TEXT, pairing, "none", "none|ot", NULL, "ot: a batch's noise goes to the nearest points")      \
@@ -25,7 +25,7 @@
   F(FLOAT, ema, 0.999, 0, 1, "decay of the average of weights")                                    \
   F(INT, eval_points, 4096, 2, 1000000, "points of a sample that is compared with data")           \
   F(INT, eval_draws, 4, 1, 1000, "samples of an evaluation")                                       \
-  F(BOOL, pictures, true, NULL, NULL, "draw what was learned when training ends")
+  F(BOOL, pictures, true, NULL, NULL, "render what was learned when training ends")
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)

@@ -74,8 +74,7 @@ const char *task_data_path(Arena *arena, const char *name, Error *error) {
   else
     error_set(error, FAIL_INPUT,
               "%s is D4RL's own file and it is not here: looked at that path, in "
-              "$D4RL_DATASET_DIR and in ~/.d4rl/datasets; for a generated set leave the version "
-              "away",
+              "$D4RL_DATASET_DIR and in ~/.d4rl/datasets; for a generated set omit the version",
               name);
   return NULL;
 }
