@@ -8,11 +8,6 @@ extern const ModelDef model_actions, model_pictures, model_plans, model_points;
 static const ModelDef *const models[] = { &model_actions, &model_pictures, &model_plans,
                                           &model_points };
 
-const ModelDef *const *model_list(size_t *count) {
-  *count = sizeof models / sizeof *models;
-  return models;
-}
-
 #define CONFIG_STRUCT ModelSettings
 static const ConfigField settings_fields[] = { CONFIG_ROWS(MODEL_FIELDS) };
 #undef CONFIG_STRUCT

@@ -74,8 +74,6 @@ struct ModelDef {
   int chunk, group, lane; /* samples at once, to a thread, that pass through the cache together */
 };
 
-const ModelDef *const *model_list(size_t *count);
-
 /* ---- building -------------------------------------------------------------------------------- */
 
 /* A model of a kind with its default settings; data (nullable) is copied.  Then model_set and the

@@ -8,11 +8,6 @@ static const PolicyDef *const policies[] = { &policy_deterministic, &policy_diff
                                              &policy_gaussian, &policy_plans };
 enum { POLICIES = sizeof policies / sizeof *policies };
 
-const PolicyDef *const *policy_list(size_t *count) {
-  *count = POLICIES;
-  return policies;
-}
-
 #define CONFIG_STRUCT PolicySpec
 static const ConfigField spec_fields[] = { CONFIG_ROWS(POLICY_FIELDS) };
 #undef CONFIG_STRUCT

@@ -103,7 +103,6 @@ struct PolicyDef {
   bool exported; /* can be printed as C */
 };
 
-const PolicyDef *const *policy_list(size_t *count);
 extern const PolicyDef policy_diffusion, policy_gaussian, policy_deterministic, policy_plans;
 
 /* ---- building -------------------------------------------------------------------------------- */

@@ -82,15 +82,6 @@ bool params_held(const Params *params) { return params && params->values; }
 
 void params_drop(Params *params) { params->values = NULL; }
 
-int64_t params_dense(const Params *params) {
-  int64_t size = 0;
-  for (int i = 0; i < params->layout->slots; i++) {
-    const Slot *slot = &params->layout->slot[i];
-    size += (int64_t)slot->e * slot->rows * slot->n;
-  }
-  return size;
-}
-
 Params *params_twin(const Params *params, const char *block) {
   Params *twin = arena_alloc(params->arena, sizeof *twin);
   *twin =

@@ -45,10 +45,9 @@ int params_slot(Params *params, const char *name, int e, int rows, int n, double
 /* Initial values around `start` instead of 0 (the gains of norms: 1). */
 void params_start(Params *params, int slot, double start);
 
-bool params_held(const Params *params);     /* has it numbers?  params may be NULL */
-int64_t params_dense(const Params *params); /* how many, without padding: as files hold them */
-void params_drop(Params *params);     /* its numbers are given up: it is absent, and not saved */
-void params_allocate(Params *params); /* zeros */
+bool params_held(const Params *params); /* has it numbers?  params may be NULL */
+void params_drop(Params *params);       /* its numbers are given up: it is absent, and not saved */
+void params_allocate(Params *params);   /* zeros */
 void params_init(Params *params, uint64_t seed); /* uniform draws, a stream per block name */
 Params *params_twin(const Params *params, const char *block);  /* same layout, no numbers yet */
 Params *params_clone(const Params *params, const char *block); /* same layout, same numbers */

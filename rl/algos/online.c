@@ -43,7 +43,8 @@ static bool interact(Online *o, int64_t t, Error *error) {
   return true;
 }
 
-bool online_collect(Online *o, int64_t step, Error *error) {
+bool online_collect(Agent *agent, int64_t step, Error *error) {
+  Online *o = &((OnlineAgent *)agent)->online;
   for (int64_t t = 0; step == 0 && t < o->random_steps; t++)
     if (!interact(o, t, error)) return false;
   return interact(o, o->random_steps + step, error);
@@ -58,3 +59,15 @@ void online_log(const Online *o, Log *log) {
   double last = experience_return(o->experience);
   if (isfinite(last)) log_scalar(log, "episode_return", last);
 }
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+bool online_save(const Agent *agent, Checkpoint *c, Error *error) {
+  return experience_save(((const OnlineAgent *)agent)->online.experience, c, error);
+}
+
+bool online_load(Agent *agent, const Checkpoint *c, Error *error) {
+  return experience_load(((OnlineAgent *)agent)->online.experience, c, error);
+}
+
+void online_close(Agent *agent) { experience_close(((OnlineAgent *)agent)->online.experience); }

@@ -35,17 +35,16 @@ static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(SAC_
 #undef CONFIG_STRUCT
 
 typedef struct {
-  Agent agent;
+  OnlineAgent base;
   const SacConfig *cfg;
   Objective critic;
   SoftActor soft; /* policy and temperature */
   Tensor *q;      /* mean value of the data's actions */
   Batch *batch;
-  Online online;
 } Sac;
 
 static Tensor *critic_loss(Sac *m, Graph *g) {
-  const Policy *p = m->agent.policy;
+  const Policy *p = m->base.agent.policy;
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *next = batch_input(g, m->batch, "next"), *log_prob;
@@ -62,47 +61,36 @@ static Tensor *critic_loss(Sac *m, Graph *g) {
 static Agent *create(const AlgoSetup *setup, Error *error) {
   Sac *m = arena_alloc(setup->arena, sizeof *m);
   const SacConfig *cfg = m->cfg = setup->config;
-  Policy *p = m->agent.policy = algo_policy(setup, &policy_gaussian, error);
+  Policy *p = m->base.agent.policy = algo_policy(setup, &policy_gaussian, error);
   if (!p) return NULL;
   params_drop(p->actor_ema); /* the newest weights act */
   m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
-  soft_actor_declare(&m->soft, setup, &m->agent);
+  soft_actor_declare(&m->soft, setup, &m->base.agent);
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
-  objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,
+  objective_end(&m->critic, setup, &m->base.agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, 1));
   const SoftSpec soft = { .value = cfg->value.s,
                           .rho = cfg->rho,
                           .actor_rate = cfg->actor_rate,
                           .temperature_rate = cfg->critic_rate,
                           .by_alpha = true };
-  soft_actor_begin(&m->soft, setup, &m->agent, &soft, m->batch);
-  bool open = online_open(&m->online, setup, p, setup->seed ^ 0x5ac, cfg->random_steps, 0, error);
-  return open ? &m->agent : NULL;
+  soft_actor_begin(&m->soft, setup, &m->base.agent, &soft, m->batch);
+  bool open =
+      online_open(&m->base.online, setup, p, setup->seed ^ 0x5ac, cfg->random_steps, 0, error);
+  return open ? &m->base.agent : NULL;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static bool collect(Agent *agent, int64_t step, Error *error) {
-  return online_collect(&((Sac *)agent)->online, step, error);
-}
-
 static bool update(Agent *agent, int64_t step, Log *log) {
   Sac *m = (Sac *)agent;
-  online_draw(&m->online, step, m->batch);
+  online_draw(&m->base.online, step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
   log_scalar(log, "q/mean", graph_scalar(m->q));
-  online_log(&m->online, log);
+  online_log(&m->base.online, log);
   return soft_actor_step(&m->soft, m->batch->rows, step, log);
 }
-
-static bool save(const Agent *agent, Checkpoint *c, Error *error) {
-  return experience_save(((const Sac *)agent)->online.experience, c, error);
-}
-static bool load(Agent *agent, const Checkpoint *c, Error *error) {
-  return experience_load(((Sac *)agent)->online.experience, c, error);
-}
-static void close_agent(Agent *agent) { experience_close(((Sac *)agent)->online.experience); }
 
 const AlgoDef algo_sac = {
   .name = "sac",
@@ -113,10 +101,10 @@ const AlgoDef algo_sac = {
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(SacConfig),
   .create = create,
-  .collect = collect,
+  .collect = online_collect,
   .update = update,
   .measured = { &measured_returns },
-  .save_more = save,
-  .load_more = load,
-  .close = close_agent,
+  .save_more = online_save,
+  .load_more = online_load,
+  .close = online_close,
 };

@@ -39,18 +39,17 @@ static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(TD3_
 #undef CONFIG_STRUCT
 
 typedef struct {
-  Agent agent;
+  OnlineAgent base;
   const AlgoSetup *setup;
   const Td3Config *cfg;
   Objective critic, actor;
   Batch *batch;
-  Online online;
 } Td3;
 
 /* ---- objectives ------------------------------------------------------------------------------ */
 
 static Tensor *critic_loss(const Td3 *m, Graph *g) {
-  const Policy *p = m->agent.policy;
+  const Policy *p = m->base.agent.policy;
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *next = batch_input(g, m->batch, "next");
@@ -62,7 +61,7 @@ static Tensor *critic_loss(const Td3 *m, Graph *g) {
 }
 
 static Tensor *actor_loss(const Td3 *m, Graph *g) {
-  const Policy *p = m->agent.policy;
+  const Policy *p = m->base.agent.policy;
   Tensor *obs = batch_input(g, m->batch, "obs"), *pi = deterministic_act(p, g, p->actor, obs);
   return t_scale(-1, t_mean(t_col(critic_q(p->critics, g, p->critics->online, obs, pi), 0)));
 }
@@ -71,46 +70,34 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Td3 *m = arena_alloc(setup->arena, sizeof *m);
   const Td3Config *cfg = m->cfg = setup->config;
   m->setup = setup;
-  Policy *p = m->agent.policy = algo_policy(setup, &policy_deterministic, error);
+  Policy *p = m->base.agent.policy = algo_policy(setup, &policy_deterministic, error);
   if (!p) return NULL;
   m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
-  objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,
+  objective_end(&m->critic, setup, &m->base.agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, cfg->policy_delay));
   g = objective_begin(&m->actor, setup, p->actor);
-  objective_end(&m->actor, setup, &m->agent, actor_loss(m, g), cfg->actor_rate, 0,
+  objective_end(&m->actor, setup, &m->base.agent, actor_loss(m, g), cfg->actor_rate, 0,
                 objective_target(p->actor_ema, cfg->tau, 1));
   bool open =
-      online_open(&m->online, setup, p, setup->seed, cfg->random_steps, cfg->explore, error);
-  return open ? &m->agent : NULL;
+      online_open(&m->base.online, setup, p, setup->seed, cfg->random_steps, cfg->explore, error);
+  return open ? &m->base.agent : NULL;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static bool collect(Agent *agent, int64_t step, Error *error) {
-  return online_collect(&((Td3 *)agent)->online, step, error);
-}
-
 static bool update(Agent *agent, int64_t step, Log *log) {
   Td3 *m = (Td3 *)agent;
   int rows = m->batch->rows;
-  online_draw(&m->online, step, m->batch);
+  online_draw(&m->base.online, step, m->batch);
   if (!objective_step(&m->critic, rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
-  online_log(&m->online, log);
+  online_log(&m->base.online, log);
   if (step % m->cfg->policy_delay) return true;
   if (!objective_step(&m->actor, rows, (uint64_t)step)) return false;
   objective_log(&m->actor, log, "actor");
   return true;
 }
-
-static bool save(const Agent *agent, Checkpoint *c, Error *error) {
-  return experience_save(((const Td3 *)agent)->online.experience, c, error);
-}
-static bool load(Agent *agent, const Checkpoint *c, Error *error) {
-  return experience_load(((Td3 *)agent)->online.experience, c, error);
-}
-static void close_agent(Agent *agent) { experience_close(((Td3 *)agent)->online.experience); }
 
 const AlgoDef algo_td3 = {
   .name = "td3",
@@ -121,10 +108,10 @@ const AlgoDef algo_td3 = {
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(Td3Config),
   .create = create,
-  .collect = collect,
+  .collect = online_collect,
   .update = update,
   .measured = { &measured_returns },
-  .save_more = save,
-  .load_more = load,
-  .close = close_agent,
+  .save_more = online_save,
+  .load_more = online_load,
+  .close = online_close,
 };

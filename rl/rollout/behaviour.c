@@ -28,8 +28,6 @@ static const Behaviour *find(const char *name) {
   return NULL;
 }
 
-bool behaviour_exists(const char *name) { return !strcmp(name, "random") || find(name); }
-
 static Policy *random_policy(Arena *arena, int obs_dim, int act_dim, Error *error) {
   Policy *policy = policy_start(arena, &policy_gaussian);
   policy->spec.obs_dim = obs_dim, policy->spec.act_dim = act_dim;

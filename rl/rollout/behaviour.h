@@ -8,7 +8,4 @@
  * policy for an environment of these sizes.  NULL and an error if there is none. */
 Policy *behaviour_policy(Arena *arena, const char *name, int obs_dim, int act_dim, Error *error);
 
-/* Is a policy of this name in the program? */
-bool behaviour_exists(const char *name);
-
 #endif
