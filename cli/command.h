@@ -49,7 +49,7 @@ struct Command {
   int option_count;
   int least, most; /* arguments */
   size_t size;     /* of the struct that is filled */
-  /* Do it; the exit code, with `error` told if that is the reason.  `request`: the struct. */
+  /* Do it; the exit code, with `error` set if that is the reason.  `request`: the struct. */
   int (*run)(const void *request, Error *error);
   /* nullable: more for --help, about the arguments that stand before it */
   bool (*help)(const Arguments *arguments, FILE *out, Error *error);

@@ -93,7 +93,7 @@ static const Option inspect_options[] = {
 static void write_summary(const Dataset *d, const EnvDef *env, JsonText *out) {
   DatasetSummary s;
   dataset_summary(d, &s);
-  bool scored = env && s.has_rewards && env->score_expert > env->score_random;
+  bool comparable = env && s.has_rewards && env->return_expert > env->return_random;
   json_put_text(out, "file", d->source);
   json_put_text(out, "hash", d->hash);
   json_put_text(out, "env", env ? env->name : NULL);
@@ -113,7 +113,7 @@ static void write_summary(const Dataset *d, const EnvDef *env, JsonText *out) {
   json_put_number(out, "return_std", s.return_std);
   json_put_number(out, "return_min", s.return_min);
   json_put_number(out, "return_max", s.return_max);
-  json_put_number(out, "normalized_mean", scored ? env_normalized(env, s.return_mean) : NAN);
+  json_put_number(out, "normalized_mean", comparable ? env_normalized(env, s.return_mean) : NAN);
   json_put_number(out, "length_mean", s.length_mean);
   json_put_integer(out, "length_min", s.length_min);
   json_put_integer(out, "length_max", s.length_max);

@@ -3,7 +3,7 @@
 #include "cli/command_eval.h"
 #include "core/log.h"
 #include "rl/rollout/evaluate.h"
-#include "rl/measure/image_scores.h"
+#include "rl/measure/image_quality.h"
 #include "rl/stop.h"
 #include "rl/rollout/task.h"
 #include <math.h>
@@ -19,7 +19,7 @@ static const Option options[] = {
                     "changes no bit (default: the CPUs this process may use)"),
   OPTION_TEXT_ROW(Eval, reference, "reference", "d4rl",
                   "D4RL's normalised scores in environments that are not its own"),
-  OPTION_NUMBER_ROW(Eval, pictures, "pictures", "N", IMAGE_SCORES_COUNT, 2, 30000,
+  OPTION_NUMBER_ROW(Eval, pictures, "pictures", "N", IMAGE_QUALITY_COUNT, 2, 30000,
                     "how many a model of pictures samples (default 2048)"),
   OPTION_TEXT_ROW(Eval, data, "data", "FOLDER",
                   "pictures: where its data lie (default: as in training)"),
@@ -86,19 +86,19 @@ static void print_json(const Outcome *o, Arena *arena) {
 
 static void print_line(const Outcome *o, Arena *arena) {
   const EvalResult *r = &o->result;
-  const char *score = "";
-  if (o->reference && o->env->score_expert > o->env->score_random) {
-    double range = o->env->score_expert - o->env->score_random;
-    score = arena_text(arena, ", normalized %.1f +- %.1f (d4rl)",
-                       env_normalized(o->env, r->return_mean), 100 * r->return_std / range);
+  const char *normalized = "";
+  if (o->reference && o->env->return_expert > o->env->return_random) {
+    double range = o->env->return_expert - o->env->return_random;
+    normalized = arena_text(arena, ", normalized %.1f +- %.1f (d4rl)",
+                            env_normalized(o->env, r->return_mean), 100 * r->return_std / range);
   }
   const char *failed = r->failures ? arena_text(arena, ", %d simulator failures", r->failures) : "";
   command_print(
       arena_text(arena,
                  "%s: return %.2f +- %.2f%s over %d episodes of length %.1f%s; acting with %s; "
                  "%.1f us %s",
-                 o->env->name, r->return_mean, r->return_std, score, r->episodes, r->length_mean,
-                 failed, saved_act_text(arena, o->saved->policy), o->latency,
+                 o->env->name, r->return_mean, r->return_std, normalized, r->episodes,
+                 r->length_mean, failed, saved_act_text(arena, o->saved->policy), o->latency,
                  o->saved->policy->horizon > 1 ? "a plan" : "an action"));
 }
 
@@ -205,7 +205,7 @@ static bool help(const Arguments *arguments, FILE *out, Error *error) {
 const Command command_eval = {
   .name = "eval",
   .usage = "RUN|FILE [--env ENV] [--episodes N] [--seed S] [--which last|best|FILE] [options]",
-  .about = "measure the return of a saved policy, or score pictures",
+  .about = "measure the return of a saved policy, or the quality of pictures",
   .examples = "  diffrl eval runs/diffusion-ql-hopper-medium-s0\n"
               "  diffrl eval runs/diffusion-ql-hopper-medium-s0 --which best --json\n"
               "  diffrl eval walk.safetensors --act candidates=1 --act choice=sample\n"

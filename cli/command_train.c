@@ -3,7 +3,7 @@
 #include "cli/saved.h"
 #include "rl/train/preset.h"
 #include "rl/report/report.h"
-#include "rl/report/scores.h"
+#include "rl/report/results.h"
 #include "rl/train/train.h"
 #include "rl/stop.h"
 #include <math.h>
@@ -191,12 +191,12 @@ static void put_measured(const Trainer *t, JsonText *out) {
   Error ignored;
   History history;
   if (!history_read(&history, t->arena, t->run.folder, &ignored)) return;
-  Scores s = scores_of(t->arena, &history);
+  Results s = results_of(t->arena, &history);
   if (s.count) {
     json_put_text(out, "measure", s.main->is.key);
     json_put_text(out, "unit", s.main->is.unit);
-    json_put_number(out, "last", scores_value(&s, &s.last));
-    json_put_number(out, "best", scores_value(&s, &s.best));
+    json_put_number(out, "last", results_value(&s, &s.last));
+    json_put_number(out, "best", results_value(&s, &s.best));
   }
   history_close(&history);
   if (!s.count || !t->agent->policy) return;
@@ -300,7 +300,7 @@ static bool help(const Arguments *arguments, FILE *out, Error *error) {
 const Command command_train = {
   .name = "train",
   .usage = "ALGO --data DATA [--env ENV] [options]   or   --resume RUN [--steps N]",
-  .about = "train a policy and write it, its settings and its scores to a folder",
+  .about = "train a policy and write it, its settings and its returns to a folder",
   .examples = "  diffrl data make hopper-medium\n"
               "  diffrl train diffusion-ql --data hopper-medium --steps 100000\n"
               "  diffrl train diffusion-ql --data hopper-medium --set eta=0.5 --dry-run\n"

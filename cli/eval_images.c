@@ -2,9 +2,9 @@
 #include "cli/command_eval.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "rl/measure/image_scores.h"
+#include "rl/measure/image_quality.h"
 #include "rl/stop.h"
-#include "rl/draw/picture_grid.h"
+#include "rl/render/picture_grid.h"
 #include <string.h>
 #include <sys/stat.h>
 
@@ -13,11 +13,11 @@ typedef struct {
   const Saved *saved;
   PicturesModel *model;
   ImageSet *set;
-  ImageScores scores;
-} Scoring;
+  ImageQuality quality;
+} Measuring;
 
 /* The pictures it learned from, by their content, wherever they lie now. */
-static bool open_set(Scoring *s, Arena *arena, Error *error) {
+static bool open_set(Measuring *s, Arena *arena, Error *error) {
   const char *hash = checkpoint_text(s->saved->checkpoint, "data_hash");
   s->set = images_open(arena, s->asked->data ? s->asked->data : s->model->base.data, error);
   if (!s->set || !hash || !strcmp(hash, s->set->hash)) return s->set;
@@ -27,20 +27,20 @@ static bool open_set(Scoring *s, Arena *arena, Error *error) {
                    s->set->name);
 }
 
-static void write_json(const Scoring *s, JsonText *out) {
-  double value[IMAGE_SCORES_MEASURES];
-  image_scores_values(&s->scores, value);
+static void write_json(const Measuring *s, JsonText *out) {
+  double value[IMAGE_QUALITY_MEASURES];
+  image_quality_values(&s->quality, value);
   json_open(out, NULL, '{');
   json_put_text(out, "algo", s->saved->algo);
   json_put_text(out, "data", s->model->base.data);
   json_put_text(out, "which", s->saved->which);
   json_put_integer(out, "step", s->saved->step);
-  image_scores_write(value, s->model, (uint64_t)s->asked->seed, out);
+  image_quality_write(value, s->model, (uint64_t)s->asked->seed, out);
   json_close(out, '}');
 }
 
-static const char *write_line(const Scoring *s, Arena *arena) {
-  const ImageScores *r = &s->scores;
+static const char *write_line(const Measuring *s, Arena *arena) {
+  const ImageQuality *r = &s->quality;
   const ModelSettings *shape = &s->model->base.settings;
   return arena_text(arena,
                     "%s: Frechet distance %.3f of %d samples to test pictures, %.3f between real "
@@ -52,8 +52,8 @@ static const char *write_line(const Scoring *s, Arena *arena) {
                     (int)shape->sample_steps, shape->weights.s, shape->guidance);
 }
 
-/* The report is a convenience: a folder that cannot be written to does not undo the scores. */
-static void keep(const Scoring *s, Arena *arena, const JsonText *json) {
+/* The report is a convenience: a folder that cannot be written to does not undo the figures. */
+static void keep(const Measuring *s, Arena *arena, const JsonText *json) {
   struct stat status;
   const char *run = s->asked->parsed.arguments.word[0];
   Error error;
@@ -62,7 +62,7 @@ static void keep(const Scoring *s, Arena *arena, const JsonText *json) {
     log_progress(true, "not kept: %s", error.text);
 }
 
-static bool score(Scoring *s, Arena *arena, Error *error) {
+static bool measure(Measuring *s, Arena *arena, Error *error) {
   enum { ROWS = 8 }; /* of the grid */
   const Eval *asked = s->asked;
   ModelSampling how = model_sampling(&s->model->base);
@@ -74,17 +74,17 @@ static bool score(Scoring *s, Arena *arena, Error *error) {
                s->set->name, (unsigned long long)how.seed, pool_threads(how.pool),
                how.kernels->name);
   double *pictures =
-      image_scores_draw(arena, s->model, s->set, &how, (int)asked->pictures, &s->scores, error);
+      image_quality_sample(arena, s->model, s->set, &how, (int)asked->pictures, &s->quality, error);
   pool_free(how.pool);
   if (!pictures || !asked->out) return pictures;
   int shown = ROWS * (s->model->labels ? s->model->classes : ROWS);
-  if (shown > s->scores.pictures) shown = s->scores.pictures;
+  if (shown > s->quality.pictures) shown = s->quality.pictures;
   return image_write_grid(s->model, pictures, shown, true, asked->out, error);
 }
 
 int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   static const char *const foreign[] = { "env", "episodes", "act", "reference", NULL };
-  Scoring s = { .asked = asked, .saved = saved };
+  Measuring s = { .asked = asked, .saved = saved };
   if (!eval_refuse(asked, foreign, "samples pictures and does not act", error))
     return (int)error->kind;
   if (!(s.model = (PicturesModel *)model_load(arena, &model_pictures, saved->checkpoint, error))) {
@@ -93,7 +93,7 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   }
   stop_on_signals();
   if (!open_set(&s, arena, error)) return (int)error->kind;
-  if (!score(&s, arena, error)) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
+  if (!measure(&s, arena, error)) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
   JsonText json = { 0 };
   write_json(&s, &json);
   command_print(asked->json ? json.text : write_line(&s, arena));

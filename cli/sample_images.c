@@ -3,7 +3,7 @@
 #include "core/log.h"
 #include "policy/models/pictures.h"
 #include "datasets/images.h"
-#include "rl/draw/picture_grid.h"
+#include "rl/render/picture_grid.h"
 #include <stdlib.h>
 #include <string.h>
 

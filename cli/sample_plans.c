@@ -4,7 +4,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "envs/env.h"
-#include "rl/draw/plans_picture.h"
+#include "rl/render/plans_picture.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +63,7 @@ static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env,
   if (!plans_sample(m, &how, p.count, first, p.plans, error)) return false;
   if (!(sample_ends(asked->out, ".csv")   ? write_csv(m, &p, asked->out, error)
         : sample_ends(asked->out, ".npy") ? write_npy(job, m, &p, error)
-                                          : plan_samples_draw(&p, m, env, asked->out, error)))
+                                          : plan_samples_plot(&p, m, env, asked->out, error)))
     return false;
   log_progress(true, "%d plans from start states of %s by %s: %s", p.count, env_def(env)->name,
                how.sampler.method, asked->out);

@@ -2,7 +2,7 @@
 #include "cli/command_sample.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "rl/draw/points_picture.h"
+#include "rl/render/points_picture.h"
 #include <stdlib.h>
 
 typedef struct {
@@ -36,7 +36,7 @@ static bool write_png(const Points *p, const char *path, Error *error) {
   const SamplerSpec *s = &p->how->sampler;
   snprintf(title, sizeof title, "samples: %s, %d steps", s->method,
            s->steps ? s->steps : p->model->schedule->steps);
-  return points_draw_points(p->data, p->how->seed, p->points, p->count, title, path, error);
+  return points_plot_samples(p->data, p->how->seed, p->points, p->count, title, path, error);
 }
 
 static bool write_points(const Points *p, const char *path, Error *error) {

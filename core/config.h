@@ -1,7 +1,7 @@
 /* config.h -- settings from one list of fields: struct, defaults, ranges, JSON and help agree.
  *
  *   #define TD_FIELDS(F)                                                                  \
- *     F(INT, batch, 256, 1, 65536, "transitions a training step draws")                   \
+ *     F(INT, batch, 256, 1, 65536, "transitions that a training step samples")                   \
  *     F(FLOAT, eta, 1.0, 0, NULL, "weight of the Q term")                                 \
  *     F(BOOL, clip, true, NULL, NULL, "clip the samples")                                 \
  *     F(TEXT, schedule, "vp", "vp|cosine", NULL, "noise schedule")

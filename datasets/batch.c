@@ -64,20 +64,20 @@ static int64_t at_least(int64_t x, int64_t least) { return x > least ? x : least
 
 /* ---- a column of a row ----------------------------------------------------------------------- */
 
-typedef void Put(const Drawer *d, const BatchColumn *c, const Place *at, real *out);
+typedef void Put(const RowSampler *d, const BatchColumn *c, const Place *at, real *out);
 
 static void plain(const float *x, int n, real *out) {
   for (int j = 0; j < n; j++) out[j] = (real)x[j];
 }
 
-static void put_obs(const Drawer *d, const float *obs, real *out) {
+static void put_obs(const RowSampler *d, const float *obs, real *out) {
   if (d->units)
     units_obs_in(d->units, obs, out);
   else
     plain(obs, d->data->obs_dim, out);
 }
 
-static void put_act(const Drawer *d, const float *act, real *out) {
+static void put_act(const RowSampler *d, const float *act, real *out) {
   if (d->units)
     units_act_in(d->units, act, out);
   else
@@ -89,14 +89,15 @@ static int64_t row_inside(const Place *at, int64_t i, int64_t last) {
   return at_least(at_most(at->row + i, last), at->start);
 }
 
-static void put_observations(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_observations(const RowSampler *d, const BatchColumn *c, const Place *at,
+                             real *out) {
   const int n = d->data->obs_dim, to = c->is.from + c->is.steps;
   const int64_t last = at->row + (to > 1 ? counted_steps(d->data, at, to - 1) : 0);
   for (int i = c->is.from; i < to; i++, out += n)
     put_obs(d, d->data->observations + row_inside(at, i, last) * n, out);
 }
 
-static void put_next(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_next(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   const int n = d->data->obs_dim;
   const int64_t last = at->row + counted_steps(d->data, at, c->is.from);
   for (int k = c->is.steps - 1; k >= 0; k--, out += n)
@@ -104,25 +105,25 @@ static void put_next(const Drawer *d, const BatchColumn *c, const Place *at, rea
 }
 
 /* the last row of the episode that a column of rows may show */
-static int64_t last_inside(const Drawer *d, const BatchColumn *c, const Place *at) {
+static int64_t last_inside(const RowSampler *d, const BatchColumn *c, const Place *at) {
   return at->row + valid_steps(d->data, at, c->is.from + c->is.steps) - 1;
 }
 
-static void put_actions(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_actions(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   const int n = d->data->act_dim;
   const int64_t last = last_inside(d, c, at);
   for (int i = 0; i < c->is.steps; i++, out += n)
     put_act(d, d->data->actions + row_inside(at, c->is.from + i, last) * n, out);
 }
 
-static void put_own(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_own(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   const int n = c->is.width;
   const int64_t last = last_inside(d, c, at);
   for (int i = 0; i < c->is.steps; i++, out += n)
     plain(c->is.own + row_inside(at, c->is.from + i, last) * n, n, out);
 }
 
-static void put_steps(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_steps(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   const Dataset *data = d->data;
   for (int64_t row = at->row; row < at->row + c->is.steps; row++) {
     bool inside = row < at->end;
@@ -134,7 +135,7 @@ static void put_steps(const Drawer *d, const BatchColumn *c, const Place *at, re
 }
 
 /* gamma^0 r_t + gamma^1 r_{t+1} + .., so many steps */
-static double discounted(const Drawer *d, const Place *at, int64_t steps) {
+static double discounted(const RowSampler *d, const Place *at, int64_t steps) {
   double sum = 0, weight = 1;
   for (int64_t row = at->row; row < at->row + steps; row++, weight *= d->discount) {
     double r = d->data->rewards ? (double)d->data->rewards[row] : 0;
@@ -143,23 +144,23 @@ static double discounted(const Drawer *d, const Place *at, int64_t steps) {
   return sum;
 }
 
-static void put_reward(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_reward(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   *out = (real)discounted(d, at, counted_steps(d->data, at, c->is.steps));
 }
 
-static void put_return(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_return(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   (void)c;
   *out = (real)discounted(d, at, valid_steps(d->data, at, at->end - at->row));
 }
 
-static void put_live(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_live(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   int64_t m = counted_steps(d->data, at, c->is.steps);
   double live = is_terminal(d->data, at->row + m - 1) ? 0 : 1;
   for (int64_t i = 1; i < m; i++) live *= d->discount;
   *out = (real)live;
 }
 
-static void put_valid(const Drawer *d, const BatchColumn *c, const Place *at, real *out) {
+static void put_valid(const RowSampler *d, const BatchColumn *c, const Place *at, real *out) {
   int64_t valid = valid_steps(d->data, at, c->is.from + c->is.steps);
   for (int i = c->is.from; i < c->is.from + c->is.steps; i++)
     *out++ = i < valid && at->row + i >= at->start;
@@ -247,7 +248,7 @@ const BatchColumn *batch_column(const Batch *batch, const char *name) {
   return column;
 }
 
-/* ---- drawing --------------------------------------------------------------------------------- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
 /* Rows lie anywhere in a big file: ask for some at once, so that their cache misses overlap. */
 static void prefetch_row(const Dataset *data, int64_t row) {
@@ -259,16 +260,16 @@ static void prefetch_row(const Dataset *data, int64_t row) {
 }
 
 typedef struct {
-  const Drawer *drawer;
+  const RowSampler *sampler;
   uint64_t step;
   Batch *batch;
-} Draw;
+} Sampling;
 
 /* Choose some rows, then fill in one column after the other. */
-static void draw_some(void *context, int piece, int worker) {
-  const Draw *draw = context;
-  const Drawer *d = draw->drawer;
-  Batch *batch = draw->batch;
+static void sample_some(void *context, int piece, int worker) {
+  const Sampling *job = context;
+  const RowSampler *d = job->sampler;
+  Batch *batch = job->batch;
   const int64_t *rows = d->rows ? d->rows : d->data->transition;
   uint64_t count = (uint64_t)(d->rows ? d->row_count : d->data->transitions);
   int first = batch->from + piece * AHEAD,
@@ -276,7 +277,7 @@ static void draw_some(void *context, int piece, int worker) {
   Place at[AHEAD];
   (void)worker;
   for (int r = 0; r < n; r++) {
-    int64_t row = rows[rng_below(d->rng, draw->step, (uint32_t)(first + r), 0, count)];
+    int64_t row = rows[rng_below(d->rng, job->step, (uint32_t)(first + r), 0, count)];
     at[r] = (Place){ row, row, row + 1 };
     prefetch_row(d->data, row);
   }
@@ -286,21 +287,22 @@ static void draw_some(void *context, int piece, int worker) {
       kinds[c->is.of].put(d, c, &at[r], c->values + (ptrdiff_t)(first + r) * c->ld);
 }
 
-void data_draw(const Drawer *d, uint64_t step, Batch *batch) {
+void data_sample(const RowSampler *d, uint64_t step, Batch *batch) {
   const Dataset *data = d->data;
   int64_t count = d->rows ? d->row_count : data->transitions;
   CHECK(count > 0 && batch->obs_dim == data->obs_dim && batch->act_dim == data->act_dim,
-        "draw: %lld rows of (%d, %d) into a batch of (%d, %d)", (long long)count, data->obs_dim,
+        "sample: %lld rows of (%d, %d) into a batch of (%d, %d)", (long long)count, data->obs_dim,
         data->act_dim, batch->obs_dim, batch->act_dim);
   CHECK(!d->units || (d->units->obs_dim == data->obs_dim && d->units->act_dim == data->act_dim),
-        "draw: units of (%d, %d)", d->units->obs_dim, d->units->act_dim);
-  Draw draw = { d, step, batch };
-  pool_run(d->pool, draw_some, &draw, (batch->to - batch->from + AHEAD - 1) / AHEAD);
+        "sample: units of (%d, %d)", d->units->obs_dim, d->units->act_dim);
+  Sampling job = { d, step, batch };
+  pool_run(d->pool, sample_some, &job, (batch->to - batch->from + AHEAD - 1) / AHEAD);
 }
 
 /* ---- which rows ------------------------------------------------------------------------------ */
 
-int64_t *data_window_starts(Arena *arena, const Drawer *d, int horizon, bool pad, int64_t *count) {
+int64_t *data_window_starts(Arena *arena, const RowSampler *d, int horizon, bool pad,
+                            int64_t *count) {
   const Dataset *data = d->data;
   const int64_t *rows = d->rows ? d->rows : data->transition;
   int64_t row_count = d->rows ? d->row_count : data->transitions, n = 0;

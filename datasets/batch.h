@@ -1,9 +1,9 @@
-/* batch.h -- drawing the rows of one training step from the columns of a file.
+/* batch.h -- sampling the rows of one training step from the columns of a file.
  *
  * A batch is a list of named columns, each [rows, steps * width] in the network's units.  What row
  * r of step n holds depends on (stream, n, r) alone, so any thread or machine fetches its own rows.
  *
- * A drawn row of the file is called row t.  Its successor is the next row of the file (D4RL's
+ * A sampled row of the file is called row t.  Its successor is the next row of the file (D4RL's
  * rule); a terminal row's successor means nothing and is masked by live = 0.  With
  *
  *   m <= n    the steps counted from t on: none behind a terminal, and none that has no successor
@@ -79,14 +79,14 @@ typedef struct {
 } BatchColumn;
 
 typedef struct {
-  int rows, from, to; /* rows [from, to) are drawn: all, or those that this process owns */
+  int rows, from, to; /* rows [from, to) are sampled: all, or those that this process owns */
   int obs_dim, act_dim;
   int columns;
   BatchColumn column[BATCH_MAX_COLUMNS];
   bool looks_around; /* a column depends on where the episode begins or ends */
 } Batch;
 
-/* All zero, all rows to be drawn.  columns ends with one whose name is NULL; names differ. */
+/* All zero, all rows to be sampled.  columns ends with one whose name is NULL; names differ. */
 Batch *batch_new(Arena *arena, int rows, int obs_dim, int act_dim, const Column *columns);
 
 /* Of two batches on one tape the second has a name: its inputs are "NAME obs" and so on. */
@@ -96,29 +96,29 @@ void batch_name(Batch *batch, Arena *arena, const char *name);
 const BatchColumn *batch_column(const Batch *batch, const char *name);
 const BatchColumn *batch_find(const Batch *batch, const char *name);
 
-/* ---- drawing --------------------------------------------------------------------------------- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
-/* How a batch is drawn; everything pointed to is only read and must outlive the drawer. */
+/* How a batch is sampled; everything pointed to is only read and must outlive the sampler. */
 typedef struct {
   const Dataset *data;
   Rng rng;
-  const int64_t *rows; /* [row_count] transitions to draw from; NULL: all of the file */
+  const int64_t *rows; /* [row_count] transitions to sample from; NULL: all of the file */
   int64_t row_count;
   const Units *units;                /* of its dimensions; NULL: everything as it is in the file */
   double reward_scale, reward_shift; /* reward = scale * r + shift; a file without rewards: r = 0 */
   double discount;                   /* gamma; not looked at by one step */
-  Pool *pool;                        /* that draws; NULL: the calling thread */
-} Drawer;
+  Pool *pool;                        /* that samples; NULL: the calling thread */
+} RowSampler;
 
 /* Fill rows [from, to) of the batch for this training step, with replacement.  Never allocates. */
-void data_draw(const Drawer *drawer, uint64_t step, Batch *batch);
+void data_sample(const RowSampler *sampler, uint64_t step, Batch *batch);
 
-/* Where windows may begin: the rows of the drawer from which an episode has `horizon` rows left.
- * With `pad` also the others of episodes that end in a terminal, but for the last; data_draw fills
- * up such windows with steps of zeros, in the data's units (Janner et al. 2022, whose episodes
- * without a terminal have all the same length: they are never filled up here either).  Ascending,
- * owned by the arena; count may become 0. */
-int64_t *data_window_starts(Arena *arena, const Drawer *drawer, int horizon, bool pad,
+/* Where windows may begin: the rows of the sampler from which an episode has `horizon` rows left.
+ * With `pad` also the others of episodes that end in a terminal, but for the last; data_sample
+ * fills up such windows with steps of zeros, in the data's units (Janner et al. 2022, whose
+ * episodes without a terminal have all the same length: they are never filled up here either).
+ * Ascending, owned by the arena; count may become 0. */
+int64_t *data_window_starts(Arena *arena, const RowSampler *sampler, int horizon, bool pad,
                             int64_t *count);
 
 /* Transitions apart: those of whole episodes kept for a held-out loss, and the others. */

@@ -24,14 +24,14 @@ static double return_of(const Dataset *d, int64_t episode, double gamma) {
   return sum;
 }
 
-int64_t *best_episodes(Arena *arena, const Drawer *drawer, double share, double gamma,
+int64_t *best_episodes(Arena *arena, const RowSampler *sampler, double share, double gamma,
                        int64_t *count) {
-  const Dataset *d = drawer->data;
-  const int64_t *rows = drawer->rows ? drawer->rows : d->transition;
-  int64_t n = drawer->rows ? drawer->row_count : d->transitions, episodes = 0;
+  const Dataset *d = sampler->data;
+  const int64_t *rows = sampler->rows ? sampler->rows : d->transition;
+  int64_t n = sampler->rows ? sampler->row_count : d->transitions, episodes = 0;
   Return *returns = arena_array(arena, Return, d->episodes);
   bool *kept = arena_array(arena, bool, d->episodes);
-  for (int64_t e = 0, i = 0; e < d->episodes; e++) { /* those that the drawer draws from */
+  for (int64_t e = 0, i = 0; e < d->episodes; e++) { /* those that the sampler takes rows from */
     while (i < n && rows[i] < d->episode_start[e]) i++;
     if (i < n && rows[i] < d->episode_start[e + 1])
       returns[episodes++] = (Return){ return_of(d, e, gamma), e };

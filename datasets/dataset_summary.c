@@ -64,10 +64,10 @@ static void summarise_episodes(const Dataset *data, DatasetSummary *s) {
     moments_add(&lengths, (double)(data->episode_start[e + 1] - data->episode_start[e]));
     if (data->rewards) moments_add(&returns, dataset_return(data, e));
   }
-  bool any = lengths.count > 0, scored = any && data->rewards;
-  s->return_mean = scored ? returns.mean : NAN,
-  s->return_std = scored ? moments_std(&returns) : NAN;
-  s->return_min = scored ? returns.low : NAN, s->return_max = scored ? returns.high : NAN;
+  bool any = lengths.count > 0, rewarded = any && data->rewards;
+  s->return_mean = rewarded ? returns.mean : NAN,
+  s->return_std = rewarded ? moments_std(&returns) : NAN;
+  s->return_min = rewarded ? returns.low : NAN, s->return_max = rewarded ? returns.high : NAN;
   s->length_mean = any ? lengths.mean : NAN;
   s->length_min = (int64_t)lengths.low, s->length_max = (int64_t)lengths.high;
 }

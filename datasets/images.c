@@ -127,7 +127,7 @@ ImageSet *images_open(Arena *arena, const char *name, Error *error) {
   return set;
 }
 
-void images_draw(const Images *images, int64_t i, int side, real *x) {
+void images_decode(const Images *images, int64_t i, int side, real *x) {
   int height = images->height, width = images->width;
   CHECK(0 <= i && i < images->count && height <= side && width <= side,
         "picture %lld of %d, %d x %d in %d", (long long)i, images->count, height, width, side);

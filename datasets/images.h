@@ -37,6 +37,6 @@ ImageSet *images_open(Arena *arena, const char *name, Error *error);
 
 /* Picture i as numbers in [-1, 1], in the middle of [side, side], black (-1) around it; the set's
  * pictures are at most so large. */
-void images_draw(const Images *images, int64_t i, int side, real *x);
+void images_decode(const Images *images, int64_t i, int side, real *x);
 
 #endif

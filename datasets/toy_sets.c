@@ -7,7 +7,7 @@
 
 /* ---- the sets -------------------------------------------------------------------------------- */
 
-/* What is drawn for sample i; the noise of both coordinates is one draw each. */
+/* The random numbers of sample i; the noise of each coordinate is one draw. */
 enum { DRAW_PLACE, DRAW_PART, DRAW_NOISE };
 
 static double place(Rng rng, uint64_t i) { return rng_uniform(rng, i, 0, DRAW_PLACE); }
@@ -19,14 +19,14 @@ static void add_noise(Rng rng, uint64_t i, double deviation, double out[2]) {
 }
 
 /* t (cos t, sin t), t uniform in [1.5 pi, 4.5 pi] */
-static void draw_swissroll(Rng rng, uint64_t i, double out[2]) {
+static void sample_swissroll(Rng rng, uint64_t i, double out[2]) {
   double t = 1.5 * PI * (1 + 2 * place(rng, i));
   out[0] = t * cos(t), out[1] = t * sin(t);
   add_noise(rng, i, 0.4, out);
 }
 
 /* an upper half circle, and a lower one that reaches into it */
-static void draw_moons(Rng rng, uint64_t i, double out[2]) {
+static void sample_moons(Rng rng, uint64_t i, double out[2]) {
   double t = PI * place(rng, i);
   bool lower = part(rng, i, 2);
   out[0] = lower ? 1 - cos(t) : cos(t);
@@ -35,35 +35,35 @@ static void draw_moons(Rng rng, uint64_t i, double out[2]) {
 }
 
 /* radii 1, 2, 3, 4, each as often */
-static void draw_rings(Rng rng, uint64_t i, double out[2]) {
+static void sample_rings(Rng rng, uint64_t i, double out[2]) {
   double t = 2 * PI * place(rng, i), radius = 1 + part(rng, i, 4);
   out[0] = radius * cos(t), out[1] = radius * sin(t);
   add_noise(rng, i, 0.1, out);
 }
 
 /* the unit squares of [-2, 2]^2 whose lower left corner has an even sum */
-static void draw_checkerboard(Rng rng, uint64_t i, double out[2]) {
+static void sample_checkerboard(Rng rng, uint64_t i, double out[2]) {
   out[0] = 4 * place(rng, i) - 2;
   int odd = (int)(out[0] + 2) % 2;
   out[1] = rng_uniform(rng, i, 0, DRAW_NOISE) + 2 * part(rng, i, 2) - 2 + odd;
 }
 
 /* around eight points of a circle of radius 4 */
-static void draw_8gaussians(Rng rng, uint64_t i, double out[2]) {
+static void sample_8gaussians(Rng rng, uint64_t i, double out[2]) {
   double t = PI / 4 * part(rng, i, 8);
   out[0] = 4 * cos(t), out[1] = 4 * sin(t);
   add_noise(rng, i, 0.5, out);
 }
 
 /* two arms t (cos t, sin t), t = 3 pi sqrt(u): about as dense everywhere */
-static void draw_2spirals(Rng rng, uint64_t i, double out[2]) {
+static void sample_2spirals(Rng rng, uint64_t i, double out[2]) {
   double t = 3 * PI * sqrt(place(rng, i)), arm = part(rng, i, 2) ? 1 : -1;
   out[0] = arm * t * cos(t), out[1] = arm * t * sin(t);
   add_noise(rng, i, 0.3, out);
 }
 
 /* m + L eps, L L' = C (Cholesky) */
-static void draw_gmm(Rng rng, uint64_t i, double out[2]) {
+static void sample_gmm(Rng rng, uint64_t i, double out[2]) {
   double u = place(rng, i), eps[2] = { 0, 0 };
   const ToyGaussian *g = toy_gmm;
   while (u >= g->weight && g < toy_gmm + TOY_GMM - 1) u -= g++->weight;
@@ -75,17 +75,17 @@ static void draw_gmm(Rng rng, uint64_t i, double out[2]) {
 
 /* Variances are E|x - mean|^2 / 2, that of the noise included. */
 static const ToyDef sets[] = {
-  { "swissroll", "one and a half turns of a spiral", draw_swissroll, .mean = { 2, 2 / (3 * PI) },
+  { "swissroll", "one and a half turns of a spiral", sample_swissroll, .mean = { 2, 2 / (3 * PI) },
     .variance = (9.75 * PI * PI - 4 - 4 / (9 * PI * PI)) / 2 + 0.4 * 0.4 },
-  { "moons", "two half circles, one reaching into the other", draw_moons, .mean = { 0.5, 0.25 },
+  { "moons", "two half circles, one reaching into the other", sample_moons, .mean = { 0.5, 0.25 },
     .variance = (0.75 + 0.5625 - 1 / PI) / 2 + 0.07 * 0.07 },
-  { "rings", "four circles around one point", draw_rings, .variance = 3.75 + 0.1 * 0.1 },
-  { "checkerboard", "every other square of a 4 by 4 board", draw_checkerboard,
+  { "rings", "four circles around one point", sample_rings, .variance = 3.75 + 0.1 * 0.1 },
+  { "checkerboard", "every other square of a 4 by 4 board", sample_checkerboard,
     .variance = 4 / 3.0 },
-  { "8gaussians", "eight blobs on a circle", draw_8gaussians, .variance = 8 + 0.5 * 0.5 },
-  { "2spirals", "two arms of one and a half turns", draw_2spirals,
+  { "8gaussians", "eight blobs on a circle", sample_8gaussians, .variance = 8 + 0.5 * 0.5 },
+  { "2spirals", "two arms of one and a half turns", sample_2spirals,
     .variance = 2.25 * PI * PI + 0.3 * 0.3 },
-  { "gmm", "three Gaussians, with a known score", draw_gmm, .variance = 1 },
+  { "gmm", "three Gaussians, with a known score", sample_gmm, .variance = 1 },
 };
 enum { SETS = sizeof sets / sizeof *sets };
 
@@ -99,9 +99,9 @@ const ToyDef *toy_find(const char *name, Error *error) {
   return i < 0 ? NULL : &sets[i];
 }
 
-void toy_draw(const ToyDef *def, uint64_t seed, uint64_t i, double out[2]) {
+void toy_sample(const ToyDef *def, uint64_t seed, uint64_t i, double out[2]) {
   double deviation = sqrt(def->variance);
-  def->draw(rng_stream(seed, def->name), i, out);
+  def->sample(rng_stream(seed, def->name), i, out);
   for (int d = 0; d < 2; d++) out[d] = (out[d] - def->mean[d]) / deviation;
 }
 

@@ -11,8 +11,8 @@
 
 typedef struct {
   const char *name, *about;
-  void (*draw)(Rng rng, uint64_t i, double out[2]); /* before shift and division */
-  double mean[2], variance;                         /* of what draw gives, in closed form */
+  void (*sample)(Rng rng, uint64_t i, double out[2]); /* before shift and division */
+  double mean[2], variance;                           /* of what sample gives, in closed form */
 } ToyDef;
 
 const ToyDef *toy_list(size_t *count);
@@ -21,7 +21,7 @@ const ToyDef *toy_list(size_t *count);
 const ToyDef *toy_find(const char *name, Error *error);
 
 /* Sample i of the set under this seed: a function of (def, seed, i) alone. */
-void toy_draw(const ToyDef *def, uint64_t seed, uint64_t i, double out[2]);
+void toy_sample(const ToyDef *def, uint64_t seed, uint64_t i, double out[2]);
 
 /* The set "gmm" is this Gaussian mixture, whose score is known. */
 typedef struct {

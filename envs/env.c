@@ -51,8 +51,8 @@ const EnvDef *env_find(const char *name) {
 }
 
 double env_normalized(const EnvDef *def, double episode_return) {
-  CHECK(def->score_expert > def->score_random, "%s has no reference scores", def->name);
-  return 100 * (episode_return - def->score_random) / (def->score_expert - def->score_random);
+  CHECK(def->return_expert > def->return_random, "%s has no reference returns", def->name);
+  return 100 * (episode_return - def->return_random) / (def->return_expert - def->return_random);
 }
 
 EnvModel *env_load(const EnvDef *def, Error *error) {

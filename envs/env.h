@@ -35,17 +35,17 @@ struct EnvDef {
   const char *physics; /* "v2", "v4", or "none" */
   const char *about;   /* one line for `list envs` */
   int obs_dim, act_dim, horizon;
-  double act_low, act_high;          /* the same for every dimension */
-  double score_random, score_expert; /* D4RL's reference returns; both 0: none for this task */
-  bool d4rl_reference;               /* normalised scores are on by default (the v2 physics) */
-  const struct EnvOps *ops;          /* how it is simulated */
-  const void *spec;                  /* the simulator's own description (a MujocoTask) */
+  double act_low, act_high;            /* the same for every dimension */
+  double return_random, return_expert; /* D4RL's reference returns; both 0: none for this task */
+  bool d4rl_reference;      /* normalised returns are shown by default (the v2 physics) */
+  const struct EnvOps *ops; /* how it is simulated */
+  const void *spec;         /* the simulator's own description (a MujocoTask) */
 };
 
 const EnvDef *const *env_list(size_t *count);
 const EnvDef *env_find(const char *name); /* NULL if unknown */
 
-/* 100 (return - random) / (expert - random); only where score_expert > score_random. */
+/* 100 (return - random) / (expert - random); only where return_expert > return_random. */
 double env_normalized(const EnvDef *def, double episode_return);
 
 /* NULL and an error if the model does not compile.  env_unload(NULL) is allowed.  Not while other

@@ -35,8 +35,8 @@ static const MujocoTask halfcheetah = {
 
 #define HALFCHEETAH                                                                                \
   .task = "halfcheetah", .about = "planar two-legged cheetah: run fast", .obs_dim = 17,            \
-  .act_dim = NU, .horizon = 1000, .act_low = -1, .act_high = 1, .score_random = -280.178953,       \
-  .score_expert = 12135.0, .ops = &mujoco_ops, .spec = &halfcheetah
+  .act_dim = NU, .horizon = 1000, .act_low = -1, .act_high = 1, .return_random = -280.178953,      \
+  .return_expert = 12135.0, .ops = &mujoco_ops, .spec = &halfcheetah
 
 const EnvDef env_halfcheetah_v2 = { HALFCHEETAH, .name = "halfcheetah-v2", .physics = "v2",
                                     .d4rl_reference = true };

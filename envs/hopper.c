@@ -43,8 +43,8 @@ static const MujocoTask hopper = {
 
 #define HOPPER                                                                                     \
   .task = "hopper", .about = "one-legged planar hopper: run without falling", .obs_dim = 11,       \
-  .act_dim = NU, .horizon = 1000, .act_low = -1, .act_high = 1, .score_random = -20.272305,        \
-  .score_expert = 3234.3, .ops = &mujoco_ops, .spec = &hopper
+  .act_dim = NU, .horizon = 1000, .act_low = -1, .act_high = 1, .return_random = -20.272305,       \
+  .return_expert = 3234.3, .ops = &mujoco_ops, .spec = &hopper
 
 const EnvDef env_hopper_v2 = { HOPPER, .name = "hopper-v2", .physics = "v2",
                                .d4rl_reference = true };

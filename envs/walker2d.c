@@ -40,8 +40,8 @@ static const MujocoTask walker2d = {
 
 #define WALKER2D                                                                                   \
   .task = "walker2d", .about = "planar biped: walk without falling", .obs_dim = 17, .act_dim = NU, \
-  .horizon = 1000, .act_low = -1, .act_high = 1, .score_random = 1.629008, .score_expert = 4592.3, \
-  .ops = &mujoco_ops, .spec = &walker2d
+  .horizon = 1000, .act_low = -1, .act_high = 1, .return_random = 1.629008,                        \
+  .return_expert = 4592.3, .ops = &mujoco_ops, .spec = &walker2d
 
 const EnvDef env_walker2d_v2 = { WALKER2D, .name = "walker2d-v2", .physics = "v2",
                                  .d4rl_reference = true };

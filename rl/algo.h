@@ -46,7 +46,7 @@ typedef struct {
   const float *act_low, *act_high; /* [act_dim] */
   const Source *source;            /* of the kind that the algorithm names: transitions_of .. */
   const EnvModel *env;             /* what it acts in or is measured in; NULL: none */
-  bool reference;                  /* normalised scores are shown */
+  bool reference;                  /* normalised returns are shown */
   const char *run;                 /* the run's folder */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
   /* nullable: sees each tape that trains before it is sealed (a test gives its own noise) */
@@ -135,7 +135,7 @@ bool algo_begin(Agent *agent, const Checkpoint *from, Error *error);
 GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained);
 Graph *algo_graph(const AlgoSetup *setup, Params *trained);
 
-/* A batch of this run, of which each rank draws the rows it owns; the others stay zero. */
+/* A batch of this run, of which each rank samples the rows it owns; the others stay zero. */
 Batch *algo_batch(const AlgoSetup *setup, const Column *columns);
 
 #endif

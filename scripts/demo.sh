@@ -1,5 +1,5 @@
 #!/bin/sh
-# demo.sh -- the main job on real data, from nothing to a score: makes hopper-medium, clones it,
+# demo.sh -- the main job on real data, from nothing to a return: makes hopper-medium, clones it,
 # trains Diffusion-QL with the quick preset, evaluates, and prints a table.  Run by `make demo`.
 set -eu
 diffrl=${DIFFRL:-build/release/diffrl}

@@ -107,11 +107,11 @@ check_includes() {
   room rl/rollout 'rl rl/measure/measure.h'
   room rl/source rl/rollout
   room rl/measure 'rl rl/rollout rl/source'
-  room rl/draw 'rl/measure rl/rollout rl/source'
+  room rl/render 'rl/measure rl/rollout rl/source'
   room rl/train 'rl rl/rollout rl/source rl/measure'
-  room rl/algos 'rl rl/rollout rl/source rl/measure rl/draw'
+  room rl/algos 'rl rl/rollout rl/source rl/measure rl/render'
   room rl/bench 'rl rl/rollout rl/source'
-  room rl/report 'rl/draw rl/measure/measure.h'
+  room rl/report 'rl/render rl/measure/measure.h'
 
   : >"$work/known"
   door cblas core/kernels/kernels_blas.c

@@ -130,7 +130,7 @@ expect '^policy/planted.c:5: includes <Random123/philox.h>, expected only in cor
 expect '^policy/planted.c:6: includes <cmocka.h>, expected only in tests/'
 expect '^policy/planted.c:7: includes <lapacke.h>, expected a door'
 expect '^core/planted_room.c:1: includes "core/tape/planted.h", expected from this floor only core'
-expect '^rl/report/planted.c:1: includes "rl/algos/planted.h", expected .* rl/report rl/draw'
+expect '^rl/report/planted.c:1: includes "rl/algos/planted.h", expected .* rl/report rl/render'
 expect '^policy/models/planted_room.c:1: includes "policy/api/planted.h"'
 expect 'rl/(bench|draw)/svg.c: has the name of rl/(bench|draw)/svg.c, expected one of its own'
 expect '^rl/utils.c: says nothing about what is in it'

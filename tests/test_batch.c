@@ -55,8 +55,8 @@ static int teardown(void **state) {
   return 0;
 }
 
-static Drawer drawer(const Fixture *f) {
-  return (Drawer){ .data = &f->data, .rng = rng_stream(1, "batch"), .reward_scale = 1 };
+static RowSampler sampler(const Fixture *f) {
+  return (RowSampler){ .data = &f->data, .rng = rng_stream(1, "batch"), .reward_scale = 1 };
 }
 
 static Batch *transitions(const Fixture *f, int rows) {
@@ -71,10 +71,10 @@ static real at(const Batch *b, const char *column, int r, int j) {
 
 static void test_rows_are_transitions_of_the_file(void **state) {
   Fixture *f = *state;
-  Drawer d = drawer(f);
+  RowSampler d = sampler(f);
   Batch *b = transitions(f, BATCH);
   for (uint64_t step = 0; step < 20; step++) {
-    data_draw(&d, step, b);
+    data_sample(&d, step, b);
     for (int r = 0; r < BATCH; r++) {
       real i = at(b, "obs", r, 0);
       assert_true((int)i % LENGTH != LENGTH - 1);
@@ -96,7 +96,7 @@ static void test_windows_stay_in_their_episode(void **state) {
   for (int j = 0; j < OBS; j++) norm.mean[j] = 3, norm.std[j] = 2;
   const Units units = { .obs_dim = OBS, .act_dim = ACT, .obs = &norm };
   for (int pad = 0; pad < 2; pad++) {
-    Drawer d = drawer(f);
+    RowSampler d = sampler(f);
     d.units = &units;
     d.rows = data_window_starts(f->arena, &d, HORIZON, pad, &d.row_count);
     int more = (ROWS - 120 + 139) / 140 * (HORIZON - 2);
@@ -105,7 +105,7 @@ static void test_windows_stay_in_their_episode(void **state) {
     Batch *b = batch_new(f->arena, BATCH, OBS, ACT, columns);
     const BatchColumn *c = batch_column(b, "windows");
     for (uint64_t step = 0; step < 40; step++) {
-      data_draw(&d, step, b);
+      data_sample(&d, step, b);
       for (int r = 0; r < BATCH * HORIZON; r++) {
         const real *window = c->values + r / HORIZON * c->ld;
         const real *now = window + r % HORIZON * WIDTH;
@@ -127,22 +127,22 @@ static void assert_same(const Batch *a, const Batch *b, int rows) {
 
 static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
   Fixture *f = *state;
-  Drawer d = drawer(f), other = drawer(f), together = drawer(f);
+  RowSampler d = sampler(f), other = sampler(f), together = sampler(f);
   Batch *b = transitions(f, BATCH), *small = transitions(f, 5);
-  data_draw(&d, 41, b);
-  data_draw(&d, 42, b);
-  data_draw(&d, 42, small); /* another size, after other draws: the same first rows */
+  data_sample(&d, 41, b);
+  data_sample(&d, 42, b);
+  data_sample(&d, 42, small); /* another size, after other draws: the same first rows */
   assert_same(small, b, 5);
   int same_step = 0, same_seed = 0;
   Batch *c = transitions(f, BATCH);
   together.pool = pool_new(3);
-  data_draw(&together, 42, c);
+  data_sample(&together, 42, c);
   assert_same(c, b, BATCH);
   pool_free(together.pool);
-  data_draw(&d, 43, c);
+  data_sample(&d, 43, c);
   for (int r = 0; r < BATCH; r++) same_step += at(c, "obs", r, 0) == at(b, "obs", r, 0);
   other.rng = rng_stream(2, "batch");
-  data_draw(&other, 42, c);
+  data_sample(&other, 42, c);
   for (int r = 0; r < BATCH; r++) same_seed += at(c, "obs", r, 0) == at(b, "obs", r, 0);
   assert_true(same_step < 5 && same_seed < 5);
 }
@@ -150,12 +150,12 @@ static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
 /* 1900 transitions, 1.2 million draws: each count has mean 640 and deviation 25. */
 static void test_draws_are_uniform(void **state) {
   Fixture *f = *state;
-  Drawer d = drawer(f);
+  RowSampler d = sampler(f);
   Batch *b = transitions(f, 4096);
   int count[ROWS] = { 0 };
   double n = 0, chi = 0, mean;
   for (uint64_t step = 0; step < 300; step++, n += 4096) {
-    data_draw(&d, step, b);
+    data_sample(&d, step, b);
     for (int r = 0; r < 4096; r++) count[(int)at(b, "obs", r, 0)]++;
   }
   mean = n / (double)f->data.transitions;
@@ -166,7 +166,7 @@ static void test_draws_are_uniform(void **state) {
 
 static void test_units_of_the_network(void **state) {
   Fixture *f = *state;
-  Drawer d = drawer(f);
+  RowSampler d = sampler(f);
   Batch *b = transitions(f, BATCH);
   Normalizer norm = normalizer_new(f->arena, OBS);
   normalizer_fit(&norm, f->observations, NULL, ROWS);
@@ -174,7 +174,7 @@ static void test_units_of_the_network(void **state) {
   const Units units = { OBS, ACT, &norm, NULL, low, high };
   d.units = &units;
   d.reward_scale = 4, d.reward_shift = -2;
-  data_draw(&d, 7, b);
+  data_sample(&d, 7, b);
   for (int r = 0; r < BATCH; r++) {
     double row = ((double)at(b, "reward", r, 0) + 2) / 4;
     assert_true(row == rint(row) && row >= 0 && row < ROWS);
@@ -188,11 +188,11 @@ static void test_units_of_the_network(void **state) {
 
 static void test_padding_stays_zero_and_missing_columns_have_defaults(void **state) {
   Fixture *f = *state;
-  Drawer d = drawer(f);
+  RowSampler d = sampler(f);
   Batch *b = transitions(f, BATCH);
   f->data.rewards = NULL, f->data.terminals = NULL;
   d.reward_shift = -1;
-  data_draw(&d, 3, b);
+  data_sample(&d, 3, b);
   for (int r = 0; r < BATCH; r++) {
     for (int j = OBS; j < row_stride(OBS); j++)
       assert_true(at(b, "obs", r, j) == 0 && at(b, "next", r, j) == 0);
@@ -227,10 +227,10 @@ static void test_a_single_episode_is_all_for_training(void **state) {
 static void test_the_pool_limits_what_is_drawn(void **state) {
   Fixture *f = *state;
   DataSplit s = data_split(f->arena, &f->data, rng_stream(1, "split"), DATA_HELD_SHARE);
-  Drawer d = drawer(f);
+  RowSampler d = sampler(f);
   d.rows = s.held, d.row_count = s.held_count;
   Batch *b = transitions(f, BATCH);
-  data_draw(&d, 0, b);
+  data_sample(&d, 0, b);
   for (int r = 0; r < BATCH; r++) {
     int64_t row = (int64_t)at(b, "obs", r, 0), i = 0;
     while (i < s.held_count && s.held[i] != row) i++;

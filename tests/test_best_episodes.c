@@ -14,7 +14,7 @@ typedef struct {
   Dataset data;
   float reward[ROWS];
   int64_t start[EPISODES + 1], transition[ROWS];
-  Drawer drawer;
+  RowSampler sampler;
 } File;
 
 /* Episodes of 1 to 9 steps without successors of their last; two of the same rewards. */
@@ -34,7 +34,7 @@ static void file_open(File *f) {
   for (int e = 0; e < EPISODES; e++)
     for (int64_t i = f->start[e]; i < f->start[e + 1] - 1; i++)
       f->transition[f->data.transitions++] = i;
-  f->drawer = (Drawer){ .data = &f->data };
+  f->sampler = (RowSampler){ .data = &f->data };
 }
 static void file_close(File *f) { arena_free(f->arena); }
 
@@ -51,7 +51,7 @@ static double return_of(const File *f, int64_t e, double gamma) {
   return sum;
 }
 
-/* has the drawer a row of it? */
+/* has the sampler a row of it? */
 static bool is_drawn(const int64_t *rows, int64_t count, const File *f, int64_t e) {
   for (int64_t i = 0; i < count; i++)
     if (episode_of(f, rows[i]) == e) return true;
@@ -77,7 +77,7 @@ static void compare(const File *f, const int64_t *rows, int64_t n) {
   for (int i = 0; i < 7; i++)
     for (int j = 0; j < 3; j++) {
       int64_t count, at = 0;
-      int64_t *best = best_episodes(f->arena, &f->drawer, shares[i], gammas[j], &count);
+      int64_t *best = best_episodes(f->arena, &f->sampler, shares[i], gammas[j], &count);
       assert_true(count > 0 && count <= n);
       for (int64_t r = 0; r < n; r++)
         if (is_kept(f, rows, n, rows[r], shares[i], gammas[j])) {
@@ -97,7 +97,7 @@ static void rows_are_those_of_a_slow_loop(void **state) {
   file_close(&f);
 }
 
-/* Episodes that the drawer does not draw from are not counted. */
+/* Episodes that the sampler does not draw from are not counted. */
 static void a_choice_of_rows_is_respected(void **state) {
   (void)state;
   File f;
@@ -105,7 +105,7 @@ static void a_choice_of_rows_is_respected(void **state) {
   int64_t rows[ROWS], n = 0;
   for (int64_t i = 0; i < f.data.transitions; i++)
     if (episode_of(&f, f.transition[i]) % 3 == 1) rows[n++] = f.transition[i];
-  f.drawer.rows = rows, f.drawer.row_count = n;
+  f.sampler.rows = rows, f.sampler.row_count = n;
   compare(&f, rows, n);
   file_close(&f);
 }

@@ -134,18 +134,18 @@ static void check_file(const File *f, int n) {
   };
   Batch *b = batch_new(arena, 1, OBS, ACT, columns);
   for (int64_t i = 0; i < f->data.transitions; i++) {
-    const Drawer d = { .data = &f->data,
-                       .rng = rng_stream(1, "batch"),
-                       .rows = &f->transition[i],
-                       .row_count = 1,
-                       .units = &units,
-                       .reward_scale = SCALE,
-                       .reward_shift = SHIFT,
-                       .discount = GAMMA };
+    const RowSampler d = { .data = &f->data,
+                           .rng = rng_stream(1, "batch"),
+                           .rows = &f->transition[i],
+                           .row_count = 1,
+                           .units = &units,
+                           .reward_scale = SCALE,
+                           .reward_shift = SHIFT,
+                           .discount = GAMMA };
     int t = (int)f->transition[i];
     Steps s = add_steps(f, t, n);
     bool inside;
-    data_draw(&d, 0, b);
+    data_sample(&d, 0, b);
     assert_obs(f, b, "obs", 0, t), assert_obs(f, b, "next", 0, s.next);
     assert_near(b, "reward", 0, s.reward), assert_near(b, "live", 0, s.live);
     assert_near(b, "to go", 0, return_of(f, t));
@@ -187,11 +187,11 @@ static void one_step_is_exact(void **state) {
   Batch *b = batch_new(arena, 1, OBS, ACT, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
   assert_false(b->looks_around);
   for (int64_t i = 0; i < f.data.transitions; i++) {
-    const Drawer d = {
+    const RowSampler d = {
       .data = &f.data, .rows = &f.transition[i], .row_count = 1, .reward_scale = 1
     };
     int64_t t = f.transition[i];
-    data_draw(&d, 0, b);
+    data_sample(&d, 0, b);
     assert_true(batch_column(b, "reward")->values[0] == (real)f.reward[t]);
     assert_true(batch_column(b, "live")->values[0] == (f.terminal[t] ? 0 : 1));
     assert_true(batch_column(b, "next")->values[0] == (real)f.obs[(t + 1) * OBS]);
@@ -213,13 +213,13 @@ static void targets_agree_for_every_n(void **state) {
         (const Column[]){ TRANSITION_COLUMNS(n), COLUMN("to go", OF_RETURN, 0, 1), { 0 } });
     for (int t = 0; t < cut[0].length; t++) {
       int64_t row = t;
-      const Drawer d = { .data = &f.data,
-                         .rows = &row,
-                         .row_count = 1,
-                         .reward_scale = SCALE,
-                         .reward_shift = SHIFT,
-                         .discount = GAMMA };
-      data_draw(&d, 0, b);
+      const RowSampler d = { .data = &f.data,
+                             .rows = &row,
+                             .row_count = 1,
+                             .reward_scale = SCALE,
+                             .reward_shift = SHIFT,
+                             .discount = GAMMA };
+      data_sample(&d, 0, b);
       int after = t + n < cut[0].length ? t + n : cut[0].length - 1;
       double value = return_of(&f, after), live = (double)batch_column(b, "live")->values[0];
       double y = (double)batch_column(b, "reward")->values[0] + GAMMA * live * value;
@@ -257,8 +257,8 @@ static void two_batches_share_a_tape(void **state) {
                                             .kernels = kernels_find("own", &error) });
   Tensor *x = shown(g, a, "obs"), *y = shown(g, b, "obs");
   graph_seal(g);
-  const Drawer d = { .data = &f.data, .rng = rng_stream(1, "batch") };
-  data_draw(&d, 0, a), data_draw(&d, 1, b);
+  const RowSampler d = { .data = &f.data, .rng = rng_stream(1, "batch") };
+  data_sample(&d, 0, a), data_sample(&d, 1, b);
   graph_run(g, BATCH, 0, NULL);
   for (int r = 0; r < BATCH; r++)
     for (int j = 0; j < OBS; j++) {

@@ -92,7 +92,7 @@ static void test_registry(void **state) {
     assert_in_range(list[i]->act_dim, 1, ENV_MAX_ACT);
     assert_true(list[i]->horizon > 0 && list[i]->act_low < list[i]->act_high);
     assert_non_null(list[i]->about);
-    assert_true(!list[i]->d4rl_reference || list[i]->score_expert > list[i]->score_random);
+    assert_true(!list[i]->d4rl_reference || list[i]->return_expert > list[i]->return_random);
   }
   assert_null(env_find("hopper"));
 }

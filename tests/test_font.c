@@ -1,5 +1,5 @@
 /* test_font.c -- letters can be told apart and stand on one line. */
-#include "rl/draw/font.h"
+#include "rl/render/font.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

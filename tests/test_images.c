@@ -54,7 +54,7 @@ static void pictures_lie_in_the_middle(void **state) {
   ImageSet *set = images_open(arena, folder, &error);
   assert_non_null(set);
   real x[SIDE * SIDE];
-  images_draw(&set->train, 3, SIDE, x);
+  images_decode(&set->train, 3, SIDE, x);
   for (int row = 0; row < SIDE; row++)
     for (int column = 0; column < SIDE; column++) {
       int r = row - (SIDE - HEIGHT) / 2, c = column - (SIDE - WIDTH) / 2;

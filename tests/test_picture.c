@@ -1,6 +1,6 @@
 /* test_picture.c -- strokes have their area, their place and their colour, and stay in the frame.
  * What is measured is the file that was saved. */
-#include "rl/draw/picture.h"
+#include "rl/render/picture.h"
 #include "datasets/png.h"
 #include "tests/folder.h"
 #include <stdarg.h>

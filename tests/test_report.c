@@ -3,7 +3,7 @@
 #include "rl/report/report.h"
 #include "core/check.h"
 #include "rl/report/history.h"
-#include "rl/report/scores.h"
+#include "rl/report/results.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
@@ -565,9 +565,9 @@ static void a_long_run_gives_a_small_page(void **state) {
 static void scores_of_no_evaluations_are_not_numbers(void **state) {
   (void)state;
   Arena *arena = arena_new();
-  Scores s = scores_of(arena, &(History){ .folder = "x" });
+  Results s = results_of(arena, &(History){ .folder = "x" });
   assert_int_equal(s.count, 0);
-  assert_true(isnan(scores_value(&s, &s.last)) && isnan(scores_value(&s, &s.mean)));
+  assert_true(isnan(results_value(&s, &s.last)) && isnan(results_value(&s, &s.mean)));
   arena_free(arena);
 }
 

@@ -114,7 +114,7 @@ static SourceRequest request_for(Arena *arena, const ConfigField *fields, size_t
 #define REQUEST(fields, data, settings)                                                            \
   request_for(arena, fields, sizeof(fields) / sizeof *(fields), data, settings)
 
-static void settings_become_a_drawer(void **state) {
+static void settings_become_a_sampler(void **state) {
   (void)state;
   Error error;
   Arena *arena = arena_new();
@@ -123,8 +123,8 @@ static void settings_become_a_drawer(void **state) {
   Source *source = source_open(&source_transitions, &request, &error);
   if (!source) fail_msg("%s", error.text);
   const Transitions *t = transitions_of(source);
-  assert_true(t->drawer.reward_scale == 4 && t->drawer.reward_shift == -2);
-  assert_true(t->drawer.discount == 0.5 && t->drawer.units == &source->units);
+  assert_true(t->sampler.reward_scale == 4 && t->sampler.reward_shift == -2);
+  assert_true(t->sampler.discount == 0.5 && t->sampler.units == &source->units);
   assert_true(source->units.obs && source->units.low && source->hash && source->bytes > 0);
   assert_int_equal(source->units.obs_dim, t->data->obs_dim);
   assert_int_equal(source->rows, t->data->transitions);
@@ -138,7 +138,7 @@ static void settings_become_a_drawer(void **state) {
   }
   assert_true(low && high);
   assert_true(t->held.row_count > 0);
-  assert_int_equal(t->held.row_count + t->drawer.row_count, t->data->transitions);
+  assert_int_equal(t->held.row_count + t->sampler.row_count, t->data->transitions);
   source_close(source);
   arena_free(arena);
 }
@@ -160,9 +160,9 @@ static void rewards_are_transformed_as_they_are_called(void **state) {
     SourceRequest request = REQUEST(of_rewards, FILES "v0.hdf5", rows[i].settings);
     Source *source = source_open(&source_transitions, &request, &error);
     if (!source) fail_msg("%s", error.text);
-    const Drawer *drawer = &transitions_of(source)->drawer;
-    if (drawer->reward_scale != rows[i].scale || drawer->reward_shift != rows[i].shift)
-      fail_msg("%s: %g r + %g", rows[i].settings, drawer->reward_scale, drawer->reward_shift);
+    const RowSampler *sampler = &transitions_of(source)->train;
+    if (sampler->reward_scale != rows[i].scale || sampler->reward_shift != rows[i].shift)
+      fail_msg("%s: %g r + %g", rows[i].settings, sampler->reward_scale, sampler->reward_shift);
     source_close(source);
   }
   arena_free(arena);
@@ -177,7 +177,7 @@ static void without_settings_nothing_is_changed(void **state) {
   Source *source = source_open(&source_transitions, &request, &error);
   if (!source) fail_msg("%s", error.text);
   const Transitions *t = transitions_of(source);
-  assert_true(t->drawer.reward_scale == 1 && t->drawer.reward_shift == 0 && !source->units.obs);
+  assert_true(t->sampler.reward_scale == 1 && t->sampler.reward_shift == 0 && !source->units.obs);
   source_close(source);
   arena_free(arena);
 }
@@ -239,7 +239,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_missing_is_asked_for),
     cmocka_unit_test(every_algorithm_has_a_source),
-    cmocka_unit_test(settings_become_a_drawer),
+    cmocka_unit_test(settings_become_a_sampler),
     cmocka_unit_test(rewards_are_transformed_as_they_are_called),
     cmocka_unit_test(without_settings_nothing_is_changed),
     cmocka_unit_test(rewards_are_asked_for_by_who_learns_from_them),

@@ -1,5 +1,5 @@
 /* test_svg.c -- ticks are 1-2-5 numbers that cover their range; plots contain numbers only. */
-#include "rl/draw/svg.h"
+#include "rl/render/svg.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>

@@ -18,7 +18,7 @@ static void every_set_has_mean_0_and_variance_1(void **state) {
   for (size_t k = 0; k < count; k++) {
     double sum[2] = { 0, 0 }, squares = 0, x[2];
     for (uint64_t i = 0; i < MANY; i++) {
-      toy_draw(&set[k], 1, i, x);
+      toy_sample(&set[k], 1, i, x);
       assert_true(fabs(x[0]) <= 4 && fabs(x[1]) <= 4);
       sum[0] += x[0], sum[1] += x[1];
       squares += (x[0] * x[0] + x[1] * x[1]) / 2;
@@ -35,13 +35,13 @@ static void a_sample_depends_on_set_seed_and_number_alone(void **state) {
   const ToyDef *set = toy_list(&count);
   for (size_t k = 0; k < count; k++) {
     double a[2], b[2];
-    toy_draw(&set[k], 5, 77, a);
-    for (uint64_t i = 0; i < 10; i++) toy_draw(&set[k], 5, i, b);
-    toy_draw(&set[k], 5, 77, b);
+    toy_sample(&set[k], 5, 77, a);
+    for (uint64_t i = 0; i < 10; i++) toy_sample(&set[k], 5, i, b);
+    toy_sample(&set[k], 5, 77, b);
     assert_memory_equal(a, b, sizeof a);
-    toy_draw(&set[k], 6, 77, b);
+    toy_sample(&set[k], 6, 77, b);
     assert_true(a[0] != b[0]);
-    toy_draw(&set[k], 5, ((uint64_t)1 << 40) + 77, b);
+    toy_sample(&set[k], 5, ((uint64_t)1 << 40) + 77, b);
     assert_true(a[0] != b[0]);
   }
 }
@@ -56,7 +56,7 @@ static const ToyDef *find(const char *name) {
 
 /* Sample i of the set as it was before shift and division. */
 static void draw_raw(const ToyDef *set, uint64_t i, double x[2]) {
-  toy_draw(set, 3, i, x);
+  toy_sample(set, 3, i, x);
   for (int d = 0; d < 2; d++) x[d] = x[d] * sqrt(set->variance) + set->mean[d];
 }
 
@@ -104,7 +104,7 @@ static void parts_of_gmm_have_their_weights(void **state) {
   assert_true(fabs(mean[0]) < 1e-15 && fabs(mean[1]) < 1e-15);
   for (uint64_t i = 0; i < MANY; i++) {
     double x[2];
-    toy_draw(gmm, 1, i, x);
+    toy_sample(gmm, 1, i, x);
     lower += x[1] < -1.1; /* the third part, four deviations and more from its centre */
   }
   assert_true(fabs(lower / (double)MANY - toy_gmm[2].weight) < 0.005);
@@ -139,7 +139,7 @@ static void the_samples_have_the_density(void **state) {
   double xy = 0, mean_log = 0, entropy = 0, h = 0.02, true_xy = 0;
   for (uint64_t i = 0; i < MANY; i++) {
     double x[2];
-    toy_draw(gmm, 2, i, x);
+    toy_sample(gmm, 2, i, x);
     xy += x[0] * x[1] / MANY;
     mean_log += toy_gmm_log_density(x, 1, 0, NULL) / MANY;
   }

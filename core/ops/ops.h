@@ -80,14 +80,14 @@ Tensor *t_slice(Tensor *x, int from, int n); /* [k, e, *] -> [k, e, n] */
 Tensor *t_col(Tensor *x, int j);             /* [k, e, n] -> [k, e, 1] */
 Tensor *t_row(Tensor *table, int j);         /* ONCE [k, 1, n] -> ONCE [1, 1, n] */
 Tensor *t_gather(Tensor *table, Tensor *j);  /* ONCE [k, 1, n] by ROW [m, 1, 1] -> ROW [m, 1, n] */
-Tensor *t_pick(Tensor *x, Tensor *score, const char *name, double temperature);
-/* [k, 1, n] by [k, 1, 1] -> [1, 1, n]: one k drawn from softmax(score / temperature); 0: arg-max.
+Tensor *t_pick(Tensor *x, Tensor *value, const char *name, double temperature);
+/* [k, 1, n] by [k, 1, 1] -> [1, 1, n]: one k drawn from softmax(value / temperature); 0: arg-max.
  * `name` is the random stream.  Constant for gradients. */
 
-/* [k, 1, n] by [k, 1, 1] -> [1, 1, n]: the mean of the k weighed by softmax(score / temperature).
+/* [k, 1, n] by [k, 1, 1] -> [1, 1, n]: the mean of the k weighed by softmax(value / temperature).
  * Constant for gradients. */
 enum { AVERAGE_MAX = 4096 };
-Tensor *t_average(Tensor *x, Tensor *score, double temperature);
+Tensor *t_average(Tensor *x, Tensor *value, double temperature);
 
 /* [k, e, n] -> [k, e, 1]: the quantile 0 <= q <= 1 of the last axis, linear between order
  * statistics (numpy's default).  Constant for gradients. */

@@ -2,7 +2,7 @@
 #include "core/ops/ops.h"
 #include <math.h>
 
-static Tensor *draw(Graph *g, const Op *op, const char *name, int k, int n, int limit) {
+static Tensor *random_op(Graph *g, const Op *op, const char *name, int k, int n, int limit) {
   return record(g, op, (Shape){ k, 1, n },
                 &(Recipe){ .attr = { .stream = name, .rng = graph_stream(g, name), .i = { limit } },
                            .rows = true });
@@ -34,7 +34,7 @@ const Op op_normal = { .name = "normal", .run = normal_run, .random = true };
 
 Tensor *t_normal(Graph *g, const char *name, int k, int n) {
   CHECK(n <= 4096, "t_normal: %d numbers a row, at most 4096", n);
-  return draw(g, &op_normal, name, k, n, 0);
+  return random_op(g, &op_normal, name, k, n, 0);
 }
 
 static void uniform_run(const Lane *lane, const Tensor *y) {
@@ -50,7 +50,7 @@ static void uniform_run(const Lane *lane, const Tensor *y) {
 }
 const Op op_uniform = { .name = "uniform", .run = uniform_run, .random = true };
 Tensor *t_uniform(Graph *g, const char *name, int k, int n) {
-  return draw(g, &op_uniform, name, k, n, 0);
+  return random_op(g, &op_uniform, name, k, n, 0);
 }
 
 static void index_run(const Lane *lane, const Tensor *y) {
@@ -65,7 +65,7 @@ static void index_run(const Lane *lane, const Tensor *y) {
 const Op op_index = { .name = "index", .run = index_run, .random = true };
 Tensor *t_index(Graph *g, const char *name, int k, int count) {
   CHECK(count > 0 && count <= 1 << 24, "t_index: below %d", count);
-  return draw(g, &op_index, name, k, 1, count);
+  return random_op(g, &op_index, name, k, 1, count);
 }
 
 static void coin_run(const Lane *lane, const Tensor *y) {
@@ -81,50 +81,50 @@ Tensor *t_coin(Graph *g, const char *name) {
 
 /* ---- choosing among candidates --------------------------------------------------------------- */
 
-/* index drawn from softmax(score / temperature), by inverting the cumulative weights at u */
-static int choose(const real *score, int k, int ld, double temperature, double u) {
+/* index drawn from softmax(value / temperature), by inverting the cumulative weights at u */
+static int choose(const real *value, int k, int ld, double temperature, double u) {
   int best = 0;
-  for (int i = 1; i < k; i++) best = score[i * ld] > score[best * ld] ? i : best;
+  for (int i = 1; i < k; i++) best = value[i * ld] > value[best * ld] ? i : best;
   if (temperature <= 0) return best;
-  double total = 0, most = (double)score[best * ld], part = 0;
-  for (int i = 0; i < k; i++) total += exp(((double)score[i * ld] - most) / temperature);
+  double total = 0, most = (double)value[best * ld], part = 0;
+  for (int i = 0; i < k; i++) total += exp(((double)value[i * ld] - most) / temperature);
   for (int i = 0; i < k; i++)
-    if ((part += exp(((double)score[i * ld] - most) / temperature)) > u * total) return i;
+    if ((part += exp(((double)value[i * ld] - most) / temperature)) > u * total) return i;
   return best;
 }
 
 static void pick_run(const Lane *lane, const Tensor *y) {
-  const Tensor *x = y->in[0], *score = y->in[1];
-  const real *from = lane_at(lane, x), *s = lane_at(lane, score);
+  const Tensor *x = y->in[0], *value = y->in[1];
+  const real *from = lane_at(lane, x), *s = lane_at(lane, value);
   real *out = lane_at(lane, y);
   for (int b = 0; b < lane_rows(lane, y); b++, out += y->ld) {
     double u = rng_uniform(y->attr.rng, lane_step(lane), lane_row_id(lane, b), 0);
-    int i = choose(s + b * row_size(score), score->k, score->ld, y->attr.c[0], u);
+    int i = choose(s + b * row_size(value), value->k, value->ld, y->attr.c[0], u);
     for (int j = 0; j < padded(y->n); j++) out[j] = from[b * row_size(x) + i * x->ld + j];
   }
 }
 const Op op_pick = { .name = "pick", .run = pick_run, .random = true };
 
-Tensor *t_pick(Tensor *x, Tensor *score, const char *name, double temperature) {
-  CHECK(score->k == x->k && score->e == 1 && score->n == 1 && x->e == 1, "t_pick: shapes");
+Tensor *t_pick(Tensor *x, Tensor *value, const char *name, double temperature) {
+  CHECK(value->k == x->k && value->e == 1 && value->n == 1 && x->e == 1, "t_pick: shapes");
   return record(
       x->g, &op_pick, (Shape){ 1, 1, x->n },
       &(Recipe){
-          .in = { x, score },
+          .in = { x, value },
           .attr = { .stream = name, .rng = graph_stream(x->g, name), .c = { temperature } } });
 }
 
-/* The weights are e^((score - greatest) / temperature) by our own exponential, in working
+/* The weights are e^((value - greatest) / temperature) by our own exponential, in working
  * precision, so that a policy printed as C has the same bits. */
 static void average_run(const Lane *lane, const Tensor *y) {
-  const Tensor *x = y->in[0], *score = y->in[1];
-  const real *from = lane_at(lane, x), *s = lane_at(lane, score);
+  const Tensor *x = y->in[0], *value = y->in[1];
+  const real *from = lane_at(lane, x), *s = lane_at(lane, value);
   real *out = lane_at(lane, y), weight[AVERAGE_MAX], scale = (real)(1 / y->attr.c[0]);
   for (int b = 0; b < lane_rows(lane, y);
-       b++, out += y->ld, from += row_size(x), s += row_size(score)) {
+       b++, out += y->ld, from += row_size(x), s += row_size(value)) {
     real most = s[0], total = 0;
-    for (int i = 1; i < x->k; i++) most = s[i * score->ld] > most ? s[i * score->ld] : most;
-    for (int i = 0; i < x->k; i++) weight[i] = (s[i * score->ld] - most) * scale;
+    for (int i = 1; i < x->k; i++) most = s[i * value->ld] > most ? s[i * value->ld] : most;
+    for (int i = 0; i < x->k; i++) weight[i] = (s[i * value->ld] - most) * scale;
     graph_kernels(lane->g)->map[MAP_exp](weight, weight, NULL, x->k);
     for (int i = 0; i < x->k; i++) total += weight[i];
     for (int j = 0; j < padded(y->n); j++) {
@@ -136,10 +136,10 @@ static void average_run(const Lane *lane, const Tensor *y) {
 }
 const Op op_average = { .name = "average", .run = average_run };
 
-Tensor *t_average(Tensor *x, Tensor *score, double temperature) {
-  CHECK(score->k == x->k && score->e == 1 && score->n == 1 && x->e == 1, "t_average: shapes");
+Tensor *t_average(Tensor *x, Tensor *value, double temperature) {
+  CHECK(value->k == x->k && value->e == 1 && value->n == 1 && x->e == 1, "t_average: shapes");
   CHECK(x->k <= AVERAGE_MAX && temperature > 0, "t_average: %d values, temperature %g", x->k,
         temperature);
   return record(x->g, &op_average, (Shape){ 1, 1, x->n },
-                &(Recipe){ .in = { x, score }, .attr.c = { temperature } });
+                &(Recipe){ .in = { x, value }, .attr.c = { temperature } });
 }

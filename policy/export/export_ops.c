@@ -244,25 +244,25 @@ static void put_min_last(Export *e, const Tensor *y) {
           at(e, x, 0).text, x->ld, y->k * y->e, x->n);
 }
 
-/* the candidate with the best score, or one drawn by it */
+/* the candidate of the greatest value, or one drawn by it */
 static void put_pick(Export *e, const Tensor *y) {
-  const Tensor *x = y->in[0], *score = y->in[1];
-  Term scores = at(e, score, 0);
+  const Tensor *x = y->in[0], *value = y->in[1];
+  Term values = at(e, value, 0);
   fprintf(e->steps, "  walk_copy(%s, %d, %s + %d * ", at(e, y, 0).text, y->ld, at(e, x, 0).text,
           x->ld);
   if (y->attr.c[0] <= 0)
-    fprintf(e->steps, "walk_greatest(%s, %d, %d)", scores.text, score->ld, score->k);
+    fprintf(e->steps, "walk_greatest(%s, %d, %d)", values.text, value->ld, value->k);
   else
-    fprintf(e->steps, "walk_draw(state, %d, %s, %d, %d, %.17g)", stream_of(e, y), scores.text,
-            score->ld, score->k, y->attr.c[0]);
+    fprintf(e->steps, "walk_pick(state, %d, %s, %d, %d, %.17g)", stream_of(e, y), values.text,
+            value->ld, value->k, y->attr.c[0]);
   fprintf(e->steps, ", %d, 1, %d);\n", x->ld, y->n);
 }
 
-/* the mean of the candidates by the softmax of their scores */
+/* the mean of the candidates by the softmax of their values */
 static void put_average(Export *e, const Tensor *y) {
-  const Tensor *x = y->in[0], *score = y->in[1];
+  const Tensor *x = y->in[0], *value = y->in[1];
   fprintf(e->steps, "  walk_average(%s, %s, %d, %s, %d, %d, %d, %s);\n", at(e, y, 0).text,
-          at(e, x, 0).text, x->ld, at(e, score, 0).text, score->ld, x->k, y->n,
+          at(e, x, 0).text, x->ld, at(e, value, 0).text, value->ld, x->k, y->n,
           literal(e, 1 / y->attr.c[0]).text);
 }
 

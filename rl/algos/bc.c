@@ -54,7 +54,7 @@ typedef struct {
   const AlgoSetup *setup;
   const BcConfig *cfg;
   Objective actor;
-  Drawer drawer;
+  RowSampler sampler;
   Batch *batch;
 } Bc;
 
@@ -72,13 +72,13 @@ static Tensor *cloning_loss(const Policy *p, Graph *g, const Batch *batch) {
 /* those of the best episodes alone, if asked */
 static bool choose_rows(Bc *m, Error *error) {
   const Transitions *data = transitions_of(m->setup->source);
-  m->drawer = data->drawer;
+  m->sampler = data->train;
   if (m->cfg->best >= 1) return true;
   if (!data->data->rewards)
     return error_set(error, FAIL_INPUT, "%s has no rewards to choose episodes by; use best=1",
                      data->data->source);
-  m->drawer.rows = best_episodes(m->setup->arena, &data->drawer, m->cfg->best, m->cfg->gamma,
-                                 &m->drawer.row_count);
+  m->sampler.rows = best_episodes(m->setup->arena, &data->train, m->cfg->best, m->cfg->gamma,
+                                  &m->sampler.row_count);
   return true;
 }
 
@@ -101,7 +101,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   Bc *m = (Bc *)agent;
-  data_draw(&m->drawer, (uint64_t)step, m->batch);
+  data_sample(&m->sampler, (uint64_t)step, m->batch);
   if (!objective_step(&m->actor, m->batch->rows, (uint64_t)step)) return false;
   objective_log(&m->actor, log, "bc");
   return true;

@@ -7,7 +7,7 @@
 #include "diffusion/loss.h"
 #include "rl/algos/held_out.h"
 #include "rl/algos/td.h"
-#include "rl/draw/plans_picture.h"
+#include "rl/render/plans_picture.h"
 #include "rl/rollout/dynamics.h"
 #include "rl/source/source_transitions.h"
 #include <math.h>
@@ -42,7 +42,7 @@ typedef struct {
   PlansModel *model;
   Objective objective;
   Units units;
-  Drawer drawer, whole, held; /* of windows; whole: of those within episodes */
+  RowSampler sampler, whole, held; /* of windows; whole: of those within episodes */
   Batch *batch, *held_batch;
   Tensor *held_loss; /* without an environment; else NULL */
   float *scale;      /* [obs_dim] the unit of errors in the simulator */
@@ -57,19 +57,19 @@ static void fit_normalizer(Diffuser *m, const Dataset *data) {
   m->units = plans_units(m->model);
 }
 
-/* a drawer of transitions as one of windows */
-static Drawer drawer_of(const Diffuser *m, const Drawer *from, bool pad) {
-  Drawer drawer = *from;
-  drawer.units = &m->units;
-  drawer.rows =
-      data_window_starts(m->setup->arena, from, (int)m->model->horizon, pad, &drawer.row_count);
-  return drawer;
+/* a sampler of transitions as one of windows */
+static RowSampler sampler_of(const Diffuser *m, const RowSampler *from, bool pad) {
+  RowSampler sampler = *from;
+  sampler.units = &m->units;
+  sampler.rows =
+      data_window_starts(m->setup->arena, from, (int)m->model->horizon, pad, &sampler.row_count);
+  return sampler;
 }
 
-static bool make_drawers(Diffuser *m, Error *error) {
-  const Drawer *from = &transitions_of(m->setup->source)->drawer;
-  m->whole = drawer_of(m, from, false);
-  m->drawer = m->cfg->pad ? drawer_of(m, from, true) : m->whole;
+static bool make_samplers(Diffuser *m, Error *error) {
+  const RowSampler *from = &transitions_of(m->setup->source)->train;
+  m->whole = sampler_of(m, from, false);
+  m->sampler = m->cfg->pad ? sampler_of(m, from, true) : m->whole;
   m->whole.rng = rng_stream(m->setup->seed, "planned window");
   return m->whole.row_count > 0 ||
          error_set(error, FAIL_INPUT,
@@ -145,7 +145,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (setup->env && !dynamics_open(setup->env, error))
     return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
   fit_normalizer(m, data);
-  if (!make_drawers(m, error)) return NULL;
+  if (!make_samplers(m, error)) return NULL;
   m->scale = arena_array(setup->arena, float, setup->obs_dim);
   dynamics_scale(data, m->scale);
   build(m);
@@ -162,7 +162,7 @@ static Ema average_at(const Diffuser *m, int64_t step) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   Diffuser *m = (Diffuser *)agent;
-  data_draw(&m->drawer, (uint64_t)step, m->batch);
+  data_sample(&m->sampler, (uint64_t)step, m->batch);
   Optim *optim = m->objective.optim;
   optim->ema = average_at(m, step);
   if (!objective_step(&m->objective, m->batch->rows, (uint64_t)step)) return false;
@@ -179,10 +179,10 @@ static bool measure_held_out(Agent *agent, double *value, Error *error) {
   enum { BATCHES = 32 };
   Diffuser *m = (Diffuser *)agent;
   (void)error;
-  if (!m->held.rows) m->held = drawer_of(m, held_out_rows(agent), m->cfg->pad);
+  if (!m->held.rows) m->held = sampler_of(m, held_out_rows(agent), m->cfg->pad);
   double sum = 0;
   for (uint64_t i = 0; i < BATCHES && m->held.row_count; i++) {
-    data_draw(&m->held, i, m->held_batch);
+    data_sample(&m->held, i, m->held_batch);
     graph_run(m->held_loss->g, m->held_batch->rows, i, NULL);
     sum += graph_scalar(m->held_loss);
   }
@@ -227,7 +227,7 @@ static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error)
   PlanSamples plans;
   bool done =
       make_plans(m, arena, &plans, error) &&
-      plan_samples_draw(&plans, m->model, m->setup->env, figures_path(figures, "plans.png"), error);
+      plan_samples_plot(&plans, m->model, m->setup->env, figures_path(figures, "plans.png"), error);
   if (done)
     figures_add(figures, "plans.png", "Plans",
                 "Windows of the data, plans that begin in the same states (dots), and what the "

@@ -61,7 +61,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionBc *m = (DiffusionBc *)agent;
-  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
+  data_sample(&transitions_of(m->setup->source)->train, (uint64_t)step, m->batch);
   if (!objective_step(&m->actor, m->batch->rows, (uint64_t)step)) return false;
   log_scalar(log, "loss/bc", graph_scalar(m->actor.loss));
   log_scalar(log, "grad_norm/actor", m->actor.optim->grad_norm);

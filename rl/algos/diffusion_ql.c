@@ -198,7 +198,7 @@ static void report(const DiffusionQl *m, bool with_q, Log *log) {
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionQl *m = (DiffusionQl *)agent;
   bool with_q = climbs(m->cfg, step);
-  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
+  data_sample(&transitions_of(m->setup->source)->train, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   if (!objective_step(with_q ? &m->actor : &m->clone, m->batch->rows, (uint64_t)step)) return false;
   report(m, with_q, log);

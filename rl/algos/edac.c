@@ -112,7 +112,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   Edac *m = (Edac *)agent;
-  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
+  data_sample(&transitions_of(m->setup->source)->train, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
   return soft_actor_step(&m->soft, m->batch->rows, step, log);

@@ -26,10 +26,10 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy, HeldOutLoss 
   return held;
 }
 
-double held_out_loss(HeldOut *held, const Drawer *drawer) {
+double held_out_loss(HeldOut *held, const RowSampler *sampler) {
   double sum = 0;
   for (uint64_t i = 0; i < BATCHES; i++) {
-    data_draw(drawer, i, held->batch);
+    data_sample(sampler, i, held->batch);
     graph_run(held->graph, held->batch->rows, i, NULL);
     sum += graph_scalar(held->loss);
   }
@@ -40,7 +40,7 @@ const Measure held_out_measures[] = { { "held_out_loss", "held-out loss",
                                         .caption = "Loss on data held out of training.",
                                         .less_is_better = true, .main = true, .no_best = true } };
 
-const Drawer *held_out_rows(const Agent *agent) {
+const RowSampler *held_out_rows(const Agent *agent) {
   return &transitions_of(agent->setup->source)->held;
 }
 

@@ -16,13 +16,13 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy, HeldOutLoss 
 Tensor *held_out_denoising(const Policy *policy, Graph *g, const Batch *batch);
 
 /* Mean over a fixed number of batches: the same rows and noise at every call. */
-double held_out_loss(HeldOut *held, const Drawer *drawer);
+double held_out_loss(HeldOut *held, const RowSampler *sampler);
 
 /* As a measure that chooses no best, for a loss does not say which policy acts best.  The set is of
  * agents that have a HeldOut, and applies where rows are kept apart. */
 extern const Measure held_out_measures[1];
 extern const MeasureSet measured_held_out;
 bool held_out_applies(const Agent *agent);
-const Drawer *held_out_rows(const Agent *agent); /* of a run that learns from transitions */
+const RowSampler *held_out_rows(const Agent *agent); /* of a run that learns from transitions */
 
 #endif

@@ -3,8 +3,8 @@
 #include "diffusion/loss.h"
 #include "policy/models/pictures.h"
 #include "rl/algos/objective.h"
-#include "rl/measure/image_scores.h"
-#include "rl/draw/picture_grid.h"
+#include "rl/measure/image_quality.h"
+#include "rl/render/picture_grid.h"
 #include "rl/source/source_pictures.h"
 #include <string.h>
 
@@ -18,7 +18,7 @@
   F(TEXT, conv, "filtered", "filtered|direct", NULL, "minimal filtering, or products alone")       \
   F(INT, eval_images, 512, 1, 1000000, "test pictures of an evaluation")                           \
   F(INT, grid, 8, 0, 100, "rows of the grid of samples at an evaluation; 0: none")                 \
-  F(INT, scores, 2048, 0, 30000, "samples that are scored when training has ended; 0: none")
+  F(INT, scores, 2048, 0, 30000, "samples that are measured when training has ended; 0: none")
 
 typedef struct {
   CONFIG_MEMBERS(TRAIN_FIELDS)
@@ -32,7 +32,7 @@ static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(PICT
 #undef CONFIG_STRUCT
 
 enum {
-  TIMES_SHOWN = 5, /* parts of the time whose loss is told */
+  TIMES_SHOWN = 5, /* time bins whose loss is reported */
   TEST_LANE = 4    /* less memory */
 };
 
@@ -99,7 +99,7 @@ static bool record_loss(ImageAgent *m, Denoising *d, Params *trained, Error *err
 
 static void put_picture(const ImageAgent *m, Denoising *d, int row, const Images *from, int64_t i) {
   const Model *model = m->agent.model;
-  images_draw(from, i, (int)m->model->size, d->x + row * row_stride(model->denoiser->dim));
+  images_decode(from, i, (int)m->model->size, d->x + row * row_stride(model->denoiser->dim));
   if (d->cond) pictures_label(model, from->label[i], d->cond + row * row_stride(model->cond));
 }
 
@@ -201,31 +201,33 @@ static ModelSampling sampling(const ImageAgent *m) {
   return how;
 }
 
-static bool are_scored(const Agent *agent) { return ((const ImageAgent *)agent)->cfg->scores > 1; }
+static bool are_measured(const Agent *agent) {
+  return ((const ImageAgent *)agent)->cfg->scores > 1;
+}
 
-static bool measure_scores(Agent *agent, double *value, Error *error) {
+static bool measure_quality(Agent *agent, double *value, Error *error) {
   const ImageAgent *m = (const ImageAgent *)agent;
   ModelSampling how = sampling(m);
   Arena *arena = arena_new();
-  ImageScores scores;
-  bool done = image_scores_draw(arena, m->model, images_of(m->setup->source), &how,
-                                (int)m->cfg->scores, &scores, error);
-  if (done) image_scores_values(&scores, value);
+  ImageQuality quality;
+  bool done = image_quality_sample(arena, m->model, images_of(m->setup->source), &how,
+                                   (int)m->cfg->scores, &quality, error);
+  if (done) image_quality_values(&quality, value);
   arena_free(arena);
   return done;
 }
 
-static void write_scores(const Agent *agent, const double *value, JsonText *out) {
+static void write_quality(const Agent *agent, const double *value, JsonText *out) {
   const ImageAgent *m = (const ImageAgent *)agent;
-  image_scores_write(value, m->model, sampling(m).seed, out);
+  image_quality_write(value, m->model, sampling(m).seed, out);
 }
 
-static const MeasureSet measured_scores = { .measures = image_scores_measures,
-                                            .count = IMAGE_SCORES_MEASURES,
-                                            .when = MEASURE_END,
-                                            .applies = are_scored,
-                                            .measure = measure_scores,
-                                            .write = write_scores };
+static const MeasureSet measured_quality = { .measures = image_quality_measures,
+                                             .count = IMAGE_QUALITY_MEASURES,
+                                             .when = MEASURE_END,
+                                             .applies = are_measured,
+                                             .measure = measure_quality,
+                                             .write = write_quality };
 
 /* ---- a grid ---------------------------------------------------------------------------------- */
 
@@ -262,6 +264,6 @@ const AlgoDef algo_image = {
   .config_size = sizeof(ImageConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_losses, &measured_scores },
+  .measured = { &measured_losses, &measured_quality },
   .show = show,
 };

@@ -124,7 +124,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 static bool update(Agent *agent, int64_t step, Log *log) {
   Iql *m = (Iql *)agent;
   int rows = m->batch->rows;
-  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
+  data_sample(&transitions_of(m->setup->source)->train, (uint64_t)step, m->batch);
   if (!objective_step(&m->v, rows, (uint64_t)step) ||
       !objective_step(&m->actor, rows, (uint64_t)step) ||
       !objective_step(&m->critic, rows, (uint64_t)step))

@@ -50,9 +50,9 @@ bool online_collect(Agent *agent, int64_t step, Error *error) {
   return interact(o, o->random_steps + step, error);
 }
 
-void online_draw(const Online *o, int64_t step, Batch *batch) {
+void online_sample(const Online *o, int64_t step, Batch *batch) {
   Rng rng = rng_stream(o->setup->seed, "replay batch");
-  replay_draw(experience_replay(o->experience), rng, (uint64_t)step, batch);
+  replay_sample(experience_replay(o->experience), rng, (uint64_t)step, batch);
 }
 
 void online_log(const Online *o, Log *log) {

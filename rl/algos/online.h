@@ -33,7 +33,7 @@ bool online_load(Agent *agent, const Checkpoint *checkpoint, Error *error);
 void online_close(Agent *agent);
 
 /* A batch of what was seen (the columns of TRANSITION_COLUMNS(1)). */
-void online_draw(const Online *online, int64_t step, Batch *batch);
+void online_sample(const Online *online, int64_t step, Batch *batch);
 
 /* "episode_return", once there is one. */
 void online_log(const Online *online, Log *log);

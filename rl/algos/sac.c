@@ -84,7 +84,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   Sac *m = (Sac *)agent;
-  online_draw(&m->base.online, step, m->batch);
+  online_sample(&m->base.online, step, m->batch);
   if (!objective_step(&m->critic, m->batch->rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
   log_scalar(log, "q/mean", graph_scalar(m->q));

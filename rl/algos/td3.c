@@ -89,7 +89,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 static bool update(Agent *agent, int64_t step, Log *log) {
   Td3 *m = (Td3 *)agent;
   int rows = m->batch->rows;
-  online_draw(&m->base.online, step, m->batch);
+  online_sample(&m->base.online, step, m->batch);
   if (!objective_step(&m->critic, rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
   online_log(&m->base.online, log);

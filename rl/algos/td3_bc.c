@@ -95,7 +95,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 static bool update(Agent *agent, int64_t step, Log *log) {
   Td3Bc *m = (Td3Bc *)agent;
   int rows = m->batch->rows;
-  data_draw(&transitions_of(m->setup->source)->drawer, (uint64_t)step, m->batch);
+  data_sample(&transitions_of(m->setup->source)->train, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
   if (step % m->cfg->policy_delay) return true;

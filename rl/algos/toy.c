@@ -1,13 +1,13 @@
 /* toy.c -- training a diffusion model of points in the plane.
  *
- * Points are drawn as they are needed, so nothing is ever seen twice; a batch depends on the seed
+ * Points are sampled as they are needed, so nothing is ever seen twice; a batch depends on the seed
  * and the step alone. */
 #include "diffusion/consistency.h"
 #include "diffusion/loss.h"
 #include "diffusion/pairing.h"
 #include "policy/models/points.h"
 #include "rl/algos/objective.h"
-#include "rl/draw/points_picture.h"
+#include "rl/render/points_picture.h"
 #include "rl/measure/compare_samplers.h"
 #include "rl/source/source_points.h"
 #include <string.h>
@@ -120,19 +120,19 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static void draw_points(Toy *m, int64_t step) {
+static void sample_points(Toy *m, int64_t step) {
   const ToyDef *set = points_of(m->setup->source);
   int64_t rows = m->cfg->batch;
   for (int64_t r = 0; r < rows; r++) {
     double point[TOY_DIM];
-    toy_draw(set, m->setup->seed, (uint64_t)(step * rows + r), point);
+    toy_sample(set, m->setup->seed, (uint64_t)(step * rows + r), point);
     for (int j = 0; j < TOY_DIM; j++) m->points[r * row_stride(TOY_DIM) + j] = (real)point[j];
   }
 }
 
 static bool update(Agent *agent, int64_t step, Log *log) {
   Toy *m = (Toy *)agent;
-  draw_points(m, step);
+  sample_points(m, step);
   if (m->noise)
     pairing_draw(m->pairing, rng_stream(m->setup->seed, "paired noise"), (uint64_t)step,
                  (int)m->cfg->batch, m->points, m->noise);
@@ -179,8 +179,8 @@ static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figure
   double *points = arena_array(arena, double, SHOWN *TOY_DIM);
   const char *title = arena_text(arena, "samples: %s", how->sampler.method);
   bool done = points_sample(m->agent.model, how, SHOWN, points, error) &&
-              points_draw_points(points_of(m->setup->source), how->seed, points, SHOWN, title,
-                                 figures_path(figures, "samples.png"), error);
+              points_plot_samples(points_of(m->setup->source), how->seed, points, SHOWN, title,
+                                  figures_path(figures, "samples.png"), error);
   if (done)
     figures_add(figures, "samples.png", "Data and samples",
                 "Both panels have the same number of points.");
@@ -190,12 +190,12 @@ static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figure
 
 static bool show_model(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
   const ToyDef *data = points_of(m->setup->source);
-  if (!points_draw_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
+  if (!points_plot_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
     return false;
   figures_add(figures, "field.png", "The learned score",
               "Arrows point to where the density of noisy data (shaded) grows, at three levels of "
               "noise; long ones are drawn shorter than they are.");
-  if (!points_draw_paths(m->agent.model, data, how, figures_path(figures, "paths.png"), error))
+  if (!points_plot_paths(m->agent.model, data, how, figures_path(figures, "paths.png"), error))
     return false;
   figures_add(figures, "paths.png", "From noise to data",
               "Paths of the same points of noise (blue dots) to samples (orange), each divided by "

@@ -11,7 +11,7 @@
 
 /* the sizes of published comparisons: hopper, Diffusion-QL's networks */
 enum { BENCH_OBS = 11, BENCH_ACT = 3, BENCH_HIDDEN = 256, BENCH_T = 5, BENCH_BATCH = 256 };
-enum { BENCH_ROWS = 1000000 }; /* that batches are drawn from */
+enum { BENCH_ROWS = 1000000 }; /* that batches are sampled from */
 
 typedef struct {
   const BenchDef *def;

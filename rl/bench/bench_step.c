@@ -1,5 +1,5 @@
-/* bench_step.c -- training steps: the function that `train` calls, drawing its batch from a million
- * rows. */
+/* bench_step.c -- training steps: the function that `train` calls, sampling its batch from a
+ * million rows. */
 #include "core/check.h"
 #include "rl/algo.h"
 #include "rl/bench/bench_def.h"

@@ -1,4 +1,4 @@
-/* image_space.c -- both questions go through the training pictures in chunks: drawn as numbers by
+/* image_space.c -- both questions go through the training pictures in chunks: decoded as numbers by
  * all threads, then multiplied by all threads. */
 #include "rl/measure/image_space.h"
 #include "core/check.h"
@@ -25,20 +25,20 @@ static Chunk chunk_new(Arena *arena, const ImageSpace *space) {
   return chunk;
 }
 
-static void draw_row(void *context, int piece, int worker) {
+static void decode_row(void *context, int piece, int worker) {
   const Chunk *chunk = context;
   const ImageSpace *space = chunk->space;
   real *row = chunk->row + piece * chunk->ld;
   (void)worker;
-  images_draw(space->train, chunk->from + piece, space->side, row);
+  images_decode(space->train, chunk->from + piece, space->side, row);
   for (int j = 0; j < space->pixels; j++) row[j] = (real)((double)row[j] - space->mean[j]);
 }
 
 /* the chunk that begins at `from`; false behind the last */
-static bool chunk_draw(Chunk *chunk, int from) {
+static bool chunk_decode(Chunk *chunk, int from) {
   int left = chunk->space->train->count - from;
   chunk->from = from, chunk->count = left < CHUNK ? left : CHUNK;
-  if (left > 0) pool_run(chunk->space->pool, draw_row, chunk, chunk->count);
+  if (left > 0) pool_run(chunk->space->pool, decode_row, chunk, chunk->count);
   return left > 0;
 }
 
@@ -56,7 +56,7 @@ ImageSpace *image_space_new(Arena *arena, const Images *train, int side, Pool *p
   space->mean = arena_array(arena, double, space->pixels);
   real x[IMAGE_SPACE_MOST * IMAGE_SPACE_MOST];
   for (int i = 0; i < train->count; i++) {
-    images_draw(train, i, side, x);
+    images_decode(train, i, side, x);
     for (int j = 0; j < space->pixels; j++) space->mean[j] += (double)x[j] / train->count;
   }
   return space;
@@ -98,7 +98,7 @@ static double *covariance(Arena *arena, const ImageSpace *space) {
   Covariance c = { .chunk = chunk_new(arena, space) };
   c.product = arena_array(arena, real, c.chunk.width * c.chunk.width);
   c.sum = arena_array(arena, double, pixels *pixels);
-  for (int from = 0; chunk_draw(&c.chunk, from); from += CHUNK)
+  for (int from = 0; chunk_decode(&c.chunk, from); from += CHUNK)
     pool_run(space->pool, add_band, &c, (pixels + BAND - 1) / BAND);
   for (int i = 0; i < pixels; i++)
     for (int j = i; j < pixels; j++)
@@ -195,14 +195,14 @@ void image_space_nearest(const ImageSpace *space, const double *pictures, int co
                          double *distance, int *which) {
   Arena *arena = arena_new();
   Search s = search_new(arena, space, pictures, count);
-  for (int from = 0; chunk_draw(&s.chunk, from); from += CHUNK) {
+  for (int from = 0; chunk_decode(&s.chunk, from); from += CHUNK) {
     halve_norms(&s);
     pool_run(space->pool, search_panel, &s, (count + PANEL - 1) / PANEL);
   }
   real *found = arena_array(arena, real, space->pixels);
   for (int i = 0; i < count; i++) {
     double sum = 0;
-    images_draw(space->train, s.which[i], space->side, found);
+    images_decode(space->train, s.which[i], space->side, found);
     for (int j = 0; j < space->pixels; j++) {
       double off = pictures[i * space->pixels + j] - (double)found[j];
       sum += off * off;

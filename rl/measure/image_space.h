@@ -14,7 +14,7 @@ typedef struct {
   Arena *arena;
   Pool *pool;
   const Kernels *kernels;
-  int side, pixels; /* of a picture on its black frame (images_draw) */
+  int side, pixels; /* of a picture on its black frame (images_decode) */
   double *mean;     /* [pixels] */
   int components;
   double *component, *variance; /* [components, pixels] orthonormal, by descending variance */

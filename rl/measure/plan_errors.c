@@ -10,8 +10,8 @@ static const float *state_at(const PlansModel *m, const float *trajectories, int
 }
 
 bool plan_samples_new(PlanSamples *p, Arena *arena, const PlansModel *m, const ModelSampling *how,
-                      const Drawer *whole, int count, Error *error) {
-  const Drawer raw = {
+                      const RowSampler *whole, int count, Error *error) {
+  const RowSampler raw = {
     .data = whole->data, .rng = whole->rng, .rows = whole->rows, .row_count = whole->row_count
   };
   const int horizon = (int)m->horizon, states = (int)m->obs_dim;
@@ -21,7 +21,7 @@ bool plan_samples_new(PlanSamples *p, Arena *arena, const PlansModel *m, const M
   size_t size = size_of(m), n = (size_t)count * size;
   float *first = arena_array(arena, float, count *states);
   *p = (PlanSamples){ count, arena_array(arena, float, n), arena_array(arena, float, n) };
-  data_draw(&raw, 0, batch);
+  data_sample(&raw, 0, batch);
   for (size_t i = 0; i < n; i++)
     p->windows[i] = (float)windows->values[i / size * (size_t)windows->ld + i % size];
   for (int i = 0; i < count * states; i++)

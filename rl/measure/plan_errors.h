@@ -12,9 +12,9 @@ typedef struct {
   float *windows, *plans; /* [count, horizon, width], in the data's units; owned by the arena */
 } PlanSamples;
 
-/* `whole` draws windows that lie within episodes; only its data, seed and pool are used. */
+/* `whole` samples windows that lie within episodes; only its data, seed and pool are used. */
 bool plan_samples_new(PlanSamples *plans, Arena *arena, const PlansModel *model,
-                      const ModelSampling *how, const Drawer *whole, int count, Error *error);
+                      const ModelSampling *how, const RowSampler *whole, int count, Error *error);
 
 /* What dynamics.h says of plans and of windows, as measures; scale: dynamics_scale. */
 enum { PLAN_MEASURES = 15 };

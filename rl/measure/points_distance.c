@@ -4,7 +4,7 @@
 #include "core/rng.h"
 
 void points_data(const ToyDef *data, uint64_t seed, uint64_t from, int count, double *points) {
-  for (int i = 0; i < count; i++) toy_draw(data, seed, from + (uint64_t)i, points + TOY_DIM * i);
+  for (int i = 0; i < count; i++) toy_sample(data, seed, from + (uint64_t)i, points + TOY_DIM * i);
 }
 
 enum { DIRECTIONS = 32, FLOOR_DRAWS = 16 };
@@ -23,7 +23,7 @@ static Pair pair_new(uint64_t seed, int count) {
                  arena_array(arena, double, count *TOY_DIM), count };
 }
 
-static void draw_data(const Pair *p, const ToyDef *data, int set, double *to) {
+static void sample_data(const Pair *p, const ToyDef *data, int set, double *to) {
   points_data(data, p->held, (uint64_t)set * (uint64_t)p->count, p->count, to);
 }
 
@@ -40,7 +40,7 @@ bool points_distance(const Model *m, const ToyDef *data, const ModelSampling *ho
   *distance = 0;
   for (int d = 0; d < draws && done; d++) {
     this.seed = rng_seed(how->seed, "measure") + (uint64_t)d;
-    draw_data(&p, data, 2 * d, p.a);
+    sample_data(&p, data, 2 * d, p.a);
     done = points_sample(m, &this, count, p.b, error);
     *distance += pair_distance(&p, d) / draws;
   }
@@ -52,7 +52,7 @@ double points_floor(const ToyDef *data, uint64_t seed, int count) {
   Pair p = pair_new(seed, count);
   double sum = 0;
   for (int d = 0; d < FLOOR_DRAWS; d++) {
-    draw_data(&p, data, 2 * d, p.a), draw_data(&p, data, 2 * d + 1, p.b);
+    sample_data(&p, data, 2 * d, p.a), sample_data(&p, data, 2 * d + 1, p.b);
     sum += pair_distance(&p, d);
   }
   arena_free(p.arena);

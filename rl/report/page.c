@@ -1,6 +1,6 @@
 /* page.c -- typography: the style sheet and how numbers are written. */
 #include "rl/report/page.h"
-#include "rl/draw/svg.h"
+#include "rl/render/svg.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -18,7 +18,7 @@ typedef struct {
 
 /* ---- the sections ---------------------------------------------------------------------------- */
 
-void page_put_scores(const Page *page);   /* tables, each with the act record it belongs to */
+void page_put_results(const Page *page);  /* tables, each with the act record it belongs to */
 void page_put_pictures(const Page *page); /* of models of points */
 void page_put_figures(const Page *page);  /* learning curves and metrics */
 void page_put_record(const Page *page);   /* settings, data, versions */

@@ -2,8 +2,8 @@
  *
  * Curves are thinned, so the page stays small however long the run was. */
 #include "rl/report/page.h"
-#include "rl/report/scores.h"
-#include "rl/draw/svg.h"
+#include "rl/report/results.h"
+#include "rl/render/svg.h"
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -97,15 +97,15 @@ static const char *learning_key(const Page *page) {
   const History *first = &page->run[0];
   for (int i = first->measures; i-- > 0;) {
     const char *key = first->measure[i].is.main ? first->measure[i].is.key : NULL;
-    bool all = key && scores_has(first, &first->measure[i]);
+    bool all = key && results_has(first, &first->measure[i]);
     for (size_t r = 1; r < page->count && all; r++) {
       const History *run = &page->run[r];
-      all = !run->evaluations || scores_has(run, history_measure(run, key));
+      all = !run->evaluations || results_has(run, history_measure(run, key));
     }
     if (all) return key;
   }
   for (size_t r = 0; r < page->count; r++) {
-    Scores s = scores_of(page->arena, &page->run[r]);
+    Results s = results_of(page->arena, &page->run[r]);
     if (s.count) return s.main->is.key;
   }
   return NULL;

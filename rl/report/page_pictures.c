@@ -1,7 +1,7 @@
 /* page_pictures.c -- the figures that a run lists in figures.jsonl: PNG files inside the page,
  * tables and plots (rl/measure/figures.h says what is in their files). */
 #include "rl/report/page.h"
-#include "rl/draw/svg.h"
+#include "rl/render/svg.h"
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* page_record.c -- what was run: settings, data, versions; side by side if there are
  * several runs. */
 #include "rl/report/page.h"
-#include "rl/draw/svg.h"
+#include "rl/render/svg.h"
 #include <math.h>
 #include <string.h>
 

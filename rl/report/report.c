@@ -3,7 +3,7 @@
 #include "core/check.h"
 #include "core/file.h"
 #include "rl/report/page.h"
-#include "rl/draw/svg.h"
+#include "rl/render/svg.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,7 +75,7 @@ static void put_page(const Page *page) {
   svg_text(page->out, title);
   page_put(page, "</h1>\n");
   put_lead(page);
-  page_put_scores(page);
+  page_put_results(page);
   page_put_pictures(page);
   page_put_figures(page);
   page_put_record(page);

@@ -45,8 +45,8 @@ bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const E
 }
 
 void eval_values(const EvalResult *r, const EnvDef *env, bool reference, double *value) {
-  bool scored = reference && env->score_expert > env->score_random;
-  double scale = scored ? 100 / (env->score_expert - env->score_random) : NAN;
+  bool scored = reference && env->return_expert > env->return_random;
+  double scale = scored ? 100 / (env->return_expert - env->return_random) : NAN;
   double normalized = scored ? env_normalized(env, r->return_mean) : NAN;
   const double one[] = { r->episodes,           r->return_mean, r->return_std, normalized,
                          r->return_std * scale, r->length_mean, r->failures };
@@ -58,7 +58,7 @@ void eval_values(const EvalResult *r, const EnvDef *env, bool reference, double 
 
 void eval_write(const double *value, int episodes, const EnvDef *env, const Policy *policy,
                 const char *which, bool reference, JsonText *out) {
-  bool scored = reference && env->score_expert > env->score_random;
+  bool scored = reference && env->return_expert > env->return_random;
   const Measure *row = measure_returns;
   json_put_text(out, "which", which);
   json_put_text(out, "env", env->name);

@@ -96,7 +96,7 @@ static void put(real *to, const float *from, int n) {
   for (int j = 0; j < n; j++) to[j] = (real)from[j];
 }
 
-void replay_draw(const Replay *replay, Rng rng, uint64_t step, Batch *batch) {
+void replay_sample(const Replay *replay, Rng rng, uint64_t step, Batch *batch) {
   int n = replay->obs_dim, m = replay->act_dim;
   const BatchColumn *obs = batch_column(batch, "obs"), *act = batch_column(batch, "act");
   const BatchColumn *reward = batch_column(batch, "reward"), *next = batch_column(batch, "next");

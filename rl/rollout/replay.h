@@ -25,6 +25,6 @@ int64_t replay_count(const Replay *replay);
 
 /* The columns of a TRANSITION_COLUMNS(1).  Row r of step n depends on (rng, n, r) and the count
  * alone. */
-void replay_draw(const Replay *replay, Rng rng, uint64_t step, Batch *batch);
+void replay_sample(const Replay *replay, Rng rng, uint64_t step, Batch *batch);
 
 #endif

@@ -1,4 +1,4 @@
-/* source_transitions.c -- from the name of a file to drawers of its rows. */
+/* source_transitions.c -- from the name of a file to samplers of its rows. */
 #include "rl/source/source_transitions.h"
 #include "core/check.h"
 #include "core/log.h"
@@ -77,10 +77,10 @@ static bool check_made_in(const Dataset *d, const SourceRequest *request, Error 
   return same;
 }
 
-/* ---- units and drawers ----------------------------------------------------------------------- */
+/* ---- units and samplers ---------------------------------------------------------------------- */
 
 /* reward' = scale r + shift, by the conventions of the task families */
-static void transform_rewards(Drawer *d, const char *kind, const DatasetSummary *s) {
+static void transform_rewards(RowSampler *d, const char *kind, const DatasetSummary *s) {
   if (!strcmp(kind, "antmaze")) d->reward_scale = 4, d->reward_shift = -2;
   if (!strcmp(kind, "minus-one")) d->reward_shift = -1;
   if (!strcmp(kind, "standard"))
@@ -123,8 +123,8 @@ static void set_units(Transitions *t, const SourceRequest *request, bool normali
 static void hold_out(Transitions *t, const SourceRequest *request) {
   DataSplit split =
       data_split(request->arena, t->data, rng_stream(request->seed, "held out"), DATA_HELD_SHARE);
-  t->held = t->drawer;
-  t->drawer.rows = split.train, t->drawer.row_count = split.train_count;
+  t->held = t->train;
+  t->train.rows = split.train, t->train.row_count = split.train_count;
   t->held.rows = split.held, t->held.row_count = split.held_count;
   t->held.rng = rng_stream(request->seed, "held-out batch");
 }
@@ -145,12 +145,12 @@ Transitions *transitions_new(Arena *arena, const Dataset *data, uint64_t seed, P
                         .rows = data->transitions,
                         .bytes = data->map_bytes,
                         .units = { .obs_dim = data->obs_dim, .act_dim = data->act_dim } };
-  t->drawer = (Drawer){ .data = data,
-                        .rng = rng_stream(seed, "batch"),
-                        .units = &t->source.units,
-                        .reward_scale = 1,
-                        .discount = 1,
-                        .pool = pool };
+  t->train = (RowSampler){ .data = data,
+                           .rng = rng_stream(seed, "batch"),
+                           .units = &t->source.units,
+                           .reward_scale = 1,
+                           .discount = 1,
+                           .pool = pool };
   return t;
 }
 
@@ -177,8 +177,8 @@ static Source *open_transitions(const SourceRequest *request, Error *error) {
   }
   Settings settings = settings_of(request);
   set_units(t, request, settings.normalize_obs);
-  transform_rewards(&t->drawer, settings.reward.s, &t->summary);
-  t->drawer.discount = settings.gamma;
+  transform_rewards(&t->train, settings.reward.s, &t->summary);
+  t->train.discount = settings.gamma;
   if (!t->beside) hold_out(t, request);
   return &t->source;
 }
@@ -211,7 +211,7 @@ static void describe_transitions(const Source *source, JsonText *out) {
   json_put_number(out, "return_std", s->return_std);
   json_put_number(out, "return_min", s->return_min);
   json_put_number(out, "return_max", s->return_max);
-  bool scored = env && t->beside->reference && env->score_expert > env->score_random;
+  bool scored = env && t->beside->reference && env->return_expert > env->return_random;
   json_put_number(out, "normalized_mean", scored ? env_normalized(env, s->return_mean) : NAN);
 }
 

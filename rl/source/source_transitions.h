@@ -1,10 +1,10 @@
-/* source_transitions.h -- recorded steps in a file, drawn as batches (datasets/batch.h).
+/* source_transitions.h -- recorded steps in a file, sampled as batches (datasets/batch.h).
  *
  * An environment beside the file is where policies are evaluated; its bounds are those of actions.
  * Without one the range of the file's actions is, and some episodes are kept for a held-out loss.
  *
- * Settings belong to who uses them.  An algorithm includes DATA_FIELDS if it draws observations
- * through the drawer's units, and RETURN_FIELDS if its targets are made of rewards; only then has
+ * Settings belong to who uses them.  An algorithm includes DATA_FIELDS if it samples observations
+ * through the sampler's units, and RETURN_FIELDS if its targets are made of rewards; only then has
  * the file to have them. */
 #ifndef RL_SOURCE_TRANSITIONS_H
 #define RL_SOURCE_TRANSITIONS_H
@@ -25,8 +25,8 @@ typedef struct {
   Source source; /* units: normalised if asked, and the bounds of actions */
   const Dataset *data;
   DatasetSummary summary;
-  Drawer drawer;             /* of rows to train on */
-  Drawer held;               /* of episodes kept apart; row_count 0 if there are none */
+  RowSampler train;          /* of rows to train on */
+  RowSampler held;           /* of episodes kept apart; row_count 0 if there are none */
   const Environment *beside; /* where policies are evaluated; NULL: nowhere */
   Dataset *owned;            /* that is closed with it; NULL: the caller's */
 } Transitions;

@@ -7,7 +7,7 @@
 typedef struct {
   int64_t step;      /* gradient steps done */
   int64_t evaluated; /* step of the last complete evaluation; -1: none */
-  double best;       /* best selection score so far; -inf: none */
+  double best;       /* best value of the measure so far; -inf: none */
   Log *log;          /* sums since the last line of metrics.jsonl */
 } TrainState;
 

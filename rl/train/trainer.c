@@ -86,7 +86,7 @@ static bool init_weights(Trainer *t, const char *init, Error *error) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Ranks draw a batch together, but a world goes on step by step. */
+/* Ranks sample a batch together, but a world goes on step by step. */
 static bool check_ranks(const Trainer *t, Error *error) {
   const SourceDef *defs[] = { t->algo->source, t->algo->also };
   for (int i = 0; i < 2; i++)

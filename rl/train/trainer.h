@@ -41,7 +41,7 @@ typedef struct {
   Agent *agent;
   Figures figures; /* of the run so far; train_run opens the list */
   uint64_t seed;
-  bool reference; /* normalised scores are shown */
+  bool reference; /* normalised returns are shown */
 } Trainer;
 
 /* Does this process write, evaluate and talk?  Rank 0 does; the others train with it. */

@@ -349,14 +349,14 @@ static void walk_least(float *y, int y_ld, const float *x, int x_ld, int rows, i
 
 /* ---- greatest -------------------------------------------------------------------------------- */
 
-/* Index of the greatest of `count` scores, ld apart: the first of equal ones. */
-static int walk_greatest(const float *score, int ld, int count) {
+/* Index of the greatest of `count` values, ld apart: the first of equal ones. */
+static int walk_greatest(const float *value, int ld, int count) {
   int best = 0;
-  for (int i = 1; i < count; i++) best = score[i * ld] > score[best * ld] ? i : best;
+  for (int i = 1; i < count; i++) best = value[i * ld] > value[best * ld] ? i : best;
   return best;
 }
 
-/* ---- draw ------------------------------------------------------------------------------------ */
+/* ---- pick ------------------------------------------------------------------------------------ */
 
 /* e^x for x <= 0, in double. */
 static double walk_weight(double x) {
@@ -369,32 +369,32 @@ static double walk_weight(double x) {
   return p * power;
 }
 
-/* Index drawn from softmax(score / temperature). */
-static int walk_draw(const walk_state *state, int stream, const float *score, int ld, int count,
+/* Index drawn from softmax(value / temperature). */
+static int walk_pick(const walk_state *state, int stream, const float *value, int ld, int count,
                      double temperature) {
   uint32_t word[4];
   walk_philox(state->key[stream], state->step, state->row, 0, word);
   uint64_t fraction = ((uint64_t)word[0] << 32 | word[1]) >> 11;
   double u = (double)fraction / 9007199254740992.0, total = 0, part = 0; /* 2^53 */
-  int best = walk_greatest(score, ld, count);
-  double most = score[best * ld];
-  for (int i = 0; i < count; i++) total += walk_weight((score[i * ld] - most) / temperature);
+  int best = walk_greatest(value, ld, count);
+  double most = value[best * ld];
+  for (int i = 0; i < count; i++) total += walk_weight((value[i * ld] - most) / temperature);
   for (int i = 0; i < count; i++)
-    if ((part += walk_weight((score[i * ld] - most) / temperature)) > u * total) return i;
+    if ((part += walk_weight((value[i * ld] - most) / temperature)) > u * total) return i;
   return best;
 }
 
 /* ---- average --------------------------------------------------------------------------------- */
 
-/* The mean of count rows of n, weighed by e^((score - greatest) scale). */
-static void walk_average(float *out, const float *x, int x_ld, const float *score, int ld,
+/* The mean of count rows of n, weighed by e^((value - greatest) scale). */
+static void walk_average(float *out, const float *x, int x_ld, const float *value, int ld,
                          int count, int n, float scale) {
-  float most = score[walk_greatest(score, ld, count) * ld], total = 0;
-  for (int i = 0; i < count; i++) total += walk_exp_of((score[i * ld] - most) * scale);
+  float most = value[walk_greatest(value, ld, count) * ld], total = 0;
+  for (int i = 0; i < count; i++) total += walk_exp_of((value[i * ld] - most) * scale);
   for (int j = 0; j < n; j++) {
     float sum = 0;
     for (int i = 0; i < count; i++)
-      sum += walk_exp_of((score[i * ld] - most) * scale) * x[i * x_ld + j];
+      sum += walk_exp_of((value[i * ld] - most) * scale) * x[i * x_ld + j];
     out[j] = sum / total;
   }
 }

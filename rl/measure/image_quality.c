@@ -1,5 +1,5 @@
-/* image_scores.c -- samples beside two sets of real pictures that were not trained on. */
-#include "rl/measure/image_scores.h"
+/* image_quality.c -- samples beside two sets of real pictures that were not trained on. */
+#include "rl/measure/image_quality.h"
 #include "core/check.h"
 #include "core/file.h"
 #include "core/maths/gaussian.h"
@@ -13,10 +13,10 @@
 
 /* ---- real pictures --------------------------------------------------------------------------- */
 
-/* What is dealt in turn: labels, where the model is told them. */
+/* What is dealt in turn: labels, where the model is conditioned on them. */
 static int kinds_of(const PicturesModel *m) { return m->labels ? m->classes : 1; }
 
-int image_scores_pictures(const PicturesModel *m, const ImageSet *set, int count, Error *error) {
+int image_quality_pictures(const PicturesModel *m, const ImageSet *set, int count, Error *error) {
   int kinds = kinds_of(m), size = (int)m->size, *held = calloc((size_t)kinds, sizeof *held);
   CHECK(held, "out of memory");
   for (int i = 0; i < set->test.count; i++) held[kinds > 1 ? set->test.label[i] : 0]++;
@@ -27,17 +27,17 @@ int image_scores_pictures(const PicturesModel *m, const ImageSet *set, int count
   if (size <= IMAGE_SPACE_MOST && most > 1 && set->train.count > 1)
     return count < most ? count : most;
   if (size > IMAGE_SPACE_MOST)
-    error_set(error, FAIL_INPUT, "pictures of %d x %d are not scored, expected at most %d x %d",
+    error_set(error, FAIL_INPUT, "pictures of %d x %d are not measured, expected at most %d x %d",
               size, size, IMAGE_SPACE_MOST, IMAGE_SPACE_MOST);
   else
     error_set(error, FAIL_INPUT,
-              "%s has %d test pictures of some label: too few for two sets to score with",
+              "%s has %d test pictures of some label: too few for two sets to measure with",
               set->name, least);
   return 0;
 }
 
-void image_scores_deal(const PicturesModel *m, const ImageSet *set, int count,
-                       double *const hand[2]) {
+void image_quality_deal(const PicturesModel *m, const ImageSet *set, int count,
+                        double *const hand[2]) {
   Arena *arena = arena_new();
   const Images *test = &set->test;
   int kinds = kinds_of(m), size = (int)m->size, pixels = size * size;
@@ -49,13 +49,13 @@ void image_scores_deal(const PicturesModel *m, const ImageSet *set, int count,
     int kind = kinds > 1 ? test->label[k] : 0, turn = dealt[kind]++;
     int at = turn / 2 * kinds + kind; /* whose place has this label */
     if (at >= count) continue;
-    images_draw(test, k, size, x);
+    images_decode(test, k, size, x);
     for (int j = 0; j < pixels; j++) hand[turn % 2][(int64_t)at * pixels + j] = (double)x[j];
   }
   arena_free(arena);
 }
 
-/* ---- scores ---------------------------------------------------------------------------------- */
+/* ---- quality --------------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
@@ -80,56 +80,58 @@ static Gaussian fit(Arena *arena, const ImageSpace *space, const double *picture
 static bool clip(const double *samples, int64_t n, double *to, Error *error) {
   for (int64_t i = 0; i < n; i++) {
     if (!isfinite(samples[i]))
-      return error_set(error, FAIL_DIVERGED, "the model's pictures are not finite: no scores");
+      return error_set(error, FAIL_DIVERGED,
+                       "the model's pictures are not finite: nothing is measured");
     to[i] = fmin(fmax(samples[i], -1), 1);
   }
   return true;
 }
 
-bool image_scores(const PicturesModel *m, const ImageSet *set, const double *samples, int count,
-                  Pool *pool, const Kernels *kernels, ImageScores *scores, Error *error) {
+bool image_quality(const PicturesModel *m, const ImageSet *set, const double *samples, int count,
+                   Pool *pool, const Kernels *kernels, ImageQuality *quality, Error *error) {
   Arena *arena = arena_new();
   int size = (int)m->size;
   int64_t n = (int64_t)count * size * size;
   double *drawn = arena_array(arena, double, n);
   double *const real_ones[] = { arena_array(arena, double, n), arena_array(arena, double, n) };
   if (!clip(samples, n, drawn, error)) return arena_free(arena), false;
-  image_scores_deal(m, set, count, real_ones);
+  image_quality_deal(m, set, count, real_ones);
   ImageSpace *space = image_space_new(arena, &set->train, size, pool, kernels);
-  image_space_fit(space, IMAGE_SCORES_FEATURES);
+  image_space_fit(space, IMAGE_QUALITY_FEATURES);
   Gaussian a = fit(arena, space, real_ones[0], count), b = fit(arena, space, real_ones[1], count);
   Gaussian ours = fit(arena, space, drawn, count);
-  *scores = (ImageScores){ .pictures = count, .features = space->components };
-  scores->frechet.samples = gaussian_frechet(arena, &ours, &a);
-  scores->frechet.real = gaussian_frechet(arena, &b, &a);
-  scores->nearest.samples = median_nearest(arena, space, drawn, count);
-  scores->nearest.real = median_nearest(arena, space, real_ones[0], count);
+  *quality = (ImageQuality){ .pictures = count, .features = space->components };
+  quality->frechet.samples = gaussian_frechet(arena, &ours, &a);
+  quality->frechet.real = gaussian_frechet(arena, &b, &a);
+  quality->nearest.samples = median_nearest(arena, space, drawn, count);
+  quality->nearest.real = median_nearest(arena, space, real_ones[0], count);
   arena_free(arena);
   return true;
 }
 
-static bool watch(int drawn, int count) {
+static bool watch(int done, int count) {
   enum { EVERY = 512 };
-  if (drawn % EVERY == 0) log_progress(false, "drawing %d pictures: %d", count, drawn);
+  if (done % EVERY == 0) log_progress(false, "sampling %d pictures: %d", count, done);
   return !stop_asked();
 }
 
-double *image_scores_draw(Arena *arena, const PicturesModel *m, const ImageSet *set,
-                          const ModelSampling *how, int count, ImageScores *scores, Error *error) {
+double *image_quality_sample(Arena *arena, const PicturesModel *m, const ImageSet *set,
+                             const ModelSampling *how, int count, ImageQuality *quality,
+                             Error *error) {
   ModelSampling watched = *how;
   watched.going = watch;
-  count = image_scores_pictures(m, set, count, error);
+  count = image_quality_pictures(m, set, count, error);
   double *samples = arena_array(arena, double, (int64_t)count * m->base.denoiser->dim);
   bool done = count &&
               pictures_sample(&m->base, &watched, PICTURES_ALL_LABELS, count, samples, error) &&
-              image_scores(m, set, samples, count, how->pool, how->kernels, scores, error);
+              image_quality(m, set, samples, count, how->pool, how->kernels, quality, error);
   return done ? samples : NULL;
 }
 
 /* ---- as measures ----------------------------------------------------------------------------- */
 
 /* clang-format off */
-const Measure image_scores_measures[] = {
+const Measure image_quality_measures[] = {
   { .key = "pictures", .title = "samples", .total = true },
   { .key = "features" },
   { "frechet", "Fréchet distance", .less_is_better = true, .main = true, .beside = "frechet_real",
@@ -144,17 +146,18 @@ const Measure image_scores_measures[] = {
 };
 /* clang-format on */
 
-void image_scores_values(const ImageScores *s, double value[IMAGE_SCORES_MEASURES]) {
-  const double all[IMAGE_SCORES_MEASURES] = { s->pictures,        s->features,
-                                              s->frechet.samples, s->frechet.real,
-                                              s->nearest.samples, s->nearest.real };
+void image_quality_values(const ImageQuality *s, double value[IMAGE_QUALITY_MEASURES]) {
+  const double all[IMAGE_QUALITY_MEASURES] = { s->pictures,        s->features,
+                                               s->frechet.samples, s->frechet.real,
+                                               s->nearest.samples, s->nearest.real };
   memcpy(value, all, sizeof all);
 }
 
-void image_scores_write(const double *value, const PicturesModel *m, uint64_t seed, JsonText *out) {
+void image_quality_write(const double *value, const PicturesModel *m, uint64_t seed,
+                         JsonText *out) {
   const ModelSettings *shape = &m->base.settings;
   json_put_integer(out, "seed", (int64_t)seed);
-  measures_put(image_scores_measures, IMAGE_SCORES_MEASURES, 0, value, out);
+  measures_put(image_quality_measures, IMAGE_QUALITY_MEASURES, 0, value, out);
   json_open(out, "sampling", '{');
   json_put_text(out, "weights", shape->weights.s);
   json_put_text(out, "sampler", shape->sampler.s);

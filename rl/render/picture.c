@@ -3,11 +3,11 @@
  * How much of a pixel is covered follows from its distance to the shape, over one pixel at the
  * edge.  Parts of one stroke take the larger cover, so a line that is half transparent has no
  * darker joints. */
-#include "rl/draw/picture.h"
+#include "rl/render/picture.h"
 #include "core/check.h"
 #include "datasets/png.h"
-#include "rl/draw/font.h"
-#include "rl/draw/svg.h"
+#include "rl/render/font.h"
+#include "rl/render/svg.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

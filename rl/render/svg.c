@@ -1,7 +1,7 @@
 /* svg.c -- scales, ticks and paths.
  *
  * Every axis covers its data, so all that is drawn lies inside and nothing needs clipping. */
-#include "rl/draw/svg.h"
+#include "rl/render/svg.h"
 #include "core/check.h"
 #include <math.h>
 #include <stdlib.h>

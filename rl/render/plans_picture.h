@@ -5,7 +5,7 @@
 
 /* A PNG of entries of the state over time: windows (NULL: without), plans, and what the simulator
  * makes of the plans' actions (env NULL: without). */
-bool plan_samples_draw(const PlanSamples *plans, const PlansModel *model, const EnvModel *env,
+bool plan_samples_plot(const PlanSamples *plans, const PlansModel *model, const EnvModel *env,
                        const char *path, Error *error);
 
 #endif

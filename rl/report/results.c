@@ -1,17 +1,17 @@
-/* scores.c -- one pass over the evaluations, newest first. */
-#include "rl/report/scores.h"
+/* results.c -- one pass over the evaluations, newest first. */
+#include "rl/report/results.h"
 #include <math.h>
 #include <string.h>
 
-double scores_value(const Scores *s, const HistoryEvaluation *e) {
+double results_value(const Results *s, const HistoryEvaluation *e) {
   return s->count ? history_value(e, s->main) : NAN;
 }
 
-double scores_std(const History *run, const Scores *s, const HistoryEvaluation *e) {
+double results_std(const History *run, const Results *s, const HistoryEvaluation *e) {
   return s->count ? history_value(e, history_measure(run, s->main->is.spread)) : NAN;
 }
 
-bool scores_has(const History *run, const HistoryMeasure *m) {
+bool results_has(const History *run, const HistoryMeasure *m) {
   for (size_t i = 0; i < run->evaluations; i++)
     if (run->evaluation[i].training && isfinite(history_value(&run->evaluation[i], m))) return true;
   return false;
@@ -19,7 +19,7 @@ bool scores_has(const History *run, const HistoryMeasure *m) {
 
 static const HistoryMeasure *main_of(const History *run) {
   for (int i = run->measures; i-- > 0;)
-    if (run->measure[i].is.main && scores_has(run, &run->measure[i])) return &run->measure[i];
+    if (run->measure[i].is.main && results_has(run, &run->measure[i])) return &run->measure[i];
   return NULL;
 }
 
@@ -39,7 +39,7 @@ static double pooled_std(const HistoryEvaluation *const *e, size_t count, double
   return sqrt(squares / (all - 1));
 }
 
-static void average(Arena *arena, const History *run, Scores *s, const HistoryEvaluation *const *e,
+static void average(Arena *arena, const History *run, Results *s, const HistoryEvaluation *const *e,
                     size_t count) {
   s->mean = *e[0], s->averaged = count;
   double *value = s->mean.value = arena_array(arena, double, run->numbers + 1);
@@ -56,18 +56,18 @@ static void average(Arena *arena, const History *run, Scores *s, const HistoryEv
   for (size_t i = 0; i < count; i++) s->acts_differ |= strcmp(e[i]->with, s->mean.with) != 0;
 }
 
-Scores scores_of(Arena *arena, const History *run) {
-  Scores s = { .main = main_of(run) };
-  const HistoryEvaluation *few[SCORES_LAST];
+Results results_of(Arena *arena, const History *run) {
+  Results s = { .main = main_of(run) };
+  const HistoryEvaluation *few[RESULTS_LAST];
   for (size_t i = run->evaluations; i-- > 0;) {
     const HistoryEvaluation *e = &run->evaluation[i];
     if (!e->training || !isfinite(history_value(e, s.main))) continue;
     double gain = s.count ? history_value(e, s.main) - history_value(&s.best, s.main) : 0;
     if (!s.count) s.last = *e;
     if (s.main->is.less_is_better ? gain <= 0 : gain >= 0) s.best = *e;
-    if (s.count < SCORES_LAST) few[s.count] = e;
+    if (s.count < RESULTS_LAST) few[s.count] = e;
     s.count++;
   }
-  if (s.count) average(arena, run, &s, few, s.count < SCORES_LAST ? s.count : SCORES_LAST);
+  if (s.count) average(arena, run, &s, few, s.count < RESULTS_LAST ? s.count : RESULTS_LAST);
   return s;
 }

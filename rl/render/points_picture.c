@@ -1,7 +1,7 @@
 /* points_picture.c -- dots, arrows and lines over shades. */
-#include "rl/draw/points_picture.h"
+#include "rl/render/points_picture.h"
 #include "diffusion/field.h"
-#include "rl/draw/picture.h"
+#include "rl/render/picture.h"
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@ static double reach_of(const ToyDef *data) {
   double most = 0;
   for (uint64_t i = 0; i < POINTS; i++) {
     double x[TOY_DIM];
-    toy_draw(data, 0, i, x);
+    toy_sample(data, 0, i, x);
     most = fmax(most, fmax(fabs(x[0]), fabs(x[1])));
   }
   return 1.06 * most;
@@ -36,8 +36,8 @@ static Pen dot_pen(int colour, int count) {
   return (Pen){ colour, 2.6 + 2 * sqrt(crowd), 0.28 + 0.4 * crowd };
 }
 
-bool points_draw_points(const ToyDef *data, uint64_t seed, const double *points, int count,
-                        const char *title, const char *path, Error *error) {
+bool points_plot_samples(const ToyDef *data, uint64_t seed, const double *points, int count,
+                         const char *title, const char *path, Error *error) {
   Arena *arena = arena_new();
   Picture *picture = picture_new(arena, 2, 1);
   double *real_points = arena_array(arena, double, TOY_DIM *count), reach = reach_of(data);
@@ -100,7 +100,7 @@ static void put_arrows(Field *field, Arena *arena, const Panel *panel, const Lev
   }
 }
 
-bool points_draw_field(const Model *m, const ToyDef *data, const ModelSampling *how,
+bool points_plot_field(const Model *m, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error) {
   static const double sigmas[] = { 1.5, 0.5, 0.15 };
   enum { PANELS = sizeof sigmas / sizeof *sigmas };
@@ -159,7 +159,7 @@ static void put_ways(const Panel *panel, const Ways *ways, int shown, const doub
   }
 }
 
-bool points_draw_paths(const Model *m, const ToyDef *data, const ModelSampling *how,
+bool points_plot_paths(const Model *m, const ToyDef *data, const ModelSampling *how,
                        const char *path, Error *error) {
   static const char *const methods[] = { "ddim", "ddpm" };
   static const char *const titles[] = { "ODE: the same noise, the same point",

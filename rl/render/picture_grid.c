@@ -1,5 +1,5 @@
 /* picture_grid.c -- pictures in rows and columns, as one PNG file. */
-#include "rl/draw/picture_grid.h"
+#include "rl/render/picture_grid.h"
 #include "datasets/png.h"
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  *
  * Five columns at most, seven rows for a capital and two more below the base line.  Drawn by hand;
  * a space is three columns of nothing. */
-#include "rl/draw/font.h"
+#include "rl/render/font.h"
 
 static const char *const letters[] = {
   "...",                                       /* space */

@@ -1,11 +1,11 @@
-/* page_scores.c -- the tables of measures: one run, several, groups that differ in the seed, and
+/* page_results.c -- the tables of measures: one run, several, groups that differ in the seed, and
  * what was measured at the end.
  *
  * No number stands without the act record it belongs to: once below a table if all rows share it,
  * else in a column. */
 #include "rl/report/page.h"
-#include "rl/report/scores.h"
-#include "rl/draw/svg.h"
+#include "rl/report/results.h"
+#include "rl/render/svg.h"
 #include <math.h>
 #include <string.h>
 
@@ -78,7 +78,7 @@ static bool looks_published(const Page *page) {
   for (size_t i = 0; i < page->count; i++) {
     const History *run = &page->run[i];
     if (json_bool(page_config(run, "generated"), false) &&
-        scores_has(run, history_measure(run, measure_returns[RETURNS_NORMALIZED].key)))
+        results_has(run, history_measure(run, measure_returns[RETURNS_NORMALIZED].key)))
       return true;
   }
   return false;
@@ -197,7 +197,7 @@ static void put_evaluation(const Page *page, const char *name, const HistoryEval
 }
 
 static void put_run(const Page *page, const History *run) {
-  Scores s = scores_of(page->arena, run);
+  Results s = results_of(page->arena, run);
   const char *act = shared_act(page);
   if (!s.count) {
     page_put(page, "<p class=\"note\">Not evaluated yet.</p>\n");
@@ -224,13 +224,13 @@ static void put_run(const Page *page, const History *run) {
 
 /* ---- several runs ---------------------------------------------------------------------------- */
 
-static const char *title_of(const Scores *s) { return s->main ? s->main->is.title : NULL; }
+static const char *title_of(const Results *s) { return s->main ? s->main->is.title : NULL; }
 
 /* the measure that all runs are compared by; NULL: they differ */
 static const HistoryMeasure *shared_main(const Page *page) {
-  Scores first = scores_of(page->arena, &page->run[0]);
+  Results first = results_of(page->arena, &page->run[0]);
   for (size_t i = 1; i < page->count; i++) {
-    Scores s = scores_of(page->arena, &page->run[i]);
+    Results s = results_of(page->arena, &page->run[i]);
     if (!first.main || !s.main || strcmp(s.main->is.key, first.main->is.key)) return NULL;
   }
   return first.main;
@@ -259,7 +259,7 @@ static void put_runs(const Page *page) {
   open_table(page, main ? alike : apart, act);
   for (size_t i = 0; i < page->count; i++) {
     const History *run = &page->run[i];
-    Scores s = scores_of(page->arena, run);
+    Results s = results_of(page->arena, run);
     const HistoryEvaluation *const shown[] = { &s.last, &s.best, &s.mean };
     page_put(page, "<tr>");
     put_text_cell(page, run->folder);
@@ -267,7 +267,7 @@ static void put_runs(const Page *page) {
     put_text_cell(page, page_config_text(page, run, "seed"));
     put_count_cell(page, s.count ? s.last.step : NAN);
     for (int k = 0; k < 3; k++)
-      put_spread_cell(page, scores_value(&s, shown[k]), scores_std(run, &s, shown[k]));
+      put_spread_cell(page, results_value(&s, shown[k]), results_std(run, &s, shown[k]));
     const HistoryMeasure *over = s.count ? history_measure(run, s.main->is.over) : NULL;
     put_count_cell(page, over ? history_value(&s.last, over) : NAN);
     end_row(page, act, s.count ? s.last.with : "");
@@ -285,7 +285,7 @@ static bool differ_in_seed(const Page *page, const History *a, const History *b)
     if (!page_same_text(page_config_text(page, a, keys[i]), page_config_text(page, b, keys[i])))
       return false;
   }
-  Scores sa = scores_of(page->arena, a), sb = scores_of(page->arena, b);
+  Results sa = results_of(page->arena, a), sb = results_of(page->arena, b);
   return sa.count && sb.count && !strcmp(sa.main->is.key, sb.main->is.key) &&
          sa.last.step == sb.last.step && !strcmp(sa.last.with, sb.last.with) &&
          !page_same_text(page_config_text(page, a, "seed"), page_config_text(page, b, "seed"));
@@ -305,15 +305,15 @@ static void put_seed_row(const Page *page, const History *const *run, size_t run
                          const char *act) {
   Moments last = { 0 }, best = { 0 }, mean = { 0 };
   for (size_t i = 0; i < runs; i++) {
-    Scores s = scores_of(page->arena, run[i]);
-    add_moment(&last, scores_value(&s, &s.last));
-    add_moment(&best, scores_value(&s, &s.best));
-    add_moment(&mean, scores_value(&s, &s.mean));
+    Results s = results_of(page->arena, run[i]);
+    add_moment(&last, results_value(&s, &s.last));
+    add_moment(&best, results_value(&s, &s.best));
+    add_moment(&mean, results_value(&s, &s.mean));
   }
   const Moments *const shown[] = { &last, &best, &mean };
   const char *env = page_config_text(page, run[0], "env");
   const char *algo = page_config_text(page, run[0], "algo");
-  Scores first = scores_of(page->arena, run[0]);
+  Results first = results_of(page->arena, run[0]);
   page_put(page, "<tr>");
   put_text_cell(page, env ? arena_text(page->arena, "%s on %s", algo ? algo : "–", env) : algo);
   put_count_cell(page, (double)runs);
@@ -394,7 +394,7 @@ static void put_end(const Page *page) {
   page_put(page, "</p>\n");
 }
 
-void page_put_scores(const Page *page) {
+void page_put_results(const Page *page) {
   if (page->count == 1) {
     put_run(page, &page->run[0]);
   } else {

@@ -1,6 +1,6 @@
 /* plans_picture.c -- entries of the state over time. */
-#include "rl/draw/plans_picture.h"
-#include "rl/draw/picture.h"
+#include "rl/render/plans_picture.h"
+#include "rl/render/picture.h"
 #include "rl/rollout/dynamics.h"
 #include <math.h>
 
@@ -59,7 +59,7 @@ static void put_column(Picture *picture, int column, const PlanSamples *p, const
   }
 }
 
-bool plan_samples_draw(const PlanSamples *p, const PlansModel *m, const EnvModel *env,
+bool plan_samples_plot(const PlanSamples *p, const PlansModel *m, const EnvModel *env,
                        const char *path, Error *error) {
   static const char *const torso[COLUMNS] = { "height", "angle", "speed" };
   Arena *arena = arena_new();

@@ -1,8 +1,8 @@
-/* test_image_scores.c -- training pictures as points, against loops in double over all of them; and
- * scores where they are known. */
+/* test_image_quality.c -- training pictures as points, against loops in double over all of them;
+ * and measures where they are known. */
 #include "core/maths/eigen.h"
 #include "core/rng.h"
-#include "rl/measure/image_scores.h"
+#include "rl/measure/image_quality.h"
 #include "rl/measure/image_space.h"
 #include <stdarg.h>
 #include <stddef.h>
@@ -66,7 +66,7 @@ static double *draw(World *w, const Images *from, int count) {
   double *x = arena_array(w->arena, double, count *PIXELS);
   real one[PIXELS];
   for (int i = 0; i < count; i++) {
-    images_draw(from, i, SIDE, one);
+    images_decode(from, i, SIDE, one);
     for (int j = 0; j < PIXELS; j++) x[i * PIXELS + j] = (double)one[j];
   }
   return x;
@@ -143,13 +143,13 @@ static void features_vary_as_the_components_say(void **state) {
 
 static void threads_change_no_bit(void **state) {
   World *w = *state;
-  ImageScores scores[2];
+  ImageQuality scores[2];
   Error error;
   double *x = draw(w, &w->set.train, 20);
   memset(scores, 0, sizeof scores);
   for (int i = 0; i < 2; i++)
     assert_true(
-        image_scores(&w->model, &w->set, x, 20, w->pool[i], w->kernels, &scores[i], &error));
+        image_quality(&w->model, &w->set, x, 20, w->pool[i], w->kernels, &scores[i], &error));
   assert_memory_equal(&scores[0], &scores[1], sizeof *scores);
 }
 
@@ -165,14 +165,14 @@ static int find(const double *picture, const double *among, int count) {
 static void hands_share_no_picture_and_have_labels_in_turn(void **state) {
   World *w = *state;
   Error error;
-  int count = image_scores_pictures(&w->model, &w->set, 1000, &error), held[CLASSES] = { 0 };
+  int count = image_quality_pictures(&w->model, &w->set, 1000, &error), held[CLASSES] = { 0 };
   double *test = draw(w, &w->set.test, TEST), *hand[2];
   bool dealt[TEST] = { false };
   for (int i = 0; i < TEST; i++) held[w->set.test.label[i]]++;
   int least = held[0] < held[1] ? held[0] : held[1];
   assert_int_equal(count, CLASSES * ((least < held[2] ? least : held[2]) / 2));
   for (int h = 0; h < 2; h++) hand[h] = arena_array(w->arena, double, count *PIXELS);
-  image_scores_deal(&w->model, &w->set, count, hand);
+  image_quality_deal(&w->model, &w->set, count, hand);
   for (int i = 0; i < 2 * count; i++) {
     int k = find(hand[i % 2] + i / 2 * PIXELS, test, TEST);
     assert_true(k >= 0 && !dealt[k] && w->set.test.label[k] == i / 2 % CLASSES);
@@ -184,16 +184,16 @@ static void without_labels_the_set_is_halved(void **state) {
   World *w = *state;
   Error error;
   w->model.labels = false;
-  assert_int_equal(image_scores_pictures(&w->model, &w->set, 1000, &error), TEST / 2);
-  assert_int_equal(image_scores_pictures(&w->model, &w->set, 7, &error), 7);
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, 1000, &error), TEST / 2);
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, 7, &error), 7);
 }
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-static ImageScores score(World *w, const double *x, int count) {
-  ImageScores scores;
+static ImageQuality score(World *w, const double *x, int count) {
+  ImageQuality scores;
   Error error;
-  assert_true(image_scores(&w->model, &w->set, x, count, w->pool[0], w->kernels, &scores, &error));
+  assert_true(image_quality(&w->model, &w->set, x, count, w->pool[0], w->kernels, &scores, &error));
   return scores;
 }
 
@@ -202,8 +202,8 @@ static void the_hand_itself_scores_zero(void **state) {
   World *w = *state;
   double *hand[] = { arena_array(w->arena, double, COUNT *PIXELS),
                      arena_array(w->arena, double, COUNT *PIXELS) };
-  image_scores_deal(&w->model, &w->set, COUNT, hand);
-  ImageScores a = score(w, hand[0], COUNT), b = score(w, hand[1], COUNT);
+  image_quality_deal(&w->model, &w->set, COUNT, hand);
+  ImageQuality a = score(w, hand[0], COUNT), b = score(w, hand[1], COUNT);
   assert_int_equal(a.pictures, COUNT);
   assert_int_equal(a.features, PIXELS);
   assert_true(fabs(a.frechet.samples) < 1e-5 * a.frechet.real); /* roots of a singular matrix */
@@ -229,23 +229,23 @@ static void a_shift_adds_its_square(void **state) {
 
 static void copies_of_training_pictures_are_found(void **state) {
   World *w = *state;
-  ImageScores scores = score(w, draw(w, &w->set.train, 20), 20);
+  ImageQuality scores = score(w, draw(w, &w->set.train, 20), 20);
   assert_true(scores.nearest.samples == 0 && scores.nearest.real > 0);
 }
 
 static void what_cannot_be_scored_is_told(void **state) {
   World *w = *state;
-  ImageScores scores;
+  ImageQuality scores;
   Error error;
   double *x = draw(w, &w->set.train, 20);
   x[7] = NAN;
-  assert_false(image_scores(&w->model, &w->set, x, 20, w->pool[0], w->kernels, &scores, &error));
+  assert_false(image_quality(&w->model, &w->set, x, 20, w->pool[0], w->kernels, &scores, &error));
   assert_int_equal(error.kind, FAIL_DIVERGED);
   w->set.test.count = 2;
-  assert_int_equal(image_scores_pictures(&w->model, &w->set, 20, &error), 0);
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, 20, &error), 0);
   assert_non_null(strstr(error.text, "too few"));
   w->set.test.count = TEST, w->model.size = IMAGE_SPACE_MOST + 1;
-  assert_int_equal(image_scores_pictures(&w->model, &w->set, 20, &error), 0);
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, 20, &error), 0);
   assert_non_null(strstr(error.text, "expected at most 64 x 64"));
 }
 

@@ -1,0 +1,57 @@
+/* image_quality.h -- how good pictures are: do they vary as real ones do, and are they copies of
+ * those that were learned? */
+#ifndef RL_IMAGE_QUALITY_H
+#define RL_IMAGE_QUALITY_H
+#include "datasets/images.h"
+#include "policy/models/pictures.h"
+#include "rl/measure/measure.h"
+
+enum { IMAGE_QUALITY_COUNT = 2048, IMAGE_QUALITY_FEATURES = 64 };
+
+/* Two sets of test pictures, A and B, no picture in both, are the measure: each as many as there
+ * are samples, so that what a small set adds to a distance, which falls as 1 / count, is in all.
+ * Frechet distance (core/maths/gaussian.h) of the features, which are plain: the first 64 principal
+ * components of the training pictures' pixels in [-1, 1]; `samples`: between samples and A; `real`:
+ * between B and A.  Nearest: median Euclidean distance in pixels to the nearest training picture,
+ * of samples and of A; samples much nearer than A are copies. */
+typedef struct {
+  int pictures, features; /* in each set; 64, or the pixels if there are fewer */
+  struct {
+    double samples, real;
+  } frechet, nearest;
+} ImageQuality;
+
+/* The pictures a set may have, at most `count`: A and B are dealt the test pictures in a random
+ * order that is always the same, with labels in turn, as the samples have, if the model is
+ * conditioned on labels.  0 and an error (FAIL_INPUT) if pictures are too large or too few to be
+ * measured. */
+int image_quality_pictures(const PicturesModel *model, const ImageSet *set, int count,
+                           Error *error);
+
+/* A and B: [count, size, size], count at most image_quality_pictures. */
+void image_quality_deal(const PicturesModel *model, const ImageSet *set, int count,
+                        double *const hand[2]);
+
+/* samples: [count, size, size] with labels in turn, clipped to [-1, 1] before measuring; count:
+ * at most image_quality_pictures.  FAIL_DIVERGED if a pixel is not finite. */
+bool image_quality(const PicturesModel *model, const ImageSet *set, const double *samples,
+                   int count, Pool *pool, const Kernels *kernels, ImageQuality *quality,
+                   Error *error);
+
+/* Sample as many pictures as can be measured, `count` at most, with labels in turn, and measure
+ * them.  Returns them, [quality->pictures, size, size], in the arena; NULL and an error if a signal
+ * stopped it (FAIL_RUNNING) or as above. */
+double *image_quality_sample(Arena *arena, const PicturesModel *model, const ImageSet *set,
+                             const ModelSampling *how, int count, ImageQuality *quality,
+                             Error *error);
+
+/* The same as measures, and as members of measures.json and of `eval --json` with what they were
+ * made with: "seed", "pictures", "features", "frechet", "frechet_real", "nearest", "nearest_real",
+ * and "sampling": weights, sampler, steps, spacing, guidance. */
+enum { IMAGE_QUALITY_MEASURES = 6 };
+extern const Measure image_quality_measures[IMAGE_QUALITY_MEASURES];
+void image_quality_values(const ImageQuality *quality, double value[IMAGE_QUALITY_MEASURES]);
+void image_quality_write(const double *value, const PicturesModel *model, uint64_t seed,
+                         JsonText *out);
+
+#endif
