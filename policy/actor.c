@@ -48,6 +48,7 @@ static int part_of(int candidates) {
 
 /* ---- tapes ----------------------------------------------------------------------------------- */
 
+/* rows of a thread: an equal share, but no more than pass the cache together */
 static int group_rows(const Policy *policy, int rows, int part, const Pool *pool,
                       const Kernels *kernels) {
   int threads = pool && kernels->packs ? pool_threads(pool) : 1;
@@ -55,6 +56,7 @@ static int group_rows(const Policy *policy, int rows, int part, const Pool *pool
   return lane < 1 ? 1 : lane < each ? lane : each;
 }
 
+/* the choice reads what the proposals left, in place */
 static void bind_inputs(Arena *arena, Actor *a) {
   int rows = a->max_rows * a->parts;
   a->obs = arena_array(arena, real, (ptrdiff_t)rows * row_stride(a->policy->seen));
@@ -65,6 +67,7 @@ static void bind_inputs(Arena *arena, Actor *a) {
   graph_bind(a->valued, graph_values(a->more.q));
 }
 
+/* the second tape: all candidates of an observation and their values in, one action out */
 static void record_choice(Arena *arena, Actor *a, uint64_t seed, const Kernels *kernels) {
   a->choice =
       graph_new(arena, &(GraphSpec){ .seed = seed, .kernels = kernels, .max_rows = a->max_rows });
@@ -77,6 +80,7 @@ static void record_choice(Arena *arena, Actor *a, uint64_t seed, const Kernels *
   a->act = act;
 }
 
+/* room for every slot's episode, and for the slots that are asked at once */
 static void prepare_memory(Arena *arena, Actor *a) {
   const Policy *p = a->policy;
   int rows = a->max_rows, answer = p->horizon * (int)p->spec.act_dim;
@@ -98,6 +102,7 @@ Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed
   int part = part_of((int)policy->act.candidates), parts = (int)policy->act.candidates / part;
   *a = (Actor){ .policy = policy, .max_rows = max_rows, .parts = parts };
   int rows = max_rows * parts;
+  /* one row of the tape proposes `part` candidates */
   a->graph =
       graph_new(arena, &(GraphSpec){ .seed = seed,
                                      .pool = pool,
@@ -106,10 +111,12 @@ Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed
                                      .group = group_rows(policy, rows, part, pool, kernels) });
   a->input = t_input(a->graph, "obs", 1, policy->seen);
   a->proposal = policy_propose(policy, a->graph, a->input, part, &a->more, error);
+  /* what the caller reads is an action: the proposal, or the choice among several */
   if (!a->proposal) return NULL;
   a->act = a->proposal;
   graph_keep(a->proposal);
   if (a->more.log_prob) graph_keep(a->more.log_prob);
+  /* several candidates: the critics' values come with them */
   if (a->more.q) record_choice(arena, a, seed, kernels);
   graph_seal(a->graph);
   bind_inputs(arena, a);
@@ -120,6 +127,7 @@ Actor *actor_new(Arena *arena, const Policy *policy, int max_rows, uint64_t seed
 Actor *actor_fork(Arena *arena, const Actor *actor) {
   Actor *fork = arena_alloc(arena, sizeof *fork);
   *fork = *actor;
+  /* every node that is read or bound has a counterpart in the fork */
   fork->graph = graph_fork(arena, actor->graph);
   fork->input = graph_forked(fork->graph, actor->input);
   fork->act = fork->proposal = graph_forked(fork->graph, actor->proposal);
@@ -163,6 +171,7 @@ void actor_answer(Actor *a, const float *seen, int rows, uint64_t step, const ui
   CHECK(rows <= a->max_rows, "actor: %d rows of %d", rows, a->max_rows);
   for (int r = 0; r < rows; r++)
     set_row(a, r, seen + (ptrdiff_t)r * p->seen, row_ids ? row_ids[r] : (uint32_t)r);
+  /* first all candidates, each part a row; then the choice, an observation a row */
   graph_run(a->graph, rows * a->parts, step, a->id);
   if (a->choice) graph_run(a->choice, rows, step, row_ids);
   const real *from = graph_values(a->act);
@@ -198,6 +207,7 @@ static int gather(Actor *a, const int *slot, int count, uint64_t *step) {
   int rows = 0;
   for (int i = 0; i < count; i++) {
     Memory *m = &a->memory[slot[i]];
+    /* busy slots wait, and so do those at another step */
     if (m->done < p->act.act_steps || (rows && m->step != *step)) continue;
     *step = m->step;
     memcpy(a->asked_seen + (ptrdiff_t)rows * p->seen, m->seen, (size_t)p->seen * sizeof *m->seen);
@@ -206,6 +216,7 @@ static int gather(Actor *a, const int *slot, int count, uint64_t *step) {
   return rows;
 }
 
+/* a tape runs at one step, so slots that are at different steps take several runs */
 static void ask(Actor *a, const int *slot, int count) {
   size_t answer = (size_t)a->policy->horizon * (size_t)a->policy->spec.act_dim;
   uint64_t step = 0;

@@ -25,12 +25,14 @@ size_t blocks_bytes(const Blocks *b) {
 }
 
 bool blocks_allocate(Blocks *b, Error *error) {
+  /* refused in words, not by the system when memory runs out */
   if (!arena_has_room(blocks_bytes(b)))
     return error_set(
         error, FAIL_USAGE,
         "networks of this shape have %.1f GB of weights, more than this machine gives; "
         "choose a smaller one",
         1e-9 * (double)blocks_bytes(b));
+  /* a block that was filled before keeps its numbers */
   for (int i = 0; i < b->count; i++)
     if (!params_held(b->params[i])) params_allocate(b->params[i]);
   return true;
@@ -53,6 +55,7 @@ bool blocks_load(Blocks *b, const Checkpoint *c, Error *error) {
 bool blocks_load_held(Blocks *b, const Checkpoint *c, Error *error) {
   for (int i = 0; i < b->count; i++) {
     Params *p = b->params[i];
+    /* what the file lacks stays absent; shapes are compared before memory is taken */
     if (!params_saved(p, c)) continue;
     if (!params_match(p, c, error)) return false;
     if (!params_held(p)) params_allocate(p);
@@ -67,6 +70,7 @@ static const Params *averaged(const Blocks *b, const Params *average) {
   size_t length = strlen(average->block);
   if (length < sizeof ending || strcmp(average->block + length - sizeof ending + 1, ending))
     return NULL;
+  /* the name without its ending is the origin */
   for (int i = 0; i < b->count; i++)
     if (strlen(b->params[i]->block) == length - sizeof ending + 1 &&
         !strncmp(b->params[i]->block, average->block, length - sizeof ending + 1))
@@ -79,6 +83,7 @@ bool blocks_begin(const Blocks *to, const Checkpoint *from, Error *error) {
   for (int i = 0; i < to->count; i++) {
     Params *p = to->params[i];
     const Params *origin = averaged(to, p);
+    /* an average that the file lacks begins as a copy of what it averages, loaded before it */
     if (!params_saved(p, from)) {
       if (origin && params_saved(origin, from)) params_copy(p, origin);
       continue;

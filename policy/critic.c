@@ -14,7 +14,9 @@ Critic *critic_new(Arena *arena, Blocks *blocks, const CriticSpec *spec) {
                                           .outputs = 1,
                                           .activation = spec->activation,
                                           .norm = spec->norm });
+  /* ReBRAC's norm has another constant */
   if (spec->norm_eps > 0) c->net.eps = spec->norm_eps;
+  /* the targets are a second set of numbers of the same network */
   c->target = blocks_add(blocks, params_twin(c->online, "critic_target"));
   return c;
 }
@@ -25,6 +27,7 @@ void critic_init(Critic *c, uint64_t seed) {
 }
 
 Tensor *critic_q(const Critic *c, Graph *g, const Params *params, Tensor *obs, Tensor *act) {
+  /* members become the entries of one row */
   return t_fold(mlp(&c->net, g, params, IN(obs, act)));
 }
 

@@ -44,6 +44,7 @@ bool model_set_all(Model *m, const char *pairs, Error *error) {
 /* A model inside a policy is sampled as the act record says. */
 static bool check_sampler(const Model *m, Error *error) {
   if (!m->def->mark) return true;
+  /* a trial that leaves nothing behind: settings are refused before training */
   Arena *scratch = arena_new();
   ModelSampling how = model_sampling(m);
   bool fine = model_sampler(scratch, m, &how.sampler, how.guidance, error) != NULL;
@@ -52,12 +53,14 @@ static bool check_sampler(const Model *m, Error *error) {
 }
 
 bool model_build(Model *m, Error *error) {
+  /* settings that all kinds know, where this kind lists them too */
   Config settings;
   config_init(&settings, settings_fields, SETTINGS, &m->settings);
   config_copy(&settings, m->def->fields, m->def->field_count, m);
   ScheduleSpec noise = { .name = m->settings.schedule.s,
                          .steps = (int)m->settings.diffusion_steps };
   if (!(m->schedule = schedule_new(m->arena, &noise, error))) return false;
+  /* both blocks share one layout, which the kind's network fills */
   m->online = blocks_add(&m->blocks, params_new(m->arena, m->def->block));
   const char *average = arena_text(m->arena, "%s_ema", m->def->block);
   m->average = blocks_add(&m->blocks, params_twin(m->online, average));
@@ -72,6 +75,7 @@ void model_init(Model *m, uint64_t seed) {
 /* ---- files ----------------------------------------------------------------------------------- */
 
 void model_save_shape(const Model *m, Checkpoint *c) {
+  /* the mark tells the kind and names the data, unless the settings themselves are the mark */
   if (strcmp(m->def->mark, m->def->text)) checkpoint_add_text(c, m->def->mark, m->data);
   checkpoint_add_config(c, m->def->text, m->def->fields, m->def->field_count, m);
   if (m->def->save) m->def->save(m, c);
@@ -100,6 +104,7 @@ Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *c, 
   Model *m = model_start(arena, def, checkpoint_text(c, def->mark));
   if (read_settings(m, c, error) && (!def->load || def->load(m, c, error)) && model_build(m, error))
     return m;
+  /* a file whose settings cannot be is damaged, whatever went wrong */
   error->kind = FAIL_INPUT;
   return NULL;
 }
@@ -107,6 +112,7 @@ Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *c, 
 Model *model_load(Arena *arena, const ModelDef *def, const Checkpoint *c, Error *error) {
   Model *m = model_load_shape(arena, def, c, error);
   if (!m) return NULL;
+  /* no block may be absent from a model's file */
   for (int i = 0; i < m->blocks.count; i++)
     if (!params_match(m->blocks.params[i], c, error)) return NULL;
   return blocks_load_held(&m->blocks, c, error) ? m : NULL;
@@ -124,14 +130,17 @@ static bool is_listed(const char *list, const char *key) {
   return false;
 }
 
+/* Weights fit a network of the same settings; the first that differs is named, with a remedy. */
 static bool same_network(const Model *m, const Model *other, Error *error) {
   const ModelDef *def = m->def;
   for (size_t i = 0; i < def->field_count; i++) {
     Config one = own_settings(m);
     const char *key;
+    /* only the settings that make the network must agree */
     if (def->network_keys && !is_listed(def->network_keys, def->fields[i].key)) continue;
     one.fields = &def->fields[i], one.count = 1;
     if (config_equal(&one, other, &key)) continue;
+    /* the other model's value, as it is typed after --set */
     JsonText value = { 0 };
     one.values = (void *)(uintptr_t)other;
     config_write(&one, &value);
@@ -150,6 +159,7 @@ bool model_begin(Model *m, const Checkpoint *from, Error *error) {
   Arena *scratch = arena_new();
   const Model *other = model_load(scratch, m->def, from, error);
   bool fine = other && same_network(m, other, error);
+  /* a kind with a beginning of its own (a student's), or all that the file holds */
   if (fine && m->def->begin)
     m->def->begin(m, other);
   else if (fine)
@@ -178,6 +188,7 @@ Sampler *model_sampler(Arena *arena, const Model *m, const SamplerSpec *given, d
                        Error *error) {
   SamplerSpec spec = *given;
   if (m->def->bounded) spec.clip = true, spec.low = -1, spec.high = 1;
+  /* guides that the kind brings along: labels, given states */
   if (m->def->guides) spec.guides = m->def->guides(arena, m, guidance);
   return sampler_new(arena, &spec, m->denoiser, error);
 }
@@ -190,6 +201,7 @@ typedef struct {
   uint32_t *id;   /* [rows] */
 } Part;
 
+/* one loop and its buffers, used for part after part */
 static bool part_new(Part *p, Arena *arena, const Model *m, const ModelSampling *how, int rows,
                      Error *error) {
   Sampler *sampler = model_sampler(arena, m, &how->sampler, how->guidance, error);
@@ -220,11 +232,13 @@ bool model_sample(const Model *m, const ModelSampling *how, int count, const Mod
   int ld = row_stride(m->denoiser->dim), cond_ld = row_stride(m->cond);
   Part part;
   bool going = part_new(&part, arena, m, how, most, error);
+  /* noise goes by a sample's number, so the size of parts changes nothing */
   for (int from = 0; from < count && going; from += most) {
     int now = count - from < most ? count - from : most;
     going = !how->going || how->going(from, count) ||
             error_set(error, FAIL_RUNNING, "stopped after %d of %d samples", from, count);
     if (!going) break;
+    /* what is known before: conditions and the number of the sample */
     for (int i = 0; i < now; i++) {
       part.id[i] = (uint32_t)(from + i);
       if (part.cond) rows->given(rows->user, from + i, part.cond + i * cond_ld);
@@ -248,6 +262,7 @@ int model_read_mults(const char *text, int *mults, int most, int greatest, Error
   for (int count = 0; count < most; rest = end + 1) {
     long mult = strtol(rest, &end, 10);
     if (end == rest || mult < 1 || mult > greatest) break;
+    /* the list ends here, goes on behind a comma, or is none */
     mults[count++] = (int)mult;
     if (!*end) return count;
     if (*end != ',') break;

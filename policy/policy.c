@@ -74,6 +74,7 @@ static bool has_key(const Config *config, const char *pair) {
 
 bool policy_set_all(Policy *p, const char *pairs, Error *error) {
   Config spec = spec_of(p), own = own_of(p);
+  /* one pair after the other, each to the list that has its key */
   Arena *scratch = arena_new();
   char *rest = arena_text(scratch, "%s", pairs), *pair;
   bool done = true;
@@ -87,6 +88,7 @@ static Map activation_of(const Policy *p) {
   static const Map maps[] = { MAP_relu, MAP_mish, MAP_gelu, MAP_silu, MAP_tanh };
   for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
     if (!strcmp(map_name(maps[i]), p->spec.critic_activation.s)) return maps[i];
+  /* "own": as published for this kind of policy */
   return p->def->critic_activation;
 }
 
@@ -97,6 +99,7 @@ static MlpNorm norm_of(const Policy *p) {
 
 static void add_critics(Policy *p) {
   const PolicySpec *s = &p->spec;
+  /* 0 and "own" stand for what was published */
   int layers = s->critic_layers ? (int)s->critic_layers : p->def->critic_layers;
   CriticSpec spec = { .members = (int)s->critics,
                       .layers = layers,
@@ -110,6 +113,7 @@ static void add_critics(Policy *p) {
 
 /* What this policy may be told about acting, in the order of the whole list. */
 static void choose_rows(Policy *p) {
+  /* only critics can choose, and only among the samples of a model */
   bool chooses = p->model && p->critics;
   for (size_t i = 0; i < ACT_FIELD_COUNT; i++) {
     const char *key = act_fields[i].key;
@@ -122,16 +126,19 @@ static void choose_rows(Policy *p) {
 static void set_dims(Policy *p) {
   const PolicySpec *s = &p->spec;
   CHECK(s->act_dim <= POLICY_MAX_ACT, "policy: %d actions", (int)s->act_dim);
+  /* until data or a file give others */
   for (int i = 0; i < s->act_dim; i++) p->low[i] = -1, p->high[i] = 1;
   p->units = (Units){
     .obs_dim = (int)s->obs_dim, .act_dim = (int)s->act_dim, .low = p->low, .high = p->high
   };
+  /* a history and a chunk are vectors, one step after the other */
   p->seen = (int)(s->obs_steps * s->obs_dim), p->width = (int)(s->chunk * s->act_dim);
   p->horizon = (int)s->chunk;
   p->act.obs_steps = s->obs_steps, p->act.horizon = p->act.act_steps = s->chunk;
 }
 
 bool policy_build(Policy *p, Error *error) {
+  /* dimensions first: networks, critics and the act record are built on them */
   set_dims(p);
   if (!p->def->network(p, error)) return false;
   if (p->spec.critics) add_critics(p);
@@ -154,11 +161,13 @@ size_t policy_bytes(const Policy *p) {
   size_t layer = (size_t)(p->seen + p->width) + 80 + (members + 1) * width;
   size_t stages = (size_t)a->steps, values = (size_t)a->candidates * layer;
   size_t base = (size_t)1 << 23;
+  /* a sampler without a number of steps takes all of the schedule */
   if (p->model) {
     if (p->model->settings.diffusion_steps > a->steps)
       stages = (size_t)p->model->settings.diffusion_steps;
     values += 4 * (size_t)p->model->denoiser->dim;
   }
+  /* a network of plans keeps all its channels for every number of a plan */
   if (p->def->file) base = (size_t)1 << 28, values += 12 * (size_t)p->model->denoiser->dim * width;
   return base + 8 * weights + 4 * (20 * values + 4096 * stages) * sizeof(real);
 }
@@ -167,6 +176,7 @@ size_t policy_bytes(const Policy *p) {
 
 static bool refuse_row(const Policy *p, const char *pair, Error *error) {
   Arena *scratch = arena_new();
+  /* the rows that this policy does have, for the message */
   const char *rows = "";
   for (size_t i = 0; i < p->act_rows; i++)
     rows = arena_text(scratch, "%s%s%s", rows, i ? ", " : "", p->act_row[i].key);
@@ -183,6 +193,7 @@ bool policy_set_act(Policy *p, const char *pairs, const char *origin, Error *err
   bool done = true;
   while (done && (pair = strsep(&rest, " \t\n"))) {
     if (!*pair) continue;
+    /* a row that only other policies have gets a message of its own */
     bool foreign = has_key(&all, pair) && !has_key(&act, pair);
     done = foreign ? refuse_row(p, pair, error) : config_set_all(&act, pair, origin, error);
   }
@@ -194,6 +205,7 @@ void policy_write_act(const Policy *p, const char *key, JsonText *text) {
   config_write_object(p->act_row, p->act_rows, &p->act, key, text);
 }
 
+/* The network fixes both lengths; how many actions are done before it is asked again is free. */
 static bool check_steps(const Policy *p, Error *error) {
   const ActRecord *a = &p->act;
   int horizon = p->horizon;
@@ -210,6 +222,7 @@ static bool check_steps(const Policy *p, Error *error) {
 static bool check_record(const Policy *p, Error *error) {
   const ActRecord *a = &p->act;
   bool chooses = strstr("softmax argmax average", a->choice.s) != NULL, several = a->candidates > 1;
+  /* blocks that a file exported for acting may lack */
   if (!strcmp(a->weights.s, "ema") && !params_held(p->actor_ema))
     return error_set(error, FAIL_USAGE,
                      "weights=ema: this file holds no averaged weights; use weights=online");
@@ -218,6 +231,7 @@ static bool check_record(const Policy *p, Error *error) {
                      "candidates=%d needs critics to choose by, and this file holds none; use "
                      "candidates=1",
                      (int)a->candidates);
+  /* several candidates need a rule to choose by */
   if (several && !chooses)
     return error_set(error, FAIL_USAGE, "candidates=%d needs choice=softmax, argmax or average",
                      (int)a->candidates);
@@ -237,11 +251,13 @@ Tensor *policy_propose(const Policy *p, Graph *g, Tensor *obs, int k, Proposal *
 Tensor *policy_choose(const Policy *p, Tensor *x, Tensor *q) {
   bool argmax = !strcmp(p->act.choice.s, "argmax");
   if (!strcmp(p->act.choice.s, "average")) return t_average(x, q, p->act.temperature);
+  /* the best is the limit of softmax at temperature 0 */
   return t_pick(x, q, "act choice", argmax ? 0 : p->act.temperature);
 }
 
 Tensor *policy_record(const Policy *p, Graph *g, Tensor *obs, Tensor **log_prob, Error *error) {
   Proposal more;
+  /* more.q is there only if candidates are to be chosen among */
   Tensor *x = policy_propose(p, g, obs, (int)p->act.candidates, &more, error);
   if (log_prob) *log_prob = more.log_prob;
   return x && more.q ? policy_choose(p, x, more.q) : x;
@@ -257,6 +273,7 @@ void policy_put(const Policy *p, const real *x, float *act) {
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+/* one or two lists of settings as one object of the metadata */
 static void save_text(Checkpoint *c, const char *key, const Config *first, const Config *second) {
   JsonText text = { 0 };
   json_open(&text, NULL, '{');
@@ -267,6 +284,7 @@ static void save_text(Checkpoint *c, const char *key, const Config *first, const
   json_text_free(&text);
 }
 
+/* files keep their own copy: the policy may go before they are written */
 static void save_vector(Checkpoint *c, const char *name, const float *values, int64_t n) {
   float *copy = arena_array(c->arena, float, n);
   memcpy(copy, values, (size_t)n * sizeof *copy);
@@ -276,6 +294,7 @@ static void save_vector(Checkpoint *c, const char *name, const float *values, in
 void policy_save_shape(const Policy *p, Checkpoint *c) {
   Config act = act_of(p), spec = spec_of(p), own = own_of(p);
   save_text(c, "act", &act, NULL);
+  /* the file of a policy of plans is its model's, which has units and bounds itself */
   if (p->def->file) {
     model_save_shape(p->model, c);
     return;
@@ -295,6 +314,7 @@ void policy_save(const Policy *p, Checkpoint *c) {
 
 void policy_save_acting(const Policy *p, Checkpoint *c) {
   policy_save_shape(p, c);
+  /* beside the actor only what the act record makes use of */
   params_save(p->actor, c);
   if (!strcmp(p->act.weights.s, "ema")) params_save(p->actor_ema, c);
   if (p->act.candidates > 1) params_save(p->critics->target, c);
@@ -325,6 +345,7 @@ static Policy *read_policy(Arena *arena, const Checkpoint *c, Error *error) {
   Json *json = json_parse(text, strlen(text), error);
   bool object = json && (json_is_object(json) ||
                          error_set(error, FAIL_INPUT, "\"policy\": expected a JSON object"));
+  /* the kind says which settings there may be */
   const PolicyDef *def = object ? find_kind(json_text(json_get(json, "kind")), error) : NULL;
   Policy *p = def ? policy_start(arena, def) : NULL;
   for (const Json *member = json_first(json); p && member; member = json_next(member))
@@ -335,6 +356,7 @@ static Policy *read_policy(Arena *arena, const Checkpoint *c, Error *error) {
 
 static bool read_act(Policy *p, const Checkpoint *c, Error *error) {
   const char *text = checkpoint_text(c, "act");
+  /* a file of a model need not have a record: the defaults act */
   if (!text)
     return p->def->file ||
            error_set(error, FAIL_INPUT, "no \"act\" in the metadata: not a policy of diffrl");
@@ -343,6 +365,7 @@ static bool read_act(Policy *p, const Checkpoint *c, Error *error) {
   bool done = json && (json_is_object(json) ||
                        error_set(error, FAIL_INPUT, "\"act\": expected a JSON object"));
   for (const Json *row = json_first(json); done && row; row = json_next(row)) {
+    /* rows that mean nothing for this policy are passed over */
     bool foreign = has_key(&all, json_key(row)) && !has_key(&act, json_key(row));
     if (!foreign) done = config_read_member(&act, row, "checkpoint", error);
   }
@@ -363,6 +386,7 @@ static bool load_bounds(Policy *p, const Checkpoint *c, Error *error) {
   int n = (int)p->spec.act_dim;
   if (!load_vector(c, "action_low", p->low, n, error)) return false;
   if (!load_vector(c, "action_high", p->high, n, error)) return false;
+  /* bounds scale and clip every action, so a damaged one is refused */
   for (int j = 0; j < n; j++)
     if (!isfinite(p->low[j]) || !isfinite(p->high[j]) || p->low[j] > p->high[j])
       return error_set(error, FAIL_INPUT,
@@ -372,6 +396,7 @@ static bool load_bounds(Policy *p, const Checkpoint *c, Error *error) {
 }
 
 static bool load_normalizer(Policy *p, const Checkpoint *c, Error *error) {
+  /* observations as they are: no normaliser in the file */
   if (!checkpoint_tensor(c, "normalizer/mean")) return true;
   Normalizer *n = arena_alloc(p->arena, sizeof *n);
   *n = normalizer_new(p->arena, (int)p->spec.obs_dim);
@@ -386,8 +411,10 @@ static Policy *load_model_shape(Arena *arena, const PolicyDef *def, const Checkp
   Policy *p = policy_start(arena, def);
   p->model = model_load_shape(arena, def->file, c, error);
   if (!p->model) return NULL;
+  /* a model of plans has the dimensions among its settings */
   Config spec = spec_of(p);
   config_copy(&spec, def->file->fields, def->file->field_count, p->model);
+  /* policy_bytes reckons by the width of the network */
   p->spec.hidden = p->model->settings.hidden;
   if (!policy_build(p, error)) return NULL;
   memcpy(p->low, p->units.low, (size_t)p->spec.act_dim * sizeof *p->low);
@@ -397,6 +424,7 @@ static Policy *load_model_shape(Arena *arena, const PolicyDef *def, const Checkp
 
 Policy *policy_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
   const PolicyDef *def = NULL;
+  /* whose file is it: that of a model that acts, or of a policy? */
   for (int i = 0; i < POLICIES; i++)
     if (policies[i]->file && model_saved(c) == policies[i]->file) def = policies[i];
   Policy *p = def ? load_model_shape(arena, def, c, error) : read_policy(arena, c, error);
@@ -404,10 +432,12 @@ Policy *policy_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
       p &&
       (def || (policy_build(p, error) && load_bounds(p, c, error) && load_normalizer(p, c, error)));
   if (done && read_act(p, c, error)) return p;
+  /* whatever cannot be built from a file is the file's fault */
   error->kind = FAIL_INPUT;
   return NULL;
 }
 
+/* shape first, then numbers: a damaged file asks for no memory */
 Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   Policy *p = policy_load_shape(arena, c, error);
   if (!p || !params_match(p->actor, c, error) || !blocks_load_held(&p->blocks, c, error))
@@ -417,6 +447,7 @@ Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
 
 bool policy_begin(Policy *p, const Checkpoint *from, Error *error) {
   bool here = p->units.obs != NULL, there = checkpoint_tensor(from, "normalizer/mean") != NULL;
+  /* weights that know normalised observations mean nothing for others */
   if (here != there)
     return error_set(error, FAIL_USAGE, "its observations are %s; use --set normalize_obs=%s",
                      there ? "normalised" : "not normalised", there ? "true" : "false");

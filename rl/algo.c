@@ -44,6 +44,7 @@ const AlgoDef *algo_find(const char *name, Error *error) {
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {
   OptimSpec spec = optim_adam(rate);
   spec.clip = clip;
+  /* the rate's schedule is that of the run, unless an algorithm changes it */
   spec.schedule = strcmp(config->schedule_rate.s, "cosine") ? RATE_CONSTANT : RATE_COSINE;
   spec.period = config->rate_steps ? config->rate_steps : config->steps;
   return spec;
@@ -51,10 +52,12 @@ OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {
 
 Policy *algo_policy(const AlgoSetup *setup, const PolicyDef *def, Error *error) {
   Policy *p = policy_start(setup->arena, def);
+  /* the algorithm's settings that a policy has too; dimensions are those of the data */
   policy_set(p, setup->def->fields, setup->def->field_count, setup->config);
   p->spec.obs_dim = setup->obs_dim, p->spec.act_dim = setup->act_dim;
   if (!policy_build(p, error) || !blocks_allocate(&p->blocks, error)) return NULL;
   policy_init(p, setup->seed);
+  /* bounds and normaliser belong to the policy, whose file then acts in the data's units */
   size_t bytes = (size_t)setup->act_dim * sizeof(float);
   memcpy(p->low, setup->act_low, bytes);
   memcpy(p->high, setup->act_high, bytes);
@@ -76,6 +79,7 @@ bool algo_model_build(const AlgoSetup *setup, Model *m, Error *error) {
 
 ModelSampling algo_sampling(const AlgoSetup *setup, const Model *m) {
   ModelSampling how = model_sampling(m);
+  /* noise by the seed of the run, work by its threads */
   how.seed = setup->seed, how.pool = setup->pool, how.kernels = setup->kernels;
   return how;
 }
@@ -85,6 +89,7 @@ Optim *algo_train(const AlgoSetup *setup, Agent *agent, Params *params, double r
   return blocks_train(&agent->blocks, optim_new(setup->arena, params, &spec));
 }
 
+/* what a checkpoint holds follows from what the agent owns; a simulation is beyond that */
 bool algo_save(const Agent *agent, Checkpoint *c, Error *error) {
   if (agent->policy) policy_save(agent->policy, c);
   if (agent->model) model_save(agent->model, c);
@@ -92,6 +97,7 @@ bool algo_save(const Agent *agent, Checkpoint *c, Error *error) {
   return !agent->def->save_more || agent->def->save_more(agent, c, error);
 }
 
+/* in the same order; the first part that does not fit says why */
 bool algo_load(Agent *agent, const Checkpoint *c, Error *error) {
   return (!agent->policy || blocks_load(&agent->policy->blocks, c, error)) &&
          (!agent->model || model_read(agent->model, c, error)) &&
@@ -109,6 +115,7 @@ GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained) {
   return (GraphSpec){ .trained = trained,
                       .seed = setup->seed,
                       .pool = setup->pool,
+                      /* a tape that trains is run by all ranks together, any other by one */
                       .ranks = trained ? setup->ranks : NULL,
                       .kernels = setup->kernels,
                       .max_rows = (int)config->batch,
@@ -126,6 +133,7 @@ Batch *algo_batch(const AlgoSetup *setup, const Column *columns) {
   const TrainConfig *config = setup->config;
   Batch *batch =
       batch_new(setup->arena, (int)config->batch, setup->obs_dim, setup->act_dim, columns);
+  /* of all rows each rank samples those that its tape will read */
   ranks_rows(setup->ranks, batch->rows, (int)config->group, &batch->from, &batch->to);
   return batch;
 }

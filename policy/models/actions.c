@@ -9,6 +9,7 @@ static const ConfigField fields[] = { CONFIG_ROWS(ACTIONS_FIELDS) };
 static bool network(Model *base, Error *error) {
   const ActionsModel *m = (const ActionsModel *)base;
   (void)error;
+  /* the condition is what the policy sees */
   base->cond = m->seen;
   base->denoiser =
       mlp_denoiser_new(base->arena, base->online, base->schedule,

@@ -11,6 +11,7 @@ static const ConfigField fields[] = { CONFIG_ROWS(PICTURES_FIELDS) };
 static bool network(Model *base, Error *error) {
   PicturesModel *m = (PicturesModel *)base;
   int size = (int)m->size;
+  /* the condition is a label, one number for each class */
   base->cond = m->labels ? m->classes : 0;
   UnetSpec unet = { .vector = { .schedule = base->schedule,
                                 .predicts = denoiser_prediction(m->predicts.s),
@@ -24,6 +25,7 @@ static bool network(Model *base, Error *error) {
                     .groups = (int)m->groups,
                     .attention = (int)m->attention,
                     .heads = (int)m->heads };
+  /* what does not fit together is refused in words */
   unet.levels = model_read_mults(m->mults.s, unet.mults, UNET_MAX_LEVELS, 64, error);
   if (!unet.levels || !time_find(m->embedding.s, &unet.vector.embedding, error) ||
       !time_fits(unet.vector.embedding, unet.vector.hidden, error) || !unet_fits(&unet, error))
@@ -35,17 +37,20 @@ static bool network(Model *base, Error *error) {
 /* towards the label, where there is one */
 static const Guide *const *guides(Arena *arena, const Model *m, double guidance) {
   if (!m->cond || guidance == 1) return NULL;
+  /* guidance g is classifier-free guidance of weight g - 1 */
   const Guide **list = arena_array(arena, const Guide *, 2);
   list[0] = guide_free(arena, &(FreeGuide){ .strength = { .w = guidance - 1 } });
   return list;
 }
 
+/* How many labels there are comes from the data and not from a setting. */
 static void save(const Model *m, Checkpoint *c) {
   checkpoint_add_text(c, "classes",
                       arena_text(c->arena, "%d", ((const PicturesModel *)m)->classes));
 }
 
 static bool load(Model *m, const Checkpoint *c, Error *error) {
+  /* written by `save`; checked, for it sizes the network */
   const char *text = checkpoint_text(c, "classes");
   int classes = text ? atoi(text) : 0;
   ((PicturesModel *)m)->classes = classes;
@@ -89,6 +94,7 @@ typedef struct {
   double *pictures;
 } Pictures;
 
+/* of all labels they take turns, which makes the columns of a grid */
 static void give_label(void *user, int i, real *cond) {
   const Pictures *p = user;
   bool all = p->label == PICTURES_ALL_LABELS;

@@ -21,6 +21,7 @@ static bool plan_fits(const PlansModel *m, Error *error) {
 
 /* the identity, and no bounds */
 static void prepare_units(PlansModel *m) {
+  /* one normaliser of steps, of which actions and states are two parts */
   Arena *arena = m->base.arena;
   int actions = (int)m->act_dim, states = (int)m->obs_dim;
   m->width = actions + states;
@@ -28,13 +29,16 @@ static void prepare_units(PlansModel *m) {
   m->action = (Normalizer){ actions, m->step.mean, m->step.std };
   m->state = (Normalizer){ states, m->step.mean + actions, m->step.std + actions };
   m->low = arena_array(arena, float, actions), m->high = arena_array(arena, float, actions);
+  /* bounds stay open until data or a file give some */
   for (int j = 0; j < actions; j++) m->low[j] = -INFINITY, m->high[j] = INFINITY;
 }
 
 static bool network(Model *base, Error *error) {
   PlansModel *m = (PlansModel *)base;
+  /* a model from a file has its normaliser already */
   if (!m->low) prepare_units(m);
   if (!plan_fits(m, error)) return false;
+  /* DDPM's features are made for numbers of steps, so continuous time is multiplied by 1000 */
   bool discrete = base->schedule->def->discrete;
   TemporalSpec spec = { .vector = { .schedule = base->schedule,
                                     .predicts = denoiser_prediction(m->predicts.s),
@@ -51,6 +55,7 @@ static bool network(Model *base, Error *error) {
   if (!spec.levels || !temporal_fits(&spec, error) || !time_fits(TIME_DDPM, (int)m->hidden, error))
     return false;
   base->denoiser = temporal_new(base->arena, base->online, &spec);
+  /* the condition is the state that a plan begins in */
   base->cond = (int)m->obs_dim;
   return true;
 }
@@ -68,6 +73,7 @@ Units plans_units(const PlansModel *m) {
 
 static void save(const Model *base, Checkpoint *c) {
   const PlansModel *m = (const PlansModel *)base;
+  /* normaliser and bounds are in the data's units: the file alone suffices to plan */
   const int64_t width = m->width, actions = m->act_dim;
   checkpoint_add(c, "normalizer/mean", CHECKPOINT_F32, 1, &width, m->step.mean);
   checkpoint_add(c, "normalizer/std", CHECKPOINT_F32, 1, &width, m->step.std);
@@ -87,6 +93,7 @@ static bool read_vector(const Checkpoint *c, const char *name, float *to, int n,
 static bool load(Model *base, const Checkpoint *c, Error *error) {
   PlansModel *m = (PlansModel *)base;
   int actions = (int)m->act_dim;
+  /* the normaliser comes before the network, which asks for its width */
   if (!m->low) prepare_units(m);
   if (!plan_fits(m, error) || !read_vector(c, "normalizer/mean", m->step.mean, m->width, error) ||
       !read_vector(c, "normalizer/std", m->step.std, m->width, error))
@@ -99,6 +106,7 @@ static bool load(Model *base, const Checkpoint *c, Error *error) {
 /* ---- the first state ------------------------------------------------------------------------- */
 
 Tensor *plans_keep(const PlansModel *m, Graph *g) {
+  /* 1 where a plan is given: the state of its first step */
   int dim = m->base.denoiser->dim;
   double *keep = arena_array(graph_arena(g), double, dim);
   for (int j = 0; j < m->obs_dim; j++) keep[m->act_dim + j] = 1;
@@ -113,10 +121,12 @@ static Tensor *zeros(Graph *g, int n) {
 static Known first_state(const void *user, const NetInput *a) {
   const PlansModel *m = user;
   int rest = m->base.denoiser->dim - m->width;
+  /* as long as a plan, though all but the first state is ignored */
   Tensor *step = t_concat(zeros(a->g, (int)m->act_dim), a->cond);
   return (Known){ plans_keep(m, a->g), t_concat(step, zeros(a->g, rest)) };
 }
 
+/* every plan begins in its given state, in the chain as it was in training */
 static const Guide *const *guides(Arena *arena, const Model *m, double guidance) {
   const Guide **list = arena_array(arena, const Guide *, 2);
   (void)guidance;

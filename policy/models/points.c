@@ -10,12 +10,14 @@ static const ConfigField fields[] = { CONFIG_ROWS(POINTS_FIELDS) };
 #undef CONFIG_STRUCT
 
 double points_start(const Schedule *s) {
+  /* 0: the end of the schedule, where it still shows data; else where noise is 80 times as large */
   return schedule_a(s, s->t_max) > 1e-9 ? 0 : schedule_time(s, -log(80));
 }
 
 /* A consistency model is its teacher's network, asked in another way. */
 static void add_teacher(PointsModel *m) {
   Model *base = &m->base;
+  /* the teacher's weights are a block beside the student's, so that a checkpoint holds both */
   m->teacher = base->denoiser;
   m->taught = blocks_add(&base->blocks, params_twin(base->online, "teacher"));
   base->denoiser = consistency_denoiser(base->arena, m->teacher);
@@ -32,6 +34,7 @@ static bool network(Model *base, Error *error) {
                       .hidden = (int)m->hidden,
                       .blocks = (int)m->blocks,
                       .octaves = (int)m->octaves };
+  /* an unknown embedding is refused before the network is made */
   if (!time_find(m->embedding.s, &spec.embedding, error)) return false;
   bool residual = !strcmp(m->net.s, "residual");
   base->denoiser =
@@ -43,6 +46,7 @@ static bool network(Model *base, Error *error) {
 /* A student learns from the weights that sample, and begins there. */
 static void begin(Model *base, const Model *from) {
   params_copy(base->online, model_weights(from));
+  /* a teacher beside the student stays as it began */
   params_copy(base->average, base->online);
   Params *taught = ((PointsModel *)base)->taught;
   if (taught) params_copy(taught, base->online);

@@ -24,6 +24,7 @@ static bool network(Policy *p, Error *error) {
                                            .hidden_layers = (int)m->actor_layers,
                                            .outputs = p->width,
                                            .activation = MAP_relu });
+  /* a slow copy for targets (TD3), moved by the actor's optimiser */
   p->actor_ema = blocks_add(&p->blocks, params_twin(p->actor, "actor_ema"));
   return true;
 }
@@ -33,6 +34,7 @@ Tensor *deterministic_act(const Policy *p, Graph *g, const Params *actor, Tensor
   return t_map(MAP_tanh, mlp(&m->trunk, g, actor, IN(obs)));
 }
 
+/* one answer, whatever k is: nothing in it is random */
 static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,
                        Proposal *more, Error *error) {
   (void)k, (void)more, (void)error;

@@ -10,11 +10,13 @@ static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *o
                        Proposal *more, Error *error) {
   const ActRecord *a = &p->act;
   const Model *model = p->model;
+  /* the chain that the act record asks for, which need not be that of training */
   SamplerSpec spec = { .method = a->sampler.s,
                        .steps = (int)a->steps,
                        .spacing = a->spacing.s,
                        .order = (int)a->order,
                        .eta = a->eta };
+  /* a rule of Gaussian policies, which the setting itself allows */
   if (!strcmp(a->choice.s, "mean")) {
     error_set(error, FAIL_USAGE,
               "choice=mean: a diffusion policy has no mean action; use choice=sample");
@@ -22,17 +24,20 @@ static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *o
   }
   Sampler *sampler = model_sampler(graph_arena(g), model, &spec, 1, error);
   if (!sampler) return NULL;
+  /* every stage is recorded on the tape, so their number is bounded */
   if (sampler->stages > model->def->most_stages) {
     error_set(error, FAIL_USAGE, "sampler %s with %d stages: a %s policy acts with at most %d",
               a->sampler.s, sampler->stages, p->def->kind, model->def->most_stages);
     return NULL;
   }
+  /* k chains for one observation, each from noise of its own; targets value the candidates */
   Tensor *x = sampler_record(g, sampler, model->denoiser, actor, model->def->stream, obs, k);
   if (a->candidates > 1)
     more->q = critic_value(critic_q(p->critics, g, p->critics->target, obs, x), a->value.s, a->rho);
   return x;
 }
 
+/* A policy's weights are its model's: what trains or loads one has the other. */
 static void own_model(Policy *p, Model *model) {
   p->model = model;
   p->actor = model->online, p->actor_ema = model->average;
@@ -58,6 +63,7 @@ static bool network(Policy *p, Error *error) {
   Model *model = model_start(p->arena, &model_actions, NULL);
   ActionsModel *actions = (ActionsModel *)model;
   model_set(model, fields, sizeof fields / sizeof *fields, p);
+  /* the model takes over the policy's settings of the same names, and the shape of its actions */
   actions->hidden = p->spec.hidden, actions->width = p->width, actions->seen = p->seen;
   if (!model_build(model, error)) return false;
   own_model(p, model);
@@ -88,6 +94,7 @@ static bool plans_network(Policy *p, Error *error) {
     return error_set(error, FAIL_INPUT, "%d numbers in an action; a policy has at most %d",
                      (int)m->act_dim, POLICY_MAX_ACT);
   own_model(p, p->model);
+  /* units and horizon are those of the file; acting begins with the model's own sampler settings */
   p->units = plans_units(m);
   p->act.weights = s->weights, p->act.sampler = s->sampler;
   p->act.steps = s->sample_steps, p->horizon = (int)(p->act.horizon = m->horizon);

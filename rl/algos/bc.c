@@ -62,6 +62,7 @@ static bool is_gaussian(const BcConfig *cfg) { return !strcmp(cfg->policy.s, "ga
 
 /* the loss of these weights on a batch */
 static Tensor *cloning_loss(const Policy *p, Graph *g, const Batch *batch) {
+  /* one of the equations above, by the kind of policy */
   Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
   if (p->def == &policy_gaussian)
     return t_scale(-1, t_mean(gaussian_log_prob(p, g, p->actor, obs, act, td_entries(g, batch))));
@@ -89,12 +90,14 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Policy *p = m->agent.policy =
       algo_policy(setup, is_gaussian(cfg) ? &policy_gaussian : &policy_deterministic, error);
   if (!p || !choose_rows(m, error)) return NULL;
+  /* no average is kept, and a Gaussian policy acts by its mean */
   params_drop(p->actor_ema);
   if (is_gaussian(cfg)) strcpy(p->act.choice.s, "mean");
   m->batch = td_cloned(setup, p);
   Graph *g = objective_begin(&m->actor, setup, p->actor);
   objective_end(&m->actor, setup, &m->agent, cloning_loss(p, g, m->batch), cfg->actor_rate,
                 cfg->clip, (Ema){ 0 });
+  /* without an environment the same loss is measured on episodes kept apart */
   m->agent.held = held_out_new(setup, p, cloning_loss);
   return &m->agent;
 }

@@ -71,6 +71,7 @@ static Proposals of_policy(const Cql *m, Graph *g, Tensor *obs, const char *stre
   return of;
 }
 
+/* uniform in [-1, 1]^n: log p = -n log 2 */
 static Proposals uniform(const Cql *m, Graph *g) {
   int n = m->agent.policy->width, k = (int)m->cfg->proposals;
   Tensor *act = t_shift(t_scale(2, t_uniform(g, "uniform actions", k, n)), -1);
@@ -89,11 +90,13 @@ static Tensor *critic_loss(const Cql *m, Graph *g) {
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *next = batch_input(g, m->batch, "next");
+  /* y, without an entropy term */
   Tensor *noise = t_normal(g, "target action", 1, p->width);
   Tensor *next_act = gaussian_act(p, g, p->actor, next, noise, NULL);
   Tensor *next_q = critic_q(c, g, c->target, next, next_act);
   Tensor *value = critic_value(next_q, m->cfg->value.s, m->cfg->rho);
   Tensor *q = critic_q(c, g, c->online, obs, act);
+  /* the gap of the head, all a_j asked about in s: those of pi(. | s') too */
   Proposals more = stacked(stacked(uniform(m, g), of_policy(m, g, obs, "actions here")),
                            of_policy(m, g, next, "actions next"));
   Tensor *proposed = t_sub(critic_q(c, g, c->online, obs, more.act), more.log_p);

@@ -68,6 +68,7 @@ static RowSampler sampler_of(const Diffuser *m, const RowSampler *from, bool pad
 
 static bool make_samplers(Diffuser *m, Error *error) {
   const RowSampler *from = &transitions_of(m->setup->source)->train;
+  /* padded windows only train: plans are compared with windows that lie within episodes */
   m->whole = sampler_of(m, from, false);
   m->sampler = m->cfg->pad ? sampler_of(m, from, true) : m->whole;
   m->whole.rng = rng_stream(m->setup->seed, "planned window");
@@ -84,6 +85,7 @@ static Tensor *factors(const Diffuser *m, Graph *g) {
   const PlansModel *model = m->model;
   int dim = model->base.denoiser->dim;
   double *factor = arena_array(m->setup->arena, double, dim);
+  /* entries lie as in a plan: a_0, then s_0, then the steps behind them */
   for (int j = 0; j < dim; j++)
     factor[j] = j < model->act_dim ? m->cfg->first_action : j < model->width ? 0 : 1;
   return t_table(g, factor, 1, dim);
@@ -102,6 +104,7 @@ static Tensor *record_loss(const Diffuser *m, Params *trained, const Batch *batc
   GraphSpec tape = algo_graph_spec(setup, trained);
   tape.conv = conv_of(m->cfg);
   Graph *g = graph_new(setup->arena, &tape);
+  /* no weighting but the factors; s_0 is shown as it is, as the planner will show it */
   Loss *loss = loss_new(setup->arena, &(LossSpec){ 0 }, model->denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
   LossInputs in = { .x0 = batch_input(g, batch, "windows"),
@@ -123,6 +126,7 @@ static void build(Diffuser *m) {
   m->batch = algo_batch(setup, columns);
   m->objective.loss = record_loss(m, online, m->batch, "plan");
   m->objective.graph = m->objective.loss->g;
+  /* without an environment: the loss on held-out windows, measured by one rank for all */
   if (!setup->env) {
     m->held_batch =
         batch_new(setup->arena, m->batch->rows, setup->obs_dim, setup->act_dim, columns);
@@ -138,10 +142,12 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->setup = setup, m->cfg = setup->config;
   Model *model = m->agent.model = algo_model(setup, &model_plans, NULL);
   m->model = (PlansModel *)model;
+  /* the model's shape is that of the data; bounds go into its file */
   m->model->obs_dim = setup->obs_dim, m->model->act_dim = setup->act_dim;
   if (!algo_model_build(setup, model, error)) return NULL;
   memcpy(m->model->low, setup->act_low, (size_t)setup->act_dim * sizeof *setup->act_low);
   memcpy(m->model->high, setup->act_high, (size_t)setup->act_dim * sizeof *setup->act_high);
+  /* plans will be replayed, so states must be told by observations */
   if (setup->env && !dynamics_open(setup->env, error))
     return error_prefix(error, "plans are measured in the simulator (or use --env none)"), NULL;
   fit_normalizer(m, data);
@@ -179,6 +185,7 @@ static bool measure_held_out(Agent *agent, double *value, Error *error) {
   enum { BATCHES = 32 };
   Diffuser *m = (Diffuser *)agent;
   (void)error;
+  /* windows of the held-out episodes are found at the first measurement */
   if (!m->held.rows) m->held = sampler_of(m, held_out_rows(agent), m->cfg->pad);
   double sum = 0;
   for (uint64_t i = 0; i < BATCHES && m->held.row_count; i++) {
@@ -186,6 +193,7 @@ static bool measure_held_out(Agent *agent, double *value, Error *error) {
     graph_run(m->held_loss->g, m->held_batch->rows, i, NULL);
     sum += graph_scalar(m->held_loss);
   }
+  /* NAN: no held-out episode is as long as a plan */
   *value = m->held.row_count ? sum / BATCHES : (double)NAN;
   return true;
 }
@@ -195,6 +203,7 @@ static const MeasureSet measured_windows = { .measures = held_out_measures,
                                              .applies = held_out_applies,
                                              .measure = measure_held_out };
 
+/* plans that begin where windows of the data begin, to be compared with these */
 static bool make_plans(const Diffuser *m, Arena *arena, PlanSamples *plans, Error *error) {
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
   how.conv = conv_of(m->cfg);

@@ -49,12 +49,16 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->setup = setup;
   Policy *p = m->agent.policy = algo_policy(setup, &policy_diffusion, error);
   if (!p) return NULL;
+  /* acting is recorded in the policy, by the settings of this run */
   p->act.weights = cfg->weights, p->act.sampler = cfg->sampler, p->act.steps = cfg->sample_steps;
+  /* a continuous schedule has no steps of its own: T evaluations instead */
   if (!p->model->schedule->def->discrete && !p->act.steps) p->act.steps = cfg->diffusion_steps;
   m->batch = td_cloned(setup, p);
+  /* L_d of the paper alone */
   Graph *g = objective_begin(&m->actor, setup, p->actor);
   objective_end(&m->actor, setup, &m->agent, td_denoising(g, p, m->batch, "bc"), cfg->actor_rate,
                 cfg->clip, (Ema){ p->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every });
+  /* without an environment the same loss is measured on episodes kept apart */
   m->agent.held = held_out_new(setup, p, held_out_denoising);
   return &m->agent;
 }

@@ -70,12 +70,14 @@ CriticObjective diffusion_ql_critic(Graph *g, const DiffusionQlSpec *spec, const
   Tensor *obs = batch_input(g, batch, "obs"), *act = batch_input(g, batch, "act");
   Tensor *next = batch_input(g, batch, "next");
   int k = spec->max_q_backup ? BACKUP_ACTIONS : 1;
+  /* y: an action of the actor's average in s', valued by the target critics */
   Tensor *a =
       sampler_record(g, spec->sampler, p->model->denoiser, p->actor_ema, "target chain", next, k);
   Tensor *next_q = critic_q(p->critics, g, p->critics->target, next, a); /* [k, 1, 2] */
   if (k > 1) next_q = t_max_k(next_q);                                   /* per critic */
   Tensor *value = critic_value(next_q, spec->value, spec->rho);
   Tensor *y = td_target(g, batch, spec->gamma, value);
+  /* the error of all critics towards the same y */
   Tensor *q = critic_q(p->critics, g, p->critics->online, obs, act);
   return (CriticObjective){ td_loss(g, batch, q, y), q, y, t_mean(q), t_mean(y) };
 }
@@ -87,6 +89,7 @@ static Tensor *either(Tensor *coin, Tensor *x, Tensor *y) {
 
 /* -E Q_i / E|Q_j| of two members, a coin says which is i; or of the value that more stand for. */
 static Tensor *q_loss(Graph *g, const DiffusionQlSpec *spec, Tensor *q) {
+  /* as released: the critic that is climbed and the one that scales are drawn by a coin */
   Tensor *above, *below;
   if (q->n == 2 && !strcmp(spec->value, "min")) {
     Tensor *coin = t_coin(g, "critic coin"), *q0 = t_col(q, 0), *q1 = t_col(q, 1);
@@ -94,12 +97,14 @@ static Tensor *q_loss(Graph *g, const DiffusionQlSpec *spec, Tensor *q) {
   } else {
     above = below = critic_value(q, spec->value, spec->rho);
   }
+  /* a constant to the gradient: eta weighs Q alike, whatever the size of rewards */
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, below)));
   return t_scale(-1, t_div(t_mean(above), scale));
 }
 
 ActorObjective diffusion_ql_actor(Graph *g, const DiffusionQlSpec *spec, const Batch *batch) {
   const Policy *p = spec->policy;
+  /* L_d clones the data's actions; L_q values an action of the whole chain and trains through it */
   Tensor *obs = batch_input(g, batch, "obs"), *Ld = td_denoising(g, p, batch, "bc");
   Tensor *a0 =
       sampler_record(g, spec->sampler, p->model->denoiser, p->actor, "actor chain", obs, 1);
@@ -114,6 +119,7 @@ static bool climbs(const DiffusionQlConfig *cfg, int64_t step) {
 
 static void build_critic(DiffusionQl *m, const DiffusionQlSpec *spec) {
   const DiffusionQlConfig *cfg = m->cfg;
+  /* the loss of the critics, whose optimiser moves the targets too */
   Critic *c = spec->policy->critics;
   Graph *g = objective_begin(&m->critic, m->setup, c->online);
   const CriticObjective *terms = &m->critic_terms;
@@ -128,6 +134,7 @@ static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
   const DiffusionQlConfig *cfg = m->cfg;
   Params *actor = spec->policy->actor;
   const Ema average = { spec->policy->actor_ema, cfg->ema, cfg->ema_start, cfg->ema_every };
+  /* the loss with Q, if any step will use it */
   if (climbs(cfg, INT64_MAX)) {
     m->actor_terms =
         diffusion_ql_actor(objective_begin(&m->actor, m->setup, actor), spec, m->batch);
@@ -136,6 +143,7 @@ static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
                   average);
     m->actor_optim = m->actor.optim;
   }
+  /* cloning alone, if any step comes before Q; both share weights and moments */
   if (climbs(cfg, 0)) return;
   Graph *g = objective_begin(&m->clone, m->setup, actor);
   Tensor *loss = td_denoising(g, spec->policy, m->batch, "bc");
@@ -148,6 +156,7 @@ static void build_actor(DiffusionQl *m, const DiffusionQlSpec *spec) {
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
 
+/* how it acts is stored with it: candidates, and how the critics choose among them */
 static Policy *new_policy(const AlgoSetup *setup, const DiffusionQlConfig *cfg, Error *error) {
   Policy *p = algo_policy(setup, &policy_diffusion, error);
   if (!p) return NULL;
@@ -163,6 +172,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->setup = setup, m->cfg = setup->config;
   Policy *p = m->agent.policy = new_policy(setup, m->cfg, error);
   if (!p) return NULL;
+  /* the chain that training differentiates: DDPM over all T steps, within the action bounds */
   SamplerSpec chain = { .method = "ddpm", .clip = true, .low = -1, .high = 1 };
   Sampler *sampler = sampler_new(setup->arena, &chain, p->model->denoiser, error);
   if (!sampler) return NULL;
@@ -184,6 +194,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 /* ---- Algorithm 1 ----------------------------------------------------------------------------- */
 
+/* losses of the steps just done, and sizes of the values behind them */
 static void report(const DiffusionQl *m, bool with_q, Log *log) {
   const Optim *actor = m->actor_optim;
   objective_log(&m->critic, log, "critic");
@@ -195,6 +206,7 @@ static void report(const DiffusionQl *m, bool with_q, Log *log) {
   log_scalar(log, "lr/actor", optim_rate(&actor->spec, actor->step - 1));
 }
 
+/* the critics, then the actor by the new critics; averages move with each */
 static bool update(Agent *agent, int64_t step, Log *log) {
   DiffusionQl *m = (DiffusionQl *)agent;
   bool with_q = climbs(m->cfg, step);

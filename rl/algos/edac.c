@@ -58,6 +58,7 @@ typedef struct {
 static Tensor *likeness(const Edac *m, Graph *g, Tensor *obs, Tensor *act) {
   const Critic *c = m->agent.policy->critics;
   Tensor *own = t_add(act, t_param(g, m->members, 0)); /* [1, K, act_dim] */
+  /* the slope keeps its history, so that the loss trains the critics through it */
   Tensor *slope = t_grad_through(t_sum_last(critic_q(c, g, c->online, obs, own)), own);
   /* a root's slope at 0 has no end: a critic whose units all rest has no slope, and no direction */
   Tensor *squares = t_shift(t_sum_last(t_map(MAP_square, slope)), 1e-30);
@@ -73,6 +74,7 @@ static Tensor *critic_loss(const Edac *m, Graph *g) {
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *next = batch_input(g, m->batch, "next"), *log_prob;
+  /* y, with the entropy of the policy as it is now */
   Tensor *noise = t_normal(g, "target action", 1, p->width);
   Tensor *next_act = gaussian_act(p, g, p->actor, next, noise, &log_prob);
   Tensor *next_q = critic_q(c, g, c->target, next, next_act);
@@ -80,6 +82,7 @@ static Tensor *critic_loss(const Edac *m, Graph *g) {
                         t_mul(log_prob, soft_alpha(&m->soft, g)));
   Tensor *loss = td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
                          td_target(g, m->batch, m->cfg->gamma, value));
+  /* eta 0 leaves SAC with many critics */
   return m->cfg->eta > 0 ? t_mix(1, loss, m->cfg->eta, likeness(m, g, obs, act)) : loss;
 }
 
@@ -89,13 +92,16 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->setup = setup;
   Policy *p = m->agent.policy = algo_policy(setup, &policy_gaussian, error);
   if (!p) return NULL;
+  /* the newest weights act, by their mean */
   params_drop(p->actor_ema);
   strcpy(p->act.choice.s, "mean");
   m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
   if (!m->batch) return NULL;
+  /* one action for each member: zeros that `likeness` adds to the data's */
   m->members = params_new(setup->arena, "members");
   params_slot(m->members, "zero", p->critics->members, 1, p->width, 0);
   params_allocate(m->members);
+  /* the critics' tape reads alpha, so that must be there first */
   soft_actor_declare(&m->soft, setup, &m->agent);
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
   objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,

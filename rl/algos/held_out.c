@@ -18,6 +18,7 @@ Tensor *held_out_denoising(const Policy *policy, Graph *g, const Batch *batch) {
 HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy, HeldOutLoss *loss) {
   HeldOut *held = arena_alloc(setup->arena, sizeof *held);
   Graph *g = held->graph = algo_graph(setup, NULL);
+  /* the same columns as in training */
   held->batch = td_cloned(setup, policy);
   held->batch->from = 0, held->batch->to = held->batch->rows; /* one rank measures for all */
   held->loss = loss(policy, g, held->batch);
@@ -27,6 +28,7 @@ HeldOut *held_out_new(const AlgoSetup *setup, const Policy *policy, HeldOutLoss 
 }
 
 double held_out_loss(HeldOut *held, const RowSampler *sampler) {
+  /* batch i is the same at every call: rows and noise are counted by i */
   double sum = 0;
   for (uint64_t i = 0; i < BATCHES; i++) {
     data_sample(sampler, i, held->batch);
@@ -36,6 +38,7 @@ double held_out_loss(HeldOut *held, const RowSampler *sampler) {
   return sum / BATCHES;
 }
 
+/* a loss that chooses no best weights: it does not say which policy acts best */
 const Measure held_out_measures[] = { { "held_out_loss", "held-out loss",
                                         .caption = "Loss on data held out of training.",
                                         .less_is_better = true, .main = true, .no_best = true } };

@@ -54,6 +54,7 @@ typedef struct {
 
 /* ---- tapes ----------------------------------------------------------------------------------- */
 
+/* training is shared by ranks; the test loss is measured by one, in short lanes */
 static Graph *new_graph(const ImageAgent *m, Params *trained) {
   const ImageConfig *c = m->cfg;
   bool direct = !strcmp(c->conv.s, "direct");
@@ -69,6 +70,7 @@ static Graph *new_graph(const ImageAgent *m, Params *trained) {
                                                   .profile = trained ? m->setup->profile : NULL });
 }
 
+/* memory for the rows that each step decodes its pictures into */
 static void bind(const ImageAgent *m, Tensor *input, real **rows) {
   *rows = arena_array(m->setup->arena, real, m->cfg->batch * row_stride(input->n));
   graph_bind(input, *rows);
@@ -79,14 +81,17 @@ static bool record_loss(ImageAgent *m, Denoising *d, Params *trained, Error *err
   const Model *model = m->agent.model;
   LossSpec how = { .weighting = m->cfg->weighting.s, .times = m->cfg->times.s };
   int cond = model->cond;
+  /* some pictures lose their label, so that guidance can ask without one (classifier-free) */
   if (trained && cond) how.drop = m->cfg->drop;
   Loss *loss = loss_new(m->setup->arena, &how, model->denoiser, error);
   if (!loss) return false;
   Graph *g = d->graph = new_graph(m, trained);
   LossInputs in = { .x0 = t_input(g, "pictures", 1, model->denoiser->dim) };
   if (cond) in.cond = t_input(g, "labels", 1, cond);
+  /* the test loss is that of the weights that will sample */
   const Params *params = trained ? trained : model_weights(model);
   d->terms = loss_record(g, loss, params, trained ? "image" : "test", &in);
+  /* of test pictures the loss of every row is read, to sort it by noise level */
   if (trained)
     graph_minimise(d->terms.loss);
   else
@@ -103,6 +108,7 @@ static void put_picture(const ImageAgent *m, Denoising *d, int row, const Images
   if (d->cond) pictures_label(model, from->label[i], d->cond + row * row_stride(model->cond));
 }
 
+/* pictures are centred in the network's square, never scaled */
 static bool check_size(const ImageAgent *m, Error *error) {
   const Images *train = &images_of(m->setup->source)->train;
   return (train->height <= m->cfg->size && train->width <= m->cfg->size) ||
@@ -120,6 +126,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!algo_model_build(setup, model, error) || !record_loss(m, &m->train, model->online, error) ||
       !record_loss(m, &m->test, NULL, error))
     return NULL;
+  /* the gradient is recorded already; what is left is the optimiser */
   m->objective =
       (Objective){ m->train.graph, m->train.terms.loss,
                    algo_train(setup, &m->agent, model->online, m->cfg->rate, m->cfg->clip),
@@ -134,6 +141,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   const Images *train = &images_of(m->setup->source)->train;
   Rng rng = rng_stream(m->setup->seed, "pictures");
   int rows = (int)m->cfg->batch;
+  /* row r draws its picture by (step, r) alone */
   for (int r = 0; r < rows; r++) {
     uint64_t i = rng_below(rng, (uint64_t)step, (uint32_t)r, 0, (uint64_t)train->count);
     put_picture(m, &m->train, r, train, (int64_t)i);
@@ -165,6 +173,7 @@ static double test_loss(ImageAgent *m, double part[TIMES_SHOWN]) {
     for (int r = 0; r < rows; r++) {
       double value = (double)graph_values(loss)[r * loss->ld];
       double t = (double)graph_values(time)[r * time->ld];
+      /* which part of the time from data to noise */
       int at = (int)(TIMES_SHOWN * (t - s->t_min) / (s->t_max - s->t_min));
       at = at < TIMES_SHOWN ? at : TIMES_SHOWN - 1;
       sum += value, part[at] += value, count[at]++;
@@ -197,6 +206,7 @@ static const MeasureSet measured_losses = { .measures = losses,
 /* as `diffrl eval RUN` samples */
 static ModelSampling sampling(const ImageAgent *m) {
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
+  /* a fixed seed, whatever that of the run */
   how.seed = 0;
   return how;
 }
@@ -238,11 +248,13 @@ static bool show(Agent *agent, MeasureWhen when, Figures *figures, Error *error)
   if (when != MEASURE_STEP || !m->cfg->grid) return true;
   ModelSampling how = algo_sampling(m->setup, model);
   Arena *arena = arena_new();
+  /* a column for each label; without labels there are ten */
   int columns = model->cond ? model->cond : 10, count = columns * (int)m->cfg->grid;
   double *pictures = arena_array(arena, double, count * model->denoiser->dim);
   const char *kept = arena_text(figures->arena, "images-%lld.png", (long long)figures->step);
   bool done =
       pictures_sample(model, &how, PICTURES_ALL_LABELS, count, pictures, error) &&
+      /* once under its step, to stay, and once as the newest */
       image_write_grid(m->model, pictures, count, true, figures_path(figures, kept), error) &&
       image_write_grid(m->model, pictures, count, true, figures_path(figures, "images.png"), error);
   arena_free(arena);

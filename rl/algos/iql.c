@@ -108,6 +108,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->value = new_value(m);
   m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
   if (!m->batch) return NULL;
+  /* JV, Jpi and JQ, a tape each; they step in this order */
   Graph *g = objective_begin(&m->v, setup, m->value);
   objective_end(&m->v, setup, &m->agent, value_loss(m, g), cfg->rate, 0, (Ema){ 0 });
   g = objective_begin(&m->actor, setup, p->actor);

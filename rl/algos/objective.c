@@ -7,6 +7,7 @@ Graph *objective_begin(Objective *o, const AlgoSetup *setup, Params *trained) {
   return o->graph;
 }
 
+/* The gradient ends a tape; a test may look at it before it is closed. */
 static void seal(Objective *o, const AlgoSetup *setup, Tensor *loss) {
   o->loss = loss;
   graph_minimise(loss);
@@ -23,6 +24,7 @@ void objective_end(Objective *o, const AlgoSetup *setup, Agent *agent, Tensor *l
 
 void objective_end_as(Objective *o, const AlgoSetup *setup, Tensor *loss, const Objective *other) {
   seal(o, setup, loss);
+  /* both losses move the same weights, so they share moments and rate */
   o->optim = other->optim;
 }
 
@@ -32,6 +34,7 @@ Ema objective_target(Params *target, double tau, int64_t period) {
 
 /* (1 + k) / (10 + k): Karras et al. and others */
 Ema objective_average(Params *average, double decay, int64_t step) {
+  /* a short average at first, or the initial weights would stay in it for long */
   double warm = (double)(1 + step) / (double)(10 + step);
   return (Ema){ average, warm < decay ? warm : decay, 0, 1 };
 }

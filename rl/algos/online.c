@@ -5,6 +5,7 @@
 bool online_open(Online *o, const AlgoSetup *setup, const Policy *policy, uint64_t seed,
                  int64_t random_steps, double noise, Error *error) {
   const TrainConfig *config = setup->config;
+  /* room for every step of the run: nothing is ever overwritten */
   const ExperienceSpec spec = { .env = setup->env,
                                 .units = &setup->source->units,
                                 .run = setup->run,
@@ -14,6 +15,7 @@ bool online_open(Online *o, const AlgoSetup *setup, const Policy *policy, uint64
                  .explore = rng_stream(setup->seed, "explore"),
                  .random_steps = random_steps,
                  .noise = noise };
+  /* a policy for one observation; the tape reads the weights that are trained */
   o->actor = actor_new(setup->arena, policy, 1, seed, NULL, setup->kernels, error);
   o->experience = o->actor ? experience_new(setup->arena, &spec, error) : NULL;
   return o->experience != NULL;
@@ -30,6 +32,7 @@ static void add_noise(const Online *o, int64_t t, float *act) {
   }
 }
 
+/* one step: a uniform action at first, then the policy's, with noise if asked; all is recorded */
 static bool interact(Online *o, int64_t t, Error *error) {
   float act[POLICY_MAX_ACT];
   const float *obs = experience_obs(o->experience, error);
@@ -45,6 +48,7 @@ static bool interact(Online *o, int64_t t, Error *error) {
 
 bool online_collect(Agent *agent, int64_t step, Error *error) {
   Online *o = &((OnlineAgent *)agent)->online;
+  /* all uniform steps before the first update; a resumed run has them in its replay */
   for (int64_t t = 0; step == 0 && t < o->random_steps; t++)
     if (!interact(o, t, error)) return false;
   return interact(o, o->random_steps + step, error);

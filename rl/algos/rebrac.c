@@ -65,6 +65,7 @@ static Tensor *critic_loss(const Rebrac *m, Graph *g) {
   Tensor *next = batch_input(g, m->batch, "next"), *a = deterministic_act(p, g, p->actor_ema, next);
   a = td_smoothed(a, m->cfg->policy_noise, m->cfg->noise_clip);
   Tensor *q = critic_value(critic_q(c, g, c->target, next, a), m->cfg->value.s, m->cfg->rho);
+  /* the second penalty: how far a~ is from what the data do in s' */
   Tensor *away = t_sum_last(distance(a, batch_input(g, m->batch, "next_act")));
   Tensor *value = t_mix(1, q, -m->cfg->critic_penalty, away);
   return td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
@@ -77,7 +78,9 @@ static Tensor *actor_loss(const Rebrac *m, Graph *g) {
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *pi = deterministic_act(p, g, p->actor, obs);
   Tensor *q = critic_value(critic_q(c, g, c->online, obs, pi), m->cfg->value.s, m->cfg->rho);
+  /* 1 / lambda, a constant to the gradient */
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, q)));
+  /* the first penalty: distance to the data's own action */
   Tensor *away = t_mean(t_sum_last(td_masked(g, m->batch, distance(pi, act))));
   return t_mix(m->cfg->actor_penalty, away, -1, t_div(t_mean(q), scale));
 }
@@ -91,8 +94,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->batch = td_batch(setup, p, (int)cfg->nstep, true, error);
   if (!m->batch) return NULL;
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
+  /* the target critics move at the steps that move the policy */
   objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, cfg->policy_delay));
+  /* Jpi, whose optimiser moves the slow policy */
   g = objective_begin(&m->actor, setup, p->actor);
   objective_end(&m->actor, setup, &m->agent, actor_loss(m, g), cfg->actor_rate, 0,
                 objective_target(p->actor_ema, cfg->tau, 1));
@@ -107,6 +112,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   data_sample(&transitions_of(m->setup->source)->train, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
+  /* between its updates the critics step alone */
   if (step % m->cfg->policy_delay) return true;
   if (!objective_step(&m->actor, rows, (uint64_t)step)) return false;
   objective_log(&m->actor, log, "actor");

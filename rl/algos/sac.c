@@ -48,12 +48,14 @@ static Tensor *critic_loss(Sac *m, Graph *g) {
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *next = batch_input(g, m->batch, "next"), *log_prob;
+  /* y, with the entropy of the policy as it is now */
   Tensor *noise = t_normal(g, "target action", 1, p->width);
   Tensor *next_act = gaussian_act(p, g, p->actor, next, noise, &log_prob);
   Tensor *next_q =
       critic_value(critic_q(c, g, c->target, next, next_act), m->cfg->value.s, m->cfg->rho);
   Tensor *value = t_sub(next_q, t_mul(log_prob, soft_alpha(&m->soft, g)));
   Tensor *q = critic_q(c, g, c->online, obs, act);
+  /* only for the log */
   graph_keep(m->q = t_mean(q));
   return td_loss(g, m->batch, q, td_target(g, m->batch, m->cfg->gamma, value));
 }
@@ -65,6 +67,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   params_drop(p->actor_ema); /* the newest weights act */
   m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
+  /* the critics' tape reads alpha, so that must be there first */
   soft_actor_declare(&m->soft, setup, &m->base.agent);
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
   objective_end(&m->critic, setup, &m->base.agent, critic_loss(m, g), cfg->critic_rate, 0,
@@ -75,6 +78,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
                           .temperature_rate = cfg->critic_rate,
                           .by_alpha = true };
   soft_actor_begin(&m->soft, setup, &m->base.agent, &soft, m->batch);
+  /* acting has random numbers of its own */
   bool open =
       online_open(&m->base.online, setup, p, setup->seed ^ 0x5ac, cfg->random_steps, 0, error);
   return open ? &m->base.agent : NULL;

@@ -6,6 +6,7 @@
 
 enum { MOST_COLUMNS = 8 };
 
+/* a history that ends now, a chunk that begins now, and which of its actions are there */
 static int cloned(Column *c, const Policy *p) {
   int seen = (int)p->spec.obs_steps, chunk = (int)p->spec.chunk, n = 0;
   c[n++] = (Column)COLUMN("obs", OF_OBS, 1 - seen, seen);
@@ -16,6 +17,7 @@ static int cloned(Column *c, const Policy *p) {
 
 Batch *td_cloned(const AlgoSetup *setup, const Policy *policy) {
   Column columns[MOST_COLUMNS] = { { 0 } };
+  /* batches of cloning look at nothing behind the chunk */
   cloned(columns, policy);
   return algo_batch(setup, columns);
 }
@@ -24,6 +26,7 @@ Batch *td_batch(const AlgoSetup *setup, const Policy *policy, int nstep, bool ne
                 Error *error) {
   Column c[MOST_COLUMNS] = { { 0 } };
   int seen = (int)policy->spec.obs_steps, chunk = (int)policy->spec.chunk, n = cloned(c, policy);
+  /* a chunk collects the rewards of all its actions */
   int steps = chunk > 1 ? chunk : nstep;
   if (chunk > 1 && nstep > 1) {
     error_set(
@@ -32,6 +35,7 @@ Batch *td_batch(const AlgoSetup *setup, const Policy *policy, int nstep, bool ne
         nstep, chunk, chunk);
     return NULL;
   }
+  /* behind the rewards that are added up: where the value takes over */
   c[n++] = (Column)COLUMN("next", OF_NEXT, steps, seen);
   c[n++] = (Column)COLUMN("reward", OF_REWARD, 0, steps);
   c[n++] = (Column)COLUMN("live", OF_LIVE, 0, steps);
@@ -41,6 +45,7 @@ Batch *td_batch(const AlgoSetup *setup, const Policy *policy, int nstep, bool ne
 
 Tensor *batch_input(Graph *g, const Batch *batch, const char *column) {
   const BatchColumn *c = batch_column(batch, column);
+  /* a column that several terms ask for is one input */
   Tensor *input = graph_input(g, c->input);
   if (input) return input;
   input = t_input(g, c->input, 1, c->n);
@@ -55,6 +60,7 @@ Tensor *td_entries(Graph *g, const Batch *batch) {
   double *ones = arena_array(graph_arena(g), double, width);
   for (int j = 0; j < width; j++) ones[j] = 1;
   Tensor *mask = batch_input(g, batch, "valid"), *one = t_table(g, ones, 1, width), *all = NULL;
+  /* the flag of a step, repeated for every entry of its action */
   for (int i = 0; i < valid->n; i++) {
     Tensor *step = t_mul(one, t_col(mask, i));
     all = all ? t_concat(all, step) : step;
@@ -70,6 +76,7 @@ Tensor *td_masked(Graph *g, const Batch *batch, Tensor *x) {
 Tensor *td_denoising(Graph *g, const Policy *p, const Batch *batch, const char *stream) {
   Error impossible;
   const Denoiser *denoiser = p->model->denoiser;
+  /* settings that are all defaults cannot be refused */
   Loss *loss = loss_new(graph_arena(g), &(LossSpec){ 0 }, denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
   const LossInputs in = { .x0 = batch_input(g, batch, "act"),
@@ -80,6 +87,7 @@ Tensor *td_denoising(Graph *g, const Policy *p, const Batch *batch, const char *
 
 Tensor *td_target(Graph *g, const Batch *batch, double gamma, Tensor *value) {
   Tensor *reward = batch_input(g, batch, "reward"), *live = batch_input(g, batch, "live");
+  /* behind a terminal live is 0: nothing is to be expected there */
   return t_mix(1, reward, gamma, t_mul(value, live));
 }
 
@@ -91,6 +99,7 @@ Tensor *td_smoothed(Tensor *act, double std, double most) {
 Tensor *td_loss(Graph *g, const Batch *batch, Tensor *q, Tensor *y) {
   const BatchColumn *valid = batch_find(batch, "valid");
   Tensor *rows = t_sum_last(t_map(MAP_square, t_sub(q, y)));
+  /* a chunk cut short by the end of its episode is left out: not all of it was done */
   if (valid) rows = t_mul(rows, t_col(batch_input(g, batch, "valid"), valid->n - 1));
   return t_mean(rows);
 }

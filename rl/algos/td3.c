@@ -53,6 +53,7 @@ static Tensor *critic_loss(const Td3 *m, Graph *g) {
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *next = batch_input(g, m->batch, "next");
+  /* y, with a~ of the slow policy */
   Tensor *a = deterministic_act(p, g, p->actor_ema, next);
   a = td_smoothed(a, m->cfg->policy_noise, m->cfg->noise_clip);
   Tensor *value = critic_value(critic_q(c, g, c->target, next, a), m->cfg->value.s, m->cfg->rho);
@@ -63,6 +64,7 @@ static Tensor *critic_loss(const Td3 *m, Graph *g) {
 static Tensor *actor_loss(const Td3 *m, Graph *g) {
   const Policy *p = m->base.agent.policy;
   Tensor *obs = batch_input(g, m->batch, "obs"), *pi = deterministic_act(p, g, p->actor, obs);
+  /* the first critic alone */
   return t_scale(-1, t_mean(t_col(critic_q(p->critics, g, p->critics->online, obs, pi), 0)));
 }
 
@@ -74,8 +76,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   m->batch = algo_batch(setup, (const Column[]){ TRANSITION_COLUMNS(1), { 0 } });
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
+  /* the target critics move at the steps that move the policy */
   objective_end(&m->critic, setup, &m->base.agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, cfg->policy_delay));
+  /* Jpi, whose optimiser moves the slow policy */
   g = objective_begin(&m->actor, setup, p->actor);
   objective_end(&m->actor, setup, &m->base.agent, actor_loss(m, g), cfg->actor_rate, 0,
                 objective_target(p->actor_ema, cfg->tau, 1));
@@ -93,6 +97,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   if (!objective_step(&m->critic, rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
   online_log(&m->base.online, log);
+  /* between its updates the critics step alone */
   if (step % m->cfg->policy_delay) return true;
   if (!objective_step(&m->actor, rows, (uint64_t)step)) return false;
   objective_log(&m->actor, log, "actor");

@@ -54,6 +54,7 @@ static Tensor *critic_loss(const Td3Bc *m, Graph *g) {
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *next = batch_input(g, m->batch, "next");
+  /* y, with a~ of the slow policy */
   Tensor *a = deterministic_act(p, g, p->actor_ema, next);
   a = td_smoothed(a, m->cfg->policy_noise, m->cfg->noise_clip);
   Tensor *next_q = critic_q(c, g, c->target, next, a);
@@ -67,8 +68,10 @@ static Tensor *actor_loss(const Td3Bc *m, Graph *g) {
   const Critic *c = p->critics;
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *pi = deterministic_act(p, g, p->actor, obs);
+  /* lambda = alpha / scale, by the first critic alone; a constant to the gradient */
   Tensor *q = t_col(critic_q(c, g, c->online, obs, pi), 0);
   Tensor *scale = t_detach(t_mean(t_map(MAP_abs, q)));
+  /* distance to the data's actions, without entries that are not there */
   Tensor *cloned = t_mean(td_masked(g, m->batch, t_map(MAP_square, t_sub(pi, act))));
   return t_mix(-m->cfg->alpha, t_div(t_mean(q), scale), 1, cloned);
 }
@@ -81,9 +84,11 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
   if (!m->batch) return NULL;
+  /* the target critics move at the steps that move the policy */
   Graph *g = objective_begin(&m->critic, setup, p->critics->online);
   objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->critic_rate, 0,
                 objective_target(p->critics->target, cfg->tau, cfg->policy_delay));
+  /* Jpi, whose optimiser moves the slow policy */
   g = objective_begin(&m->actor, setup, p->actor);
   objective_end(&m->actor, setup, &m->agent, actor_loss(m, g), cfg->actor_rate, 0,
                 objective_target(p->actor_ema, cfg->tau, 1));
@@ -98,6 +103,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   data_sample(&transitions_of(m->setup->source)->train, (uint64_t)step, m->batch);
   if (!objective_step(&m->critic, rows, (uint64_t)step)) return false;
   objective_log(&m->critic, log, "critic");
+  /* between its updates the critics step alone */
   if (step % m->cfg->policy_delay) return true;
   if (!objective_step(&m->actor, rows, (uint64_t)step)) return false;
   objective_log(&m->actor, log, "actor");

@@ -19,6 +19,7 @@ void soft_actor_begin(SoftActor *s, const AlgoSetup *setup, Agent *agent, const 
   const Policy *p = agent->policy;
   const Critic *c = p->critics;
   if (!s->log_alpha) soft_actor_declare(s, setup, agent);
+  /* Jpi, with alpha as a constant */
   Graph *g = objective_begin(&s->actor, setup, p->actor);
   Tensor *obs = batch_input(g, batch, "obs"), *log_prob;
   Tensor *act = gaussian_act(p, g, p->actor, obs, t_normal(g, "action", 1, p->width), &log_prob);
@@ -27,6 +28,7 @@ void soft_actor_begin(SoftActor *s, const AlgoSetup *setup, Agent *agent, const 
   Tensor *loss = t_mean(t_sub(t_mul(log_prob, soft_alpha(s, g)), q));
   objective_end(&s->actor, setup, agent, loss, spec->actor_rate, 0, (Ema){ 0 });
 
+  /* Ja, with log pi as the policy's tape left it, a constant too */
   g = objective_begin(&s->temperature, setup, s->log_alpha);
   Tensor *given = t_input(g, "log prob", 1, 1);
   Tensor *gap = t_shift(given, -p->width); /* log pi + target entropy */
@@ -37,6 +39,7 @@ void soft_actor_begin(SoftActor *s, const AlgoSetup *setup, Agent *agent, const 
 }
 
 bool soft_actor_step(SoftActor *s, int rows, int64_t step, Log *log) {
+  /* in this order: the second tape reads log pi of the first */
   if (!objective_step(&s->actor, rows, (uint64_t)step) ||
       !objective_step(&s->temperature, rows, (uint64_t)step))
     return false;

@@ -68,6 +68,7 @@ static Tensor *denoising(Toy *m, Graph *g, LossInputs *in, Error *error) {
                    .std = m->cfg->times_std };
   Loss *loss = loss_new(m->setup->arena, &how, m->model->base.denoiser, error);
   if (!loss) return NULL;
+  /* paired noise comes with the points, other noise is drawn by the tape */
   if (!strcmp(m->cfg->pairing.s, "ot")) in->eps = t_input(g, "noise", 1, TOY_DIM);
   return loss_record(g, loss, m->model->base.online, "toy", in).loss;
 }
@@ -78,16 +79,20 @@ static Tensor *distillation(Toy *m, Graph *g, const LossInputs *in, Error *error
   enum { HEUN = 2 };
   const PointsModel *model = m->model;
   int steps = (int)m->cfg->teacher_steps;
+  /* the teacher's trajectory by Heun steps, from noise to the schedule's first time */
   SamplerSpec chain = { .method = "edm_heun", .steps = steps, .spacing = "karras" };
   chain.end = END_LAST, chain.from = points_start(model->base.schedule);
   const Sampler *way = sampler_new(m->setup->arena, &chain, model->teacher, error);
+  /* single steps of it, one drawn for every row */
   m->leaps = leaps_new(m->setup->arena, model->base.denoiser, steps, HEUN);
   if (!way || !leaps_cut(m->leaps, way, error)) return NULL;
   consistency_improve(m->leaps, -1.1, 2);
   LeapDraw draw = leaps_record(m->leaps, g, "leap");
+  /* the end that is aimed at is the student's own answer, without its gradient */
   ConsistencySpec spec = { .target = model->base.online,
                            .teacher = model->teacher,
                            .teacher_params = model->taught,
+                           /* the distance of Song & Dhariwal 2024; 0 is the squared one */
                            .huber = m->cfg->huber };
   return consistency_loss(g, &draw, &spec, model->base.online, "noise", in->x0, NULL);
 }
@@ -97,9 +102,11 @@ static bool build(Toy *m, Error *error) {
   const PointsModel *model = m->model;
   Graph *g = objective_begin(&m->objective, m->setup, model->base.online);
   LossInputs in = { .x0 = t_input(g, "points", 1, TOY_DIM) };
+  /* a model with a teacher distils, any other denoises */
   Tensor *loss = model->taught ? distillation(m, g, &in, error) : denoising(m, g, &in, error);
   if (!loss) return false;
   objective_end(&m->objective, m->setup, &m->agent, loss, cfg->rate, cfg->clip, (Ema){ 0 });
+  /* the steps' numbers are given to the sealed tape */
   if (m->leaps && !leaps_give(m->leaps, error)) return false;
   m->points = arena_array(m->setup->arena, real, cfg->batch * row_stride(TOY_DIM));
   graph_bind(in.x0, m->points);
@@ -114,6 +121,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->model = (PointsModel *)model;
   if (!algo_model_build(setup, model, error)) return NULL;
   m->agent.wants_init = m->model->taught != NULL;
+  /* what a perfect model would reach, measured once */
   m->floor = points_floor(points_of(setup->source), setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;
 }
@@ -125,6 +133,7 @@ static void sample_points(Toy *m, int64_t step) {
   int64_t rows = m->cfg->batch;
   for (int64_t r = 0; r < rows; r++) {
     double point[TOY_DIM];
+    /* every point of a run has a number of its own */
     toy_sample(set, m->setup->seed, (uint64_t)(step * rows + r), point);
     for (int j = 0; j < TOY_DIM; j++) m->points[r * row_stride(TOY_DIM) + j] = (real)point[j];
   }
@@ -161,6 +170,7 @@ static const Measure measures[] = {
 static bool measure(Agent *agent, double *value, Error *error) {
   const Toy *m = (const Toy *)agent;
   ModelSampling how = algo_sampling(m->setup, m->agent.model);
+  /* known before: the floor, and how much was sampled */
   value[1] = m->floor, value[2] = (double)m->cfg->eval_points;
   value[3] = (double)m->cfg->eval_draws;
   return points_distance(m->agent.model, points_of(m->setup->source), &how,
@@ -176,6 +186,7 @@ static const MeasureSet measured = { .measures = measures,
 static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
   enum { SHOWN = 4096 };
   Arena *arena = arena_new();
+  /* as many as the points of the data beside them */
   double *points = arena_array(arena, double, SHOWN *TOY_DIM);
   const char *title = arena_text(arena, "samples: %s", how->sampler.method);
   bool done = points_sample(m->agent.model, how, SHOWN, points, error) &&
@@ -189,6 +200,7 @@ static bool show_samples(const Toy *m, const ModelSampling *how, Figures *figure
 }
 
 static bool show_model(const Toy *m, const ModelSampling *how, Figures *figures, Error *error) {
+  /* the score as arrows over the density of noisy data, then paths of single points */
   const ToyDef *data = points_of(m->setup->source);
   if (!points_plot_field(m->agent.model, data, how, figures_path(figures, "field.png"), error))
     return false;

@@ -8,6 +8,7 @@
 /* Every file of rl/behaviour/ that is shipped: X(symbol, name). */
 #define BEHAVIOURS(X) X(hopper_medium, "hopper-medium") X(hopper_expert, "hopper-expert")
 
+/* the file becomes read-only data of the program, between two symbols */
 #define EMBED(symbol, file)                                                                        \
   __asm__(".section .rodata\n.balign 64\nbehaviour_" #symbol ":\n.incbin \"rl/behaviour/" file     \
           ".safetensors\"\nbehaviour_" #symbol "_end:\n.previous\n");                              \
@@ -28,6 +29,7 @@ static const Behaviour *find(const char *name) {
   return NULL;
 }
 
+/* an untrained Gaussian policy: the initial weights of seed 0 */
 static Policy *random_policy(Arena *arena, int obs_dim, int act_dim, Error *error) {
   Policy *policy = policy_start(arena, &policy_gaussian);
   policy->spec.obs_dim = obs_dim, policy->spec.act_dim = act_dim;

@@ -23,6 +23,7 @@ static double moment(const Dataset *data, int j, double centre, int power) {
 }
 
 void dynamics_scale(const Dataset *data, float *scale) {
+  /* the deviation of one step's change, so that errors of all entries count alike */
   for (int j = 0; j < data->obs_dim; j++) {
     float deviation = (float)sqrt(moment(data, j, moment(data, j, 0, 1), 2));
     scale[j] = deviation > 0 ? deviation : 1;
@@ -44,6 +45,7 @@ static bool replay_open(Replay *replay, const EnvModel *model, const float *scal
   replay->obs_dim = def->obs_dim, replay->act_dim = def->act_dim;
   replay->width = def->obs_dim + def->act_dim;
   if (!replay->env) return false;
+  /* tried once: for some tasks an observation does not tell the state */
   env_reset(replay->env, 0, 0, obs);
   if (env_set_observed(replay->env, obs)) return true;
   env_free(replay->env);
@@ -58,6 +60,7 @@ bool dynamics_open(const EnvModel *model, Error *error) {
   return true;
 }
 
+/* squared distance of two observations, each entry in its unit */
 static double squares(const Replay *replay, const float *a, const float *b) {
   double sum = 0;
   for (int j = 0; j < replay->obs_dim; j++) {
@@ -72,17 +75,21 @@ static void replay_steps(const Replay *replay, const float *step, int horizon, D
   float obs[ENV_MAX_OBS];
   for (int t = 0; t + 1 < horizon; t++, step += replay->width) {
     const float *state = step + replay->act_dim, *next = state + replay->width;
+    /* from the trajectory's own state at every step, so that errors do not add up */
     env_set_observed(replay->env, state);
     sums->failures += env_step(replay->env, step, obs).failed;
     sums->error += squares(replay, obs, next);
+    /* beside it, the error of saying that nothing changes */
     sums->no_change += squares(replay, state, next);
   }
 }
 
+/* All actions from the first state on, without correction: how far the states drift apart. */
 static void replay_drift(const Replay *replay, const float *step, int horizon, Dynamics *sums) {
   float obs[ENV_MAX_OBS];
   env_set_observed(replay->env, step + replay->act_dim);
   for (int t = 1; t < horizon; t++) {
+    /* compared at a few distances, up to the length of the trajectory */
     env_step(replay->env, step + (t - 1) * replay->width, obs);
     for (int k = 0; k < DYNAMICS_SPANS; k++)
       if (dynamics_span[k] == t)
@@ -94,6 +101,7 @@ bool dynamics_measure(const EnvModel *model, const float *scale, const float *tr
                       int count, int horizon, Dynamics *result, Error *error) {
   Replay replay;
   if (!replay_open(&replay, model, scale, error)) return false;
+  /* both replays of every trajectory, added up */
   *result = (Dynamics){ 0 };
   for (int i = 0; i < count; i++) {
     const float *step = trajectories + (ptrdiff_t)i * horizon * replay.width;
@@ -101,6 +109,7 @@ bool dynamics_measure(const EnvModel *model, const float *scale, const float *tr
     replay_drift(&replay, step, horizon, result);
   }
   env_free(replay.env);
+  /* sums of squares to root mean squares over trajectories, steps and entries */
   double states = (double)count * replay.obs_dim;
   result->error = sqrt(result->error / (states * (horizon - 1)));
   result->no_change = sqrt(result->no_change / (states * (horizon - 1)));
@@ -115,6 +124,7 @@ bool dynamics_play(const EnvModel *model, const float *trajectories, int count, 
   if (!replay_open(&replay, model, NULL, error)) return false;
   size_t size = (size_t)horizon * (size_t)replay.width;
   memcpy(played, trajectories, (size_t)count * size * sizeof *played);
+  /* actions stay as they are; every state but the first becomes the simulator's */
   for (int i = 0; i < count; i++) {
     float *step = played + (size_t)i * size;
     env_set_observed(replay.env, step + replay.act_dim);

@@ -28,6 +28,7 @@ void experience_close(Experience *x) {
   env_free(x->env);
 }
 
+/* Not before the first step: a resumed run learns from its checkpoint how many rows count. */
 static bool open_replay(Experience *x, int64_t count, Error *error) {
   const Units *u = x->spec.units;
   x->replay =
@@ -38,6 +39,7 @@ static bool open_replay(Experience *x, int64_t count, Error *error) {
 const float *experience_obs(Experience *x, Error *error) {
   if (!x->replay && !open_replay(x, 0, error)) return NULL;
   if (!x->fresh) return x->obs;
+  /* the last episode has ended; where the next one starts follows from seed and number alone */
   env_reset(x->env, x->spec.seed, x->episode++, x->obs);
   x->episode_return = 0, x->fresh = false;
   return x->obs;
@@ -56,8 +58,10 @@ void experience_step(Experience *x, const float *act) {
   real unit[ENV_MAX_ACT];
   float seen[ENV_MAX_ACT], next[ENV_MAX_OBS];
   EnvStep step = env_step(x->env, act, next);
+  /* the replay holds actions as networks see them */
   units_act_in(u, act, unit);
   for (int j = 0; j < u->act_dim; j++) seen[j] = (float)unit[j];
+  /* a time-out ends the episode but is no terminal: the value behind it still counts */
   replay_add(x->replay, x->obs, seen, step.reward, next, !step.terminal);
   memcpy(x->obs, next, (size_t)u->obs_dim * sizeof *next);
   x->episode_return += (double)step.reward;
@@ -71,21 +75,25 @@ double experience_return(const Experience *x) { return x->last_return; }
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
 bool experience_save(const Experience *x, Checkpoint *c, Error *error) {
+  /* rows are on file before a checkpoint counts them */
   if (x->replay && !replay_flush(x->replay, error)) return false;
   int64_t size = (int64_t)env_state_size(x->env), n = x->spec.units->obs_dim;
   void *state = arena_alloc(c->arena, (size_t)size);
   env_state_save(x->env, state);
   checkpoint_add(c, "env/state", CHECKPOINT_U8, 1, &size, state);
   checkpoint_add(c, "env/obs", CHECKPOINT_F32, 1, &n, x->obs);
+  /* the return so far and the last complete one */
   double *d = arena_array(c->arena, double, 2);
   d[0] = x->episode_return, d[1] = x->last_return;
   checkpoint_add(c, "env/returns", CHECKPOINT_F64, 1, &(int64_t){ 2 }, d);
+  /* which episode is next, whether it starts, and how many rows the replay has */
   int64_t *i = arena_array(c->arena, int64_t, 3);
   i[0] = (int64_t)x->episode, i[1] = x->fresh, i[2] = x->replay ? replay_count(x->replay) : 0;
   checkpoint_add(c, "env/counts", CHECKPOINT_I64, 1, &(int64_t){ 3 }, i);
   return true;
 }
 
+/* the numbers of a tensor of this type and length; NULL and an error if it is another */
 static const void *tensor_of(const Checkpoint *c, const char *name, CheckpointType type,
                              int64_t count, Error *error) {
   const CheckpointTensor *t = checkpoint_tensor(c, name);
@@ -95,6 +103,7 @@ static const void *tensor_of(const Checkpoint *c, const char *name, CheckpointTy
 }
 
 bool experience_load(Experience *x, const Checkpoint *c, Error *error) {
+  /* each tensor is asked for only if the ones before were right */
   int64_t n = x->spec.units->obs_dim, size = (int64_t)env_state_size(x->env);
   const void *state = tensor_of(c, "env/state", CHECKPOINT_U8, size, error);
   const float *obs = state ? tensor_of(c, "env/obs", CHECKPOINT_F32, n, error) : NULL;
@@ -105,5 +114,6 @@ bool experience_load(Experience *x, const Checkpoint *c, Error *error) {
   memcpy(x->obs, obs, (size_t)n * sizeof *obs);
   x->episode_return = d[0], x->last_return = d[1];
   x->episode = (uint64_t)i[0], x->fresh = i[1];
+  /* rows written after the checkpoint are cut off and will be made again */
   return open_replay(x, i[2], error);
 }

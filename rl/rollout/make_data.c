@@ -63,6 +63,7 @@ typedef struct {
   int length[BLOCK];
 } Block;
 
+/* one step of an episode in lock step, kept until episodes are written in order */
 static void keep_step(void *context, const RolloutStep *step) {
   Block *b = context;
   int episode = step->episode - b->first;
@@ -83,6 +84,7 @@ typedef struct {
   double sum, squares, low, high; /* of episode returns */
 } Tally;
 
+/* the rows of one episode, and its return for the file's statistics */
 static bool write_episode(const Block *b, int episode, DatasetWriter *writer, Tally *tally,
                           Error *error) {
   double total = 0;
@@ -129,21 +131,26 @@ static bool make_block(Making *m, const Policy *policy, Block *block, uint64_t s
   bool stopped = false;
   memset(block->length, 0, sizeof block->length);
   bool done = rollout(m->arena, &spec, &stopped, error);
+  /* the buffers of the rollout are given back before the next block */
   arena_reset(m->arena, mark);
   if (done && stopped) return error_set(error, FAIL_RUNNING, "stopped; nothing was written");
+  /* episodes are written whole, so the last may pass the number of rows that was asked for */
   for (int i = 0; i < BLOCK && done && m->tally.rows < until; i++)
     done = write_episode(block, i, m->writer, &m->tally, error);
   block->first += BLOCK;
   return done;
 }
 
+/* episodes of one behaviour policy, until the file has `until` rows */
 static bool make_part(Making *m, int part, int64_t until, Error *error) {
   const EnvDef *env = env_def(m->env);
   Policy *policy =
       behaviour_policy(m->arena, m->spec->policy[part], env->obs_dim, env->act_dim, error);
   if (!policy) return false;
   Block *block = arena_alloc(m->arena, sizeof *block);
+  /* room for a block in which every episode lasts to the horizon */
   *block = (Block){ .env = env, .row = arena_array(m->arena, Row, BLOCK * env->horizon) };
+  /* each policy has starts and noise of its own */
   uint64_t seed = rng_seed(m->request->seed, m->spec->policy[part]);
   while (m->tally.rows < until) {
     if (!make_block(m, policy, block, seed, until, error)) return false;
@@ -157,6 +164,7 @@ static bool make_part(Making *m, int part, int64_t until, Error *error) {
 static const char *metadata(const Making *m) {
   const Tally *t = &m->tally;
   double n = (double)t->episodes, mean = t->sum / n;
+  /* the sample variance from sums */
   double variance = n > 1 ? (t->squares - n * mean * mean) / (n - 1) : 0;
   JsonText out = { 0 };
   json_open(&out, NULL, '{');
@@ -186,6 +194,7 @@ static bool make_all(Making *m, Error *error) {
   if (!(m->spec = make_data_find(r->name, error))) return false;
   m->env = env_load(env_find(m->spec->env), error);
   if (!m->env || !(m->kernels = kernels_find("own", error))) return false;
+  /* one simulation is made to learn how many positions and velocities it has */
   Env *probe = env_create(m->env, error);
   if (!probe) return false;
   const EnvDef *env = env_def(m->env);
@@ -194,6 +203,7 @@ static bool make_all(Making *m, Error *error) {
   m->writer = dataset_writer_open(r->out, env->obs_dim, env->act_dim, nq, nv, error);
   if (!m->writer) return false;
   int64_t rows = r->transitions ? r->transitions : m->spec->transitions;
+  /* of two policies each makes half of the rows */
   bool two = m->spec->policy[1] != NULL;
   if (!make_part(m, 0, two ? rows / 2 : rows, error)) return false;
   if (two && !make_part(m, 1, rows, error)) return false;
@@ -204,10 +214,12 @@ static bool make_all(Making *m, Error *error) {
 
 bool make_data(const MakeDataRequest *request, Error *error) {
   Making m = { .arena = arena_new(), .request = request };
+  /* generated files do not depend on the number of threads */
   m.pool = pool_new(request->threads ? request->threads : pool_cpus());
   unsigned denormals = denormals_off();
   bool done = make_all(&m, error);
   denormals_restore(denormals);
+  /* a file that is not complete does not stay */
   if (!done)
     dataset_writer_abandon(m.writer);
   else

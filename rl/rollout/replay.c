@@ -15,12 +15,14 @@ struct Replay {
   float *rows; /* [capacity, width] */
 };
 
+/* Takes back the rows that the checkpoint counts; what was written behind them is cut off. */
 static bool read_rows(Replay *replay, const char *path, Error *error) {
   char *to = (char *)replay->rows;
   size_t left = (size_t)replay->count * (size_t)replay->width * sizeof(float);
   if (ftruncate(replay->file, (off_t)left))
     return error_set(error, FAIL_RUNNING, "%s: cannot cut back: %s", path, strerror(errno));
   while (left) {
+    /* a read may return less than was asked for */
     ssize_t got = read(replay->file, to, left);
     if (got <= 0)
       return error_set(error, FAIL_INPUT,
@@ -44,14 +46,17 @@ Replay *replay_open(Arena *arena, const char *run, int64_t capacity, int obs_dim
   CHECK(count <= capacity, "replay: %lld of %lld", (long long)count, (long long)capacity);
   replay->rows = arena_alloc(arena, (size_t)capacity * (size_t)replay->width * sizeof(float));
   const char *path = arena_text(arena, "%s/replay.bin", run);
+  /* a new run begins an empty file; a resumed one keeps its rows */
   replay->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (count ? 0 : O_TRUNC), 0644);
   if (replay->file < 0) {
     error_set(error, FAIL_RUNNING, "%s: %s", path, strerror(errno));
     return NULL;
   }
+  /* asked before the file is cut, which would fill up a short one with zeros */
   struct stat info;
   bool short_file = fstat(replay->file, &info) ||
                     info.st_size < (off_t)((size_t)count * (size_t)replay->width * sizeof(float));
+  /* rows that are missing cannot be made again, for the simulation has gone on */
   if (short_file) replay->count = 0, error_set(error, FAIL_INPUT, "%s is cut short", path);
   if (!short_file && read_rows(replay, path, error)) return replay;
   replay_close(replay);
@@ -77,6 +82,7 @@ void replay_add(Replay *replay, const float *obs, const float *act, float reward
 
 bool replay_flush(Replay *replay, Error *error) {
   size_t size = (size_t)replay->width * sizeof(float);
+  /* rows are never changed, so those written before are left alone */
   const char *from = (const char *)replay->rows + (size_t)replay->written * size;
   size_t left = (size_t)(replay->count - replay->written) * size;
   off_t at = (off_t)((size_t)replay->written * size);
@@ -92,6 +98,7 @@ bool replay_flush(Replay *replay, Error *error) {
 
 int64_t replay_count(const Replay *replay) { return replay->count; }
 
+/* numbers of the file as numbers of a batch */
 static void put(real *to, const float *from, int n) {
   for (int j = 0; j < n; j++) to[j] = (real)from[j];
 }
@@ -102,6 +109,7 @@ void replay_sample(const Replay *replay, Rng rng, uint64_t step, Batch *batch) {
   const BatchColumn *reward = batch_column(batch, "reward"), *next = batch_column(batch, "next");
   const BatchColumn *live = batch_column(batch, "live");
   for (int r = 0; r < batch->rows; r++) {
+    /* row r draws its transition by (step, r) alone, like the rows of files */
     uint64_t i = rng_below(rng, step, (uint32_t)r, 0, (uint64_t)replay->count);
     const float *row = replay->rows + (int64_t)i * replay->width;
     put(obs->values + r * obs->ld, row, n);

@@ -27,6 +27,7 @@ static void step_episode(Wave *w, int i, int worker) {
   Env *env = w->env[w->slot[i]];
   ptrdiff_t q = (ptrdiff_t)i * ROLLOUT_MAX_Q;
   int64_t began = profile_clock(w->spec->profile);
+  /* positions are those before the step, as the observation of its row is */
   if (w->spec->positions) env_positions(env, w->qpos + q, w->qvel + q);
   w->last[i] = env_step(env, w->act + i * w->act_dim, w->next + i * w->obs_dim);
   profile_add(w->spec->profile, worker, "env_step", began, 0);
@@ -61,6 +62,7 @@ static void account(Wave *w) {
 static void run_wave(void *context, int piece, int worker) {
   Wave *w = ((Wave **)context)[piece];
   unsigned state = denormals_off(); /* as in the workers */
+  /* every episode begins in the simulation and the memory of its own slot */
   w->live = w->episodes;
   for (int i = 0; i < w->live; i++) {
     w->slot[i] = i, w->id[i] = (uint32_t)(w->first + i);
@@ -69,6 +71,7 @@ static void run_wave(void *context, int piece, int worker) {
   }
   while (w->live) {
     if ((w->stopped = w->spec->stop && w->spec->stop())) break;
+    /* one pass of the network acts for all live episodes */
     int64_t began = profile_clock(w->spec->profile);
     actor_act(w->actor, w->slot, w->live, w->obs, w->act, w->log_prob);
     profile_add(w->spec->profile, worker, "act", began, 0);
@@ -82,6 +85,7 @@ static void run_wave(void *context, int piece, int worker) {
 static Wave *new_wave(Arena *arena, const RolloutSpec *spec, int at_once, Error *error) {
   const EnvDef *def = env_def(spec->env);
   Wave *w = arena_alloc(arena, sizeof *w);
+  /* rows of what passes between actor and simulations in one step */
   *w = (Wave){ .spec = spec, .at_once = at_once, .obs_dim = def->obs_dim, .act_dim = def->act_dim };
   w->obs = arena_array(arena, float, at_once * def->obs_dim);
   w->next = arena_array(arena, float, at_once * def->obs_dim);
@@ -109,10 +113,12 @@ bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error)
   int at_once = spec->episodes < MOST ? spec->episodes : MOST, end = spec->first + spec->episodes;
   int threads = spec->pool ? pool_threads(spec->pool) : 1, made = 0;
   int waves = threads < at_once ? threads : at_once;
+  /* simulations are shared out evenly among the threads */
   Wave **wave = arena_array(arena, Wave *, waves);
   for (; made < waves; made++)
     if (!(wave[made] = new_wave(arena, spec, share(at_once, made, waves), error))) break;
   *stopped = false;
+  /* in rounds: each wave takes its next episodes, and all meet when they have ended */
   for (int next = spec->first; made == waves && next < end && !*stopped;) {
     for (int i = 0; i < waves; i++) {
       Wave *w = wave[i];

@@ -17,6 +17,7 @@ const EnvDef *task_env(const char *name, Error *error) {
 }
 
 const char *task_set_name(Arena *arena, const char *name) {
+  /* diffrl/hopper-medium-v1 is the full name of hopper-medium */
   if (strncmp(name, "diffrl/", 7)) return name;
   size_t length = strlen(name += 7);
   bool version = length > 3 && !strcmp(name + length - 3, "-v1");
@@ -24,6 +25,7 @@ const char *task_set_name(Arena *arena, const char *name) {
 }
 
 const char *task_made_path(Arena *arena, const char *name) {
+  /* the user's data folder, where generated sets are kept */
   const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
   name = task_set_name(arena, name);
   if (data && *data) return arena_text(arena, "%s/diffrl/%s-v1.hdf5", data, name);
@@ -47,6 +49,7 @@ static const char *d4rl_path(Arena *arena, const char *name) {
   return NULL;
 }
 
+/* D4RL's names end in a version of one digit; without one a generated set is meant */
 static bool names_version(const char *name) {
   const char *dash = strrchr(name, '-');
   return dash && dash[1] == 'v' && dash[2] >= '0' && dash[2] <= '9' && !dash[3];
@@ -60,10 +63,13 @@ static const char *nearest_set(const char *name) {
 }
 
 const char *task_data_path(Arena *arena, const char *name, Error *error) {
+  /* a path comes before a name */
   if (!access(name, F_OK)) return name;
   bool generated = !strncmp(name, "diffrl/", 7) || !names_version(name);
+  /* a name with a version is D4RL's, any other one of ours */
   const char *path = generated ? task_made_path(arena, name) : d4rl_path(arena, name);
   if (path && !access(path, R_OK)) return path;
+  /* why there is none: not made yet, misspelt, or D4RL's own, which cannot be made */
   const char *nearest = generated ? nearest_set(task_set_name(arena, name)) : NULL;
   if (nearest && !strcmp(nearest, task_set_name(arena, name)))
     error_set(error, FAIL_INPUT, "no file %s; make it with `diffrl data make %s --out %s`", path,
@@ -88,6 +94,7 @@ const char *task_env_of(const char *name) {
   static const char *const tasks[][2] = { { "hopper", "hopper-v2" },
                                           { "halfcheetah", "halfcheetah-v2" },
                                           { "walker2d", "walker2d-v2" } };
+  /* files are called after the task that they come from */
   name = file_of(name);
   for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
     if (!strncmp(name, tasks[i][0], strlen(tasks[i][0]))) return tasks[i][1];

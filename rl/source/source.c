@@ -9,17 +9,21 @@ static const char *name_env(const SourceDef *def, const SourceRequest *request, 
   return env && strcmp(env, "none") ? env : NULL;
 }
 
+/* what is missing, in the words of the source that needs it */
 static bool ask(const SourceDef *def, const SourceRequest *request, Error *error) {
   return error_set(error, FAIL_USAGE, "%s %s", request->algo, def->asks);
 }
 
 bool source_choose(const SourceDef *def, const SourceDef *also, SourceRequest *request,
                    const char *env, Error *error) {
+  /* refuse what lacks data, or an environment to act in */
   if (!def->by_env && !request->data) return ask(def, request, error);
+  /* then the environment, by name or as the name of the data tells */
   const char *name = name_env(def, request, env);
   if (!name && def->by_env) return ask(def, request, error);
   if (!name && also && also->by_env) return ask(also, request, error);
   if (!name) return true;
+  /* models of points and pictures do not act */
   if (!def->by_env && !def->beside_env)
     return error_set(error, FAIL_USAGE, "%s learns %s, it does not act: omit --env %s",
                      request->algo, def->name, name);
@@ -38,6 +42,7 @@ void source_close(Source *source) {
 }
 
 bool source_same(const SourceRequest *request, const char *name, const char *hash, Error *error) {
+  /* a new run has no earlier content to agree with */
   if (!request->hash || !strcmp(request->hash, hash)) return true;
   return error_set(error, FAIL_INPUT,
                    "%s is not the data this run was started on (its content differs); give the "

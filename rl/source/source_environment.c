@@ -14,6 +14,7 @@ Environment *environment_new(Arena *arena, const EnvDef *def, Error *error) {
   *e = (Environment){ .source = { .def = &source_environment }, .def = def, .model = model };
   float *low = arena_array(arena, float, def->act_dim),
         *high = arena_array(arena, float, def->act_dim);
+  /* the same bounds for every entry of an action; observations stay as they are */
   for (int j = 0; j < def->act_dim; j++)
     low[j] = (float)def->act_low, high[j] = (float)def->act_high;
   e->source.units = (Units){ def->obs_dim, def->act_dim, NULL, NULL, low, high };
@@ -23,6 +24,7 @@ Environment *environment_new(Arena *arena, const EnvDef *def, Error *error) {
 static Source *open_environment(const SourceRequest *request, Error *error) {
   Environment *e = environment_new(request->arena, request->env, error);
   if (!e) return NULL;
+  /* whether returns are shown normalised by D4RL's references */
   e->reference = request->reference;
   return &e->source;
 }

@@ -21,6 +21,7 @@ Source *pictures_new(Arena *arena, const ImageSet *set) {
 
 static Source *open_pictures(const SourceRequest *request, Error *error) {
   const ImageSet *set = images_open(request->arena, request->data, error);
+  /* a resumed run must go on with the same pictures */
   if (!set || !source_same(request, set->name, set->hash, error)) return NULL;
   return pictures_new(request->arena, set);
 }

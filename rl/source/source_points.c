@@ -12,6 +12,7 @@ const ToyDef *points_of(const Source *source) {
   return ((const Points *)source)->set;
 }
 
+/* the content of a set follows from its name, so a resumed run need not compare any */
 static Source *open_points(const SourceRequest *request, Error *error) {
   const ToyDef *set = toy_find(request->data, error);
   if (!set) return NULL;

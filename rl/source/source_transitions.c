@@ -36,6 +36,7 @@ static bool learns_from_rewards(const SourceRequest *request) {
 
 /* ---- what is refused ------------------------------------------------------------------------- */
 
+/* an algorithm that learns from rewards needs them and terminals, and a scale that exists */
 static bool check_rewards(const Transitions *t, const SourceRequest *request, Error *error) {
   const Dataset *d = t->data;
   if (!learns_from_rewards(request)) return true;
@@ -45,12 +46,14 @@ static bool check_rewards(const Transitions *t, const SourceRequest *request, Er
                      "algorithm that clones (`diffrl list algos`)",
                      d->source, d->rewards ? "terminals" : "rewards", request->algo);
   Settings settings = settings_of(request);
+  /* a scale of 1 / deviation must exist */
   if (strcmp(settings.reward.s, "standard") || t->summary.reward_std > 0) return true;
   return error_set(error, FAIL_INPUT,
                    "%s: all rewards are equal, so reward=standard divides by 0; use reward=raw",
                    d->source);
 }
 
+/* an action must fit a policy; rows must fit the environment that judges it */
 static bool check_dims(const Dataset *d, const EnvDef *e, Error *error) {
   if (d->act_dim > POLICY_MAX_ACT)
     return error_set(error, FAIL_INPUT, "%s: actions have %d numbers a row, expected at most %d",
@@ -66,6 +69,7 @@ static bool check_dims(const Dataset *d, const EnvDef *e, Error *error) {
 static bool check_made_in(const Dataset *d, const SourceRequest *request, Error *error) {
   if (!request->env || request->allow_env_mismatch) return true;
   Json *meta = json_parse(d->metadata, strlen(d->metadata), error);
+  /* files of other makers need not say it */
   const char *made = meta ? json_text(json_get(meta, "env")) : NULL;
   bool same = !made || !strcmp(made, request->env->name);
   if (!same)
@@ -81,10 +85,13 @@ static bool check_made_in(const Dataset *d, const SourceRequest *request, Error 
 
 /* reward' = scale r + shift, by the conventions of the task families */
 static void transform_rewards(RowSampler *d, const char *kind, const DatasetSummary *s) {
+  /* antmaze is 4 (r - 1/2); minus-one and return-range are IQL's, of AntMaze and locomotion */
   if (!strcmp(kind, "antmaze")) d->reward_scale = 4, d->reward_shift = -2;
   if (!strcmp(kind, "minus-one")) d->reward_shift = -1;
+  /* mean 0 and deviation 1 over the transitions of the file */
   if (!strcmp(kind, "standard"))
     d->reward_scale = 1 / s->reward_std, d->reward_shift = -s->reward_mean / s->reward_std;
+  /* the range of returns becomes 1000 */
   if (!strcmp(kind, "return-range") && s->return_max > s->return_min)
     d->reward_scale = 1000 / (s->return_max - s->return_min);
 }
@@ -104,6 +111,7 @@ static void range_of_actions(const Dataset *d, float *low, float *high) {
 static void set_units(Transitions *t, const SourceRequest *request, bool normalize) {
   Units *units = &t->source.units;
   Arena *arena = request->arena;
+  /* bounds of the environment, or without one the range of the data's actions */
   if (t->beside) {
     units->low = t->beside->source.units.low, units->high = t->beside->source.units.high;
   } else {
@@ -113,6 +121,7 @@ static void set_units(Transitions *t, const SourceRequest *request, bool normali
     units->low = low, units->high = high;
   }
   if (!normalize) return;
+  /* fitted to transitions alone, not to rows that are never sampled */
   Normalizer *n = arena_alloc(arena, sizeof *n);
   *n = normalizer_new(arena, t->data->obs_dim);
   normalizer_fit(n, t->data->observations, t->data->transition, t->data->transitions);
@@ -123,6 +132,7 @@ static void set_units(Transitions *t, const SourceRequest *request, bool normali
 static void hold_out(Transitions *t, const SourceRequest *request) {
   DataSplit split =
       data_split(request->arena, t->data, rng_stream(request->seed, "held out"), DATA_HELD_SHARE);
+  /* the same file by two samplers: one for training, one that only measures */
   t->held = t->train;
   t->train.rows = split.train, t->train.row_count = split.train_count;
   t->held.rows = split.held, t->held.row_count = split.held_count;
@@ -156,6 +166,7 @@ Transitions *transitions_new(Arena *arena, const Dataset *data, uint64_t seed, P
 
 static Dataset *open_file(const SourceRequest *request, Error *error) {
   const char *path = task_data_path(request->arena, request->data, error);
+  /* the environment's horizon tells time-outs where a file does not record them */
   if (path) return dataset_open(path, request->env ? request->env->horizon : 0, error);
   if (request->resumes)
     error_prefix(error, "the data of this run (give --data FILE if it was moved)");
@@ -167,9 +178,11 @@ static Source *open_transitions(const SourceRequest *request, Error *error) {
   if (!data) return NULL;
   Transitions *t = transitions_new(request->arena, data, request->seed, request->pool);
   t->owned = data, t->beside = request->beside;
+  /* files of `data make` carry this name in their metadata */
   t->source.generated = strstr(data->metadata, "\"diffrl/") != NULL;
   bool same = source_same(request, data->source, data->hash, error);
   if (same) dataset_summary(data, &t->summary);
+  /* refused before networks are built */
   if (!same || !check_rewards(t, request, error) || !check_dims(data, request->env, error) ||
       !check_made_in(data, request, error)) {
     dataset_close(data);
@@ -179,6 +192,7 @@ static Source *open_transitions(const SourceRequest *request, Error *error) {
   set_units(t, request, settings.normalize_obs);
   transform_rewards(&t->train, settings.reward.s, &t->summary);
   t->train.discount = settings.gamma;
+  /* without a simulator some episodes must stay unseen */
   if (!t->beside) hold_out(t, request);
   return &t->source;
 }
@@ -190,6 +204,7 @@ static void close_transitions(Source *source) { dataset_close(((Transitions *)so
 static void announce_transitions(const Source *source) {
   const Transitions *t = transitions_of(source);
   const DatasetSummary *s = &t->summary;
+  /* who trains without an environment should know what that means */
   if (!t->beside)
     log_progress(true, "note: no environment, so the range of the file's actions bounds the policy "
                        "and scores are the loss on held-out episodes");
@@ -211,6 +226,7 @@ static void describe_transitions(const Source *source, JsonText *out) {
   json_put_number(out, "return_std", s->return_std);
   json_put_number(out, "return_min", s->return_min);
   json_put_number(out, "return_max", s->return_max);
+  /* as scores of policies: only where the environment has reference returns */
   bool scored = env && t->beside->reference && env->return_expert > env->return_random;
   json_put_number(out, "normalized_mean", scored ? env_normalized(env, s->return_mean) : NAN);
 }

@@ -2,6 +2,7 @@
 #include "rl/train/measuring.h"
 #include "core/log.h"
 
+/* how many numbers the measures of single episodes have */
 static int episodes_of(const Agent *agent) {
   return (int)((const TrainConfig *)agent->setup->config)->eval_episodes;
 }
@@ -13,16 +14,19 @@ static const MeasureSet *next_set(const Agent *agent, int *set) {
   return NULL;
 }
 
+/* one set into the line; of several sets the last main number is the run's */
 static bool take_set(Agent *agent, const MeasureSet *s, JsonText *line, Measured *measured,
                      Error *error) {
   int episodes = episodes_of(agent);
   Arena *arena = arena_new();
   double *value = arena_array(arena, double, measures_numbers(s->measures, s->count, episodes));
   bool done = s->measure(agent, value, error);
+  /* a set that says more than its numbers writes its own members of the line */
   if (done && s->write)
     s->write(agent, value, line);
   else if (done)
     measures_put(s->measures, s->count, episodes, value, line);
+  /* the progress line shows the main number, and the best weights are chosen by it */
   double main;
   const Measure *found = done ? measures_main(s->measures, s->count, episodes, value, &main) : NULL;
   if (found) measured->main = found, measured->value = main;
@@ -49,6 +53,7 @@ void measuring_describe(const Agent *agent, JsonText *out) {
 void measuring_show(Agent *agent, MeasureWhen when, Figures *figures) {
   Error error;
   if (!agent->def->show) return;
+  /* a figure that cannot be made is noted; training goes on without it */
   if (!agent->def->show(agent, when, figures, &error))
     log_progress(true, "no figure: %s", error.text);
   if (!figures_save(figures, &error)) log_progress(true, "figures are not listed: %s", error.text);

@@ -44,6 +44,7 @@
   settings, "An et al. 2021 (arXiv 2110.01548), released settings" }
 
 static const Preset presets[] = {
+  /* Diffusion-QL: published settings */
   DQL("halfcheetah-medium-v2", "steps=2000000 eta=1 clip=9"),
   DQL("hopper-medium-v2", "steps=2000000 eta=1 clip=9"),
   DQL("walker2d-medium-v2", "steps=2000000 eta=1 clip=1"),
@@ -64,6 +65,7 @@ static const Preset presets[] = {
   DQL("kitchen-complete-v0", "steps=250000 eta=0.005 clip=9"),
   DQL("kitchen-partial-v0", "steps=1000000 eta=0.005 clip=10"),
   DQL("kitchen-mixed-v0", "steps=1000000 eta=0.005 clip=10"),
+  /* our own settings of Diffusion-QL and of cloning, for demonstrations and for results */
   { "diffusion-ql", "quick", "steps=40000 hidden=128 eta=0.3 eta_from=20000 gamma=0.997 "
     "critic_rate=1e-3 tau=0.01 nstep=10 normalize_obs=true choice=average temperature=3 "
     "schedule_rate=cosine eval_every=5000", QUICK },
@@ -73,6 +75,7 @@ static const Preset presets[] = {
     QUICK },
   { "diffusion-bc", "long", "steps=200000 hidden=128 schedule_rate=cosine eval_every=10000",
     LONG },
+  /* baselines: published settings, one algorithm after the other */
   GYM("bc", BC_ROW, CORL), GYM("bc-10", BC_ROW, CORL),
   GYM("td3-bc", "steps=1000000 alpha=2.5 normalize_obs=true",
       "Fujimoto & Gu 2021 (arXiv 2106.06860), released settings"),
@@ -103,6 +106,7 @@ static const Preset presets[] = {
   EDAC("halfcheetah-medium-expert-v2", "critics=10 eta=5"),
   EDAC("hopper-medium-expert-v2", "critics=50 eta=1"),
   EDAC("walker2d-medium-expert-v2", "critics=10 eta=5"),
+  /* baselines: our own settings for a first look, and TD3, online */
   { "bc", "quick", BC_QUICK, MINUTES }, { "bc-10", "quick", BC_QUICK, MINUTES },
   { "td3-bc", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_rate=1e-3 critic_rate=1e-3 "
     "layernorm=after", MINUTES },
@@ -114,6 +118,7 @@ static const Preset presets[] = {
   { "td3", "quick", "steps=100000 hidden=128 random_steps=10000", NO_SCORE },
   { "td3", "published", "steps=1000000",
     "Fujimoto et al. 2018 (arXiv 1802.09477), the authors' later code" },
+  /* models of plans, pictures and points */
   DIFFUSER("hopper-medium-v2", ""), DIFFUSER("hopper-medium-replay-v2", ""),
   DIFFUSER("hopper-medium-expert-v2", ""), DIFFUSER("walker2d-medium-v2", ""),
   DIFFUSER("walker2d-medium-replay-v2", ""), DIFFUSER("walker2d-medium-expert-v2", ""),
@@ -145,6 +150,7 @@ const Preset *preset_find(const char *algo, const char *name, Error *error) {
   } own[PRESETS];
   char what[64];
   size_t count = 0;
+  /* names repeat across algorithms, so a wrong one is compared with those of this one alone */
   for (int i = 0; i < PRESETS; i++) {
     if (strcmp(presets[i].algo, algo)) continue;
     own[count].name = presets[i].name, own[count++].preset = &presets[i];
@@ -158,11 +164,15 @@ const Preset *preset_find(const char *algo, const char *name, Error *error) {
 static int same_data(const char *preset, const char *data) {
   const char *slash = strrchr(data, '/');
   data = slash ? slash + 1 : data;
+  /* a file's underscores stand for the dashes of the set's name */
   size_t i = 0;
   for (; preset[i] && data[i]; i++)
     if (preset[i] != (data[i] == '_' ? '-' : data[i])) break;
+  /* what is left of both names, from where they differ */
   const char *rest = preset + i, *tail = data + i;
+  /* the whole name fits: the data's name must end here too, or its file extension begin */
   if (!*rest) return !*tail || *tail == '.';
+  /* generated sets, unversioned or of version 1, take the settings of D4RL's of any version */
   int version = rest[0] == '-' && rest[1] == 'v' && rest[2] && !rest[3];
   return (version && !*tail) || (rest[0] >= '0' && rest[0] <= '9' && !rest[1] && *tail == '1' &&
                                  (!tail[1] || tail[1] == '.'));

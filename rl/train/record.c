@@ -5,6 +5,7 @@
 #include "rl/rollout/task.h"
 #include "rl/version.h"
 
+/* what the numbers may depend on beside seed, data and settings */
 static void write_versions(const Trainer *t, JsonText *out) {
   json_open(out, "versions", '{');
   json_put_text(out, "diffrl", DIFFRL_VERSION);
@@ -26,6 +27,7 @@ bool record_write(const Trainer *t, Error *error) {
   json_put_integer(&out, "steps", t->shared->steps);
   json_put_text(&out, "preset", t->preset);
   json_put_bool(&out, "d4rl_reference", t->reference);
+  /* all settings, and apart from them those that somebody set: the others held their defaults */
   json_open(&out, "settings", '{');
   config_write(&t->settings, &out);
   json_close(&out, '}');
@@ -33,16 +35,19 @@ bool record_write(const Trainer *t, Error *error) {
   for (size_t i = 0; i < t->settings.count; i++)
     if (t->settings.origin[i]) json_put_text(&out, NULL, t->settings.fields[i].key);
   json_close(&out, ']');
+  /* what was measured with what, and what the data are */
   write_versions(t, &out);
   if (t->source->def->describe) {
     json_open(&out, "dataset", '{');
     t->source->def->describe(t->source, &out);
     json_close(&out, '}');
   }
+  /* the report shows measures by this table and knows no algorithm */
   json_open(&out, "measures", '[');
   measuring_describe(t->agent, &out);
   json_close(&out, ']');
   json_close(&out, '}');
+  /* the metrics of a resumed run stay; their tail is cut when its checkpoint is read */
   bool done = (t->request->resume || file_write(t->run.metrics, "", 0, error)) &&
               file_write(t->run.config, out.text, out.length, error);
   json_text_free(&out);
@@ -53,10 +58,12 @@ bool record_read(Trainer *t, Record *record, Error *error) {
   const char *path = arena_text(t->arena, "%s/config.json", t->request->resume);
   if (!(record->json = json_parse_file(path, error)))
     return error_prefix(error, "cannot resume %s", t->request->resume);
+  /* these texts belong to the JSON, which the caller frees */
   record->algo = json_text(json_get(record->json, "algo"));
   record->env = json_text(json_get(record->json, "env"));
   record->data = json_text(json_get(record->json, "data"));
   record->data_hash = json_text(json_get(record->json, "data_hash"));
+  /* the seed of a run is never chosen anew */
   t->seed = (uint64_t)json_number(json_get(record->json, "seed"), 0);
   if (record->algo) return true;
   return error_set(error, FAIL_INPUT, "%s: no \"algo\"; not written by diffrl", path);

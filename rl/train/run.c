@@ -7,10 +7,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+/* The system drops the lock when a process ends, so a run that was killed leaves none behind. */
 static bool take_lock(Run *run, const char *path, Error *error) {
   run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (run->lock < 0)
     return error_set(error, FAIL_RUNNING, "cannot write to %s: %s", run->folder, strerror(errno));
+  /* a lock that another process holds is refused at once, not waited for */
   if (!flock(run->lock, LOCK_EX | LOCK_NB)) return true;
   run_close(run);
   return error_set(error, FAIL_USAGE,
@@ -32,6 +34,7 @@ void run_name(Run *run, Arena *arena, const char *folder) {
 
 bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error) {
   run_name(run, arena, folder);
+  /* a run that goes on must be there, a new one gets its folder */
   if (!fresh && access(run->config, F_OK))
     return error_set(error, FAIL_USAGE,
                      "%s holds no run (no config.json); expected a folder made "
@@ -39,6 +42,7 @@ bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *err
                      folder);
   if (fresh && !file_make_folders(folder, error)) return false;
   if (!take_lock(run, arena_text(arena, "%s/lock", folder), error)) return false;
+  /* asked under the lock, so that no two new runs can take the same folder */
   if (!fresh || access(run->config, F_OK)) return true;
   run_close(run);
   return error_set(error, FAIL_USAGE,

@@ -16,8 +16,10 @@ static bool is_setting(const Trainer *t, const char *key) {
   return false;
 }
 
+/* Does this member say the value, as a text or as true or false? */
 static bool says(const Json *member, const char *value) {
   if (json_text(member)) return !strcmp(json_text(member), value);
+  /* a member that is no boolean gives back each default that is asked for */
   bool flag = json_bool(member, false);
   return flag == json_bool(member, true) && !strcmp(flag ? "true" : "false", value);
 }
@@ -27,6 +29,7 @@ static bool read_record(Trainer *t, const Json *settings, const char *origin, Er
   if (!json_is_object(settings)) return config_read(&t->settings, settings, origin, error);
   for (const Json *member = json_first(settings); member; member = json_next(member)) {
     const char *key = json_key(member), *nothing = NULL;
+    /* a retired setting at its inert value is passed over; any other value is refused */
     for (size_t i = 0; i < sizeof retired / sizeof *retired; i++)
       if (!strcmp(retired[i].key, key)) nothing = retired[i].nothing;
     if (!nothing || is_setting(t, key)) {
@@ -53,6 +56,7 @@ static bool apply_file(Trainer *t, const char *path, Error *error) {
 
 static bool apply_flags(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
+  /* the number of steps comes first, so that a setting `steps` has the last word */
   char number[32];
   snprintf(number, sizeof number, "%lld", (long long)r->steps);
   if (r->steps && !config_set(&t->settings, "steps", number, "--set", error)) return false;
@@ -65,6 +69,7 @@ static bool apply_flags(Trainer *t, Error *error) {
   return true;
 }
 
+/* the algorithm's struct at its defaults; those that all algorithms share are its first members */
 static void start_settings(Trainer *t) {
   t->config = arena_alloc(t->arena, t->algo->config_size);
   t->shared = t->config;
@@ -75,12 +80,14 @@ bool settings_choose(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
   const Preset *preset = NULL;
   start_settings(t);
+  /* a preset that is named must exist; without a name that of the data is taken, if there is one */
   if (r->preset) {
     if (!(preset = preset_find(t->algo->name, r->preset, error))) return false;
   } else if (t->data_name)
     preset = preset_for(t->algo->name, t->data_name);
   if (preset && !config_set_all(&t->settings, preset->settings, "preset", error)) return false;
   t->preset = preset ? preset->name : NULL;
+  /* what the user says stands above the preset */
   if (r->config_file && !apply_file(t, r->config_file, error)) return false;
   if (!apply_flags(t, error)) return false;
   TrainConfig *shared = t->config; /* the length of a cosine is that of the first sitting */
@@ -91,6 +98,7 @@ bool settings_choose(Trainer *t, Error *error) {
 
 /* Who set what, so that writing the record again loses nothing. */
 static void restore_origins(Trainer *t, const Json *changed) {
+  /* reading the record marked every setting as set; those not listed there were defaults */
   for (size_t i = 0; i < t->settings.count; i++) {
     const Json *key = json_first(changed);
     while (key && strcmp(json_text(key) ? json_text(key) : "", t->settings.fields[i].key))

@@ -19,6 +19,7 @@ static void save_log(const Log *log, Checkpoint *c) {
   checkpoint_add_text(c, "log", names);
 }
 
+/* 17 digits are enough to read back the same double */
 static void add_number(Checkpoint *c, const char *key, double value) {
   checkpoint_add_text(c, key, arena_text(c->arena, "%.17g", value));
 }
@@ -28,9 +29,11 @@ bool state_save(const Trainer *t, const TrainState *state, const char *path, Err
   Checkpoint c;
   const char *hash = t->source->hash;
   checkpoint_init(&c, arena);
+  /* what the file belongs to */
   checkpoint_add_text(&c, "algo", t->algo->name);
   checkpoint_add_text(&c, "env", t->env_def ? t->env_def->name : "none");
   checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
+  /* how far the run has come */
   add_number(&c, "seed", (double)t->seed), add_number(&c, "step", (double)state->step);
   add_number(&c, "evaluated", (double)state->evaluated), add_number(&c, "best", state->best);
   save_log(state->log, &c);
@@ -50,12 +53,14 @@ static void load_log(Log *log, const Checkpoint *c) {
   const char *names = checkpoint_text(c, "log");
   char *rest = names ? arena_text(c->arena, "%s", names) : NULL, *name;
   while ((name = strsep(&rest, " "))) {
+    /* names that were damaged or are too many are left out: the log is no part of the result */
     const CheckpointTensor *tensor = checkpoint_tensor(c, arena_text(c->arena, "log/%s", name));
     int at = log->scalars;
     if (!tensor || tensor->type != CHECKPOINT_F64 || tensor->rank != 1 || tensor->shape[0] != 2 ||
         at == LOG_MAX_SCALARS)
       continue;
     const double *pair = tensor->data;
+    /* the name takes its place in the list with a 0, then gets its sum and count back */
     log_scalar(log, name, 0);
     log->sum[at] = pair[0], log->count[at] = (int64_t)pair[1];
   }
@@ -74,6 +79,7 @@ bool state_load(const Trainer *t, TrainState *state, Error *error) {
     state->step = (int64_t)number_of(&c, "step");
     state->evaluated = (int64_t)number_of(&c, "evaluated");
     state->best = number_of(&c, "best");
+    /* the log was cleared before, so its names come back in their order */
     load_log(state->log, &c);
   }
   arena_free(arena);
@@ -87,7 +93,9 @@ uint64_t state_number(const Trainer *t, int64_t step) {
   Murmur sum = { 0 };
   const char *hash = t->source->hash;
   checkpoint_init(&c, arena);
+  /* what a checkpoint would hold, put together in memory and hashed, texts and numbers */
   checkpoint_add_text(&c, "data_hash", hash ? hash : "none");
+  /* the step too: ranks that are not at the same step differ */
   add_number(&c, "step", (double)step);
   algo_save(t->agent, &c, &ignored);
   for (size_t i = 0; i < c.texts; i++) murmur_add(&sum, c.text[i].value, strlen(c.text[i].value));

@@ -32,6 +32,7 @@ static bool save(Loop *l, const char *path, Error *error) {
 static bool save_last(Loop *l, Error *error) {
   Trainer *t = l->t;
   if (!save(l, t->run.last, error)) return false;
+  /* copies of some steps are kept, which no later save overwrites */
   int64_t every = t->shared->keep_every;
   if (!every || !l->step || l->step % every) return true;
   return save(l,
@@ -39,11 +40,13 @@ static bool save_last(Loop *l, Error *error) {
               error);
 }
 
+/* Lines behind the checkpoint are cut off: their steps are done again. */
 static bool rewind_logs(const Trainer *t, int64_t step, int64_t evaluated, Error *error) {
   return !trainer_records(t) ||
          (log_rewind(t->run.metrics, step, error) && log_rewind(t->run.eval, evaluated, error));
 }
 
+/* for messages of failures: what the run can be resumed from */
 static const char *what_stands(const Trainer *t) {
   if (!state_saved(t)) return "nothing was saved yet";
   return arena_text(t->arena, "the last good state is %s", t->run.last);
@@ -58,6 +61,7 @@ static bool load_last(Loop *l, Error *error) {
 
 /* ---- what is written while training ---------------------------------------------------------- */
 
+/* the last step of every line: closed, appended and freed */
 static bool append(const char *path, JsonText *line, Error *error) {
   json_close(line, '}');
   bool done = log_append(path, line->text, error);
@@ -65,6 +69,7 @@ static bool append(const char *path, JsonText *line, Error *error) {
   return done;
 }
 
+/* the progress line: speed, up to three means, the main measure and the time that is left */
 static void show(Loop *l, double rate) {
   double left = rate > 0 ? (double)(l->t->shared->steps - l->step) / rate : 0;
   char measured[96] = "";
@@ -88,6 +93,7 @@ static bool report_metrics(Loop *l, Error *error) {
   json_put_integer(&line, "step", l->step);
   json_put_number(&line, "time_s", time - l->start);
   json_put_number(&line, "steps_per_s", rate);
+  /* means over the steps since the last line, which then begin anew */
   log_write(&l->log, &line);
   show(l, rate);
   log_clear(&l->log);
@@ -103,9 +109,11 @@ static bool measure_now(Loop *l, Error *error) {
   json_open(&line, NULL, '{');
   json_put_integer(&line, "step", l->step);
   bool done = measuring_take(t->agent, MEASURE_STEP, &line, &measured, error);
+  /* a failure, nothing to measure, or half a result: the line is thrown away */
   if (!done || !measured.any || stop_asked()) return json_text_free(&line), done;
   l->evaluated = l->step, l->last = measured;
   if (!append(t->run.eval, &line, error)) return false;
+  /* a measure by which nothing is chosen gives a NAN, which is never better */
   double gain = measure_gain(measured.main, measured.value);
   if (!(gain > l->best)) return true;
   l->best = gain;
@@ -113,6 +121,7 @@ static bool measure_now(Loop *l, Error *error) {
 }
 
 static bool evaluate_now(Loop *l, Error *error) {
+  /* A step is evaluated once, also where the run ends on an evaluation. */
   if (l->evaluated == l->step || stop_asked()) return true;
   double began = clock_now();
   bool done = measure_now(l, error);
@@ -140,6 +149,7 @@ static bool measure_end(Trainer *t, int64_t step, Error *error) {
 
 void train_show(Trainer *t, const TrainOutcome *outcome) {
   Error error;
+  /* a run that was stopped has not come to its end */
   if (!outcome->signal && !measure_end(t, outcome->steps, &error))
     log_progress(true, "not measured at the end: %s", error.text);
   t->figures.step = outcome->steps;
@@ -183,8 +193,10 @@ static const char *first_seen(const Trainer *t) {
 static bool one_step(Loop *l, Error *error) {
   Trainer *t = l->t;
   const Ranks *ranks = t->request->ranks;
+  /* an online algorithm acts first, so that the batch may hold the newest transition */
   if (t->algo->collect && !t->algo->collect(t->agent, l->step, error)) return false;
   bool finite = t->algo->update(t->agent, l->step, &l->log), lost = ranks && ranks->lost;
+  /* with a rank lost the sums are garbage and say nothing about divergence */
   if (!finite && !lost)
     return error_set(error, FAIL_DIVERGED,
                      "the gradient is no longer finite at step %lld; %s (try a smaller learning "
@@ -200,7 +212,9 @@ static bool due(int64_t step, int64_t every) { return every && step % every == 0
 static bool keep_record(Loop *l, Error *error) {
   const TrainConfig *c = l->t->shared;
   bool save = due(l->step, c->save_every) || due(l->step, c->keep_every);
+  /* compared before a save, so that no file holds numbers that ranks disagree about */
   if (save && !check_ranks(l, error)) return false;
+  /* from here on rank 0 alone; the others wait where all meet */
   if (!trainer_records(l->t)) return true;
   if (due(l->step, c->log_every) && !report_metrics(l, error)) return false;
   if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
@@ -208,6 +222,7 @@ static bool keep_record(Loop *l, Error *error) {
 }
 
 static bool end_record(Loop *l, Error *error) {
+  /* a run that was stopped is saved and not evaluated: it goes on from here */
   if (!check_ranks(l, error)) return false;
   if (!trainer_records(l->t)) return true;
   return (l->signal || evaluate_now(l, error)) && save_last(l, error);
@@ -215,8 +230,10 @@ static bool end_record(Loop *l, Error *error) {
 
 static bool train_loop(Loop *l, Error *error) {
   const TrainConfig *c = l->t->shared;
+  /* stopped at a step that was due for evaluation: that is made up for first */
   bool again = l->step && due(l->step, c->eval_every) && trainer_records(l->t);
   if (!meet(l, !again || evaluate_now(l, error), error)) return false;
+  /* after each step the ranks agree to go on, so that none waits for one that has stopped */
   while (l->step < c->steps && !l->signal)
     if (!meet(l, one_step(l, error) && keep_record(l, error), error)) return false;
   return meet(l, end_record(l, error), error);
@@ -232,10 +249,12 @@ bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   ready =
       check_ranks(l, error) && (!t->request->init || !trainer_records(t) || save_last(l, error));
   if (!meet(l, ready, error)) return false;
+  /* denormals are flushed to zero here as in the worker threads */
   unsigned denormals = denormals_off();
   l->start = l->mark = clock_now(), l->start_step = l->mark_step = l->step;
   bool done = train_loop(l, error);
   denormals_restore(denormals);
+  /* speed and traffic are those of this sitting */
   double seconds = clock_now() - l->start, steps = (double)(l->step - l->start_step);
   const Ranks *ranks = t->request->ranks;
   *outcome =

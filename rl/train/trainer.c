@@ -33,6 +33,7 @@ static bool open_sources(Trainer *t, const char *hash, Error *error) {
   if (t->env_def) {
     Source *environment = source_open(&source_environment, &request, error);
     if (!environment) return false;
+    /* an online algorithm learns from the environment itself, any other from data beside it */
     *(t->algo->source->by_env ? &t->source : &t->beside) = environment;
     t->environment = environment_of(environment);
     t->env = t->environment->model;
@@ -42,6 +43,7 @@ static bool open_sources(Trainer *t, const char *hash, Error *error) {
   return t->source != NULL;
 }
 
+/* what the algorithm's `create` sees of the run */
 static void prepare_setup(Trainer *t) {
   const Units *units = &t->source->units;
   t->setup = (AlgoSetup){ .def = t->algo,
@@ -63,6 +65,7 @@ static void prepare_setup(Trainer *t) {
 
 /* ---- the run's folder ------------------------------------------------------------------------ */
 
+/* the default of --out: runs/ALGORITHM-DATA-sSEED */
 static const char *folder_of(const Trainer *t) {
   const char *name = t->data_name ? task_short_name(t->arena, t->data_name) : t->env_def->name;
   return arena_text(t->arena, "runs/%s-%s-s%llu", t->algo->name, name, (unsigned long long)t->seed);
@@ -72,6 +75,7 @@ static const char *folder_of(const Trainer *t) {
 
 /* --init: a run's folder or a checkpoint */
 static bool init_weights(Trainer *t, const char *init, Error *error) {
+  /* a run's folder stands for its last checkpoint */
   const char *path = arena_text(t->arena, "%s/last.safetensors", init);
   if (access(path, F_OK)) path = init;
   Arena *arena = arena_new();
@@ -95,9 +99,11 @@ static bool check_ranks(const Trainer *t, Error *error) {
   return true;
 }
 
+/* names of data and environment, before anything is opened */
 static bool choose_sources(Trainer *t, const Record *old, Error *error) {
   const TrainRequest *r = t->request;
   const char *data = r->data ? r->data : old->data, *env = r->env;
+  /* a resumed run stays in its environment, or without one */
   if (r->resume) env = old->env ? old->env : "none";
   if (data && !t->algo->source->by_env) t->data_name = arena_text(t->arena, "%s", data);
   SourceRequest request = request_of(t, NULL);
@@ -105,14 +111,17 @@ static bool choose_sources(Trainer *t, const Record *old, Error *error) {
       !source_choose(t->algo->source, t->algo->also, &request, env, error))
     return false;
   t->env_def = request.env;
+  /* whether returns are shown normalised too: known references, or the user asks for D4RL's */
   if (t->env_def) t->reference = t->env_def->d4rl_reference || r->d4rl_reference;
   return true;
 }
 
+/* algorithm, data, environment, settings: as requested, or as the record of a resumed run says */
 static bool choose(Trainer *t, const Record *old, Error *error) {
   const TrainRequest *r = t->request;
   t->algo = algo_find(r->resume ? old->algo : r->algo, error);
   if (!t->algo || !choose_sources(t, old, error)) return false;
+  /* settings come last: which there are, and their presets, depends on algorithm and data */
   if (!r->resume) return settings_choose(t, error);
   t->reference = json_bool(json_get(old->json, "d4rl_reference"), t->reference);
   return settings_restore(t, old->json, error);
@@ -124,22 +133,27 @@ static int own_cpus(const Ranks *ranks) {
   return cpus ? cpus : 1;
 }
 
+/* the steps of setting up; each needs the ones before */
 static bool open_all(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
   Record old = { 0 };
   t->seed = r->seed;
+  /* what the run is */
   if (r->resume && !record_read(t, &old, error)) return false;
   bool chosen = choose(t, &old, error);
   const char *hash = old.data_hash ? arena_text(t->arena, "%s", old.data_hash) : NULL;
   json_free(old.json);
   if (!chosen) return false;
+  /* what computes it and what it learns from */
   t->kernels = kernels_find(t->shared->kernels.s, error);
   t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks));
   if (!t->kernels || !open_sources(t, hash, error)) return false;
+  /* the folder is locked before the agent may write to it */
   const char *folder = r->resume ? r->resume : r->out ? r->out : folder_of(t);
   run_name(&t->run, t->arena, folder);
   bool writes = !r->dry_run && trainer_records(t);
   if (writes && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
+  /* networks, tapes and optimisers, at initial weights or those of --init */
   prepare_setup(t);
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
@@ -158,6 +172,7 @@ bool trainer_open(Trainer *t, const TrainRequest *request, Error *error) {
   *t = (Trainer){ .request = request, .arena = arena_new(), .run.lock = -1 };
   bool open = true;
   for (int turn = 0; turn < (ranks ? 2 : 1) && open; turn++) {
+    /* the first turn is rank 0's, the second that of all others; all wait for the outcome */
     if (turn == (ranks_index(ranks) > 0)) open = open_all(t, error);
     open = ranks_meet(ranks, open, NULL, error);
   }
@@ -168,6 +183,7 @@ bool trainer_open(Trainer *t, const TrainRequest *request, Error *error) {
 
 void trainer_close(Trainer *t) {
   if (t->run.folder) run_close(&t->run);
+  /* an agent may hold a simulation, which its arena does not give back */
   if (t->agent && t->algo->close) t->algo->close(t->agent);
   pool_free(t->pool);
   source_close(t->source);
