@@ -10,6 +10,7 @@ static const int64_t largest = INT64_C(1) << 53; /* numbers pass through JSON un
 
 /* ---- options --------------------------------------------------------------------------------- */
 
+/* The row of this name; `length` letters, since a value may follow behind an equals sign. */
 static const Option *find(const Command *c, const char *name, size_t length, Error *error) {
   char word[64], see[64];
   snprintf(word, sizeof word, "%.*s", (int)length, name);
@@ -21,6 +22,7 @@ static const Option *find(const Command *c, const char *name, size_t length, Err
   return i < 0 ? NULL : &c->options[i];
 }
 
+/* A decimal number within the limits; blanks and plus signs, which strtoll accepts, are refused. */
 static bool set_number(const Option *o, const char *text, int64_t *number, Error *error) {
   char *end;
   int64_t high = o->high ? o->high : largest;
@@ -35,6 +37,7 @@ static bool set_number(const Option *o, const char *text, int64_t *number, Error
   return true;
 }
 
+/* Options that may be repeated collect their values, in the order in which they were given. */
 static bool set_word(const Option *o, const char *text, Arguments *list, Error *error) {
   if (list->count == WORDS_MAX)
     return error_set(error, FAIL_USAGE, "--%s: more than %d of them", o->name, WORDS_MAX);
@@ -42,6 +45,7 @@ static bool set_word(const Option *o, const char *text, Arguments *list, Error *
   return true;
 }
 
+/* Two different values would leave it open which one counts. */
 static bool fail_twice(const Option *o, const char *text, Error *error) {
   return error_set(error, FAIL_USAGE, "--%s is given two values, the second is %.60s; keep one",
                    o->name, text);
@@ -52,6 +56,7 @@ static bool set_option(const Option *o, const char *text, bool again, void *requ
   void *place = (char *)request + o->offset;
   const char **held = place;
   int64_t number = 0;
+  /* the same value given again is harmless; another one is an error */
   switch (o->type) {
   case OPTION_FLAG: *(bool *)place = true; return true;
   case OPTION_WORDS: return set_word(o, text, place, error);
@@ -70,6 +75,7 @@ static bool set_option(const Option *o, const char *text, bool again, void *requ
 /* One option and perhaps the word after it; *taken says how many words were used. */
 static bool take_option(const Command *c, int count, char *const *word, Parsed *parsed, int *taken,
                         Error *error) {
+  /* the value is either behind an equals sign or the next word */
   const char *name = word[0] + 2, *equals = strchr(name, '=');
   size_t length = equals ? (size_t)(equals - name) : strlen(name);
   const Option *o = find(c, name, length, error);
@@ -83,11 +89,13 @@ static bool take_option(const Command *c, int count, char *const *word, Parsed *
                        o->argument);
     text = word[1], *taken = 2;
   }
+  /* what was given is remembered, so that commands can tell a default from a request */
   bool *seen = &parsed->option[o - c->options], again = *seen;
   *seen = true;
   return set_option(o, text, again, parsed, error);
 }
 
+/* Words without dashes are the command's arguments, up to the number it takes. */
 static bool take_argument(const Command *c, const char *word, Arguments *arguments, Error *error) {
   if (arguments->count < c->most && arguments->count < WORDS_MAX) {
     arguments->word[arguments->count++] = word;
@@ -98,6 +106,7 @@ static bool take_argument(const Command *c, const char *word, Arguments *argumen
                    c->name, c->usage);
 }
 
+/* Zero, false and NULL, but for numbers, whose table has a default; then parsing fills it. */
 static void set_initial(const Command *c, void *request) {
   memset(request, 0, c->size);
   *(Parsed *)request = (Parsed){ .command = c };
@@ -111,6 +120,7 @@ bool command_parse(const Command *c, int count, char *const *word, void *request
   set_initial(c, request);
   bool options = true;
   for (int i = 0, taken = 1; i < count; i += taken, taken = 1) {
+    /* a lone dash is an argument, as is everything behind `--` */
     bool dashes = options && word[i][0] == '-' && word[i][1];
     if (dashes && !strcmp(word[i], "--")) {
       options = false;
@@ -122,6 +132,7 @@ bool command_parse(const Command *c, int count, char *const *word, void *request
       return false;
     }
   }
+  /* too many arguments were refused above; too few show only at the end */
   if (parsed->arguments.count >= c->least) return true;
   return error_set(error, FAIL_USAGE, "%s: something is missing; expected: diffrl %s %s", c->name,
                    c->name, c->usage);
@@ -131,17 +142,20 @@ bool command_given(const Parsed *parsed, const char *option) {
   const Command *c = parsed->command;
   for (int i = 0; i < c->option_count; i++)
     if (!strcmp(c->options[i].name, option)) return parsed->option[i];
+  /* a command that asks for an option it does not list is a mistake in the program */
   CHECK(false, "%s has no option --%s", c->name, option);
 }
 
 /* ---- help ------------------------------------------------------------------------------------ */
 
 bool command_asks_help(int count, char *const *word) {
+  /* behind `--` even --help is an argument */
   for (int i = 0; i < count && strcmp(word[i], "--"); i++)
     if (!strcmp(word[i], "--help") || !strcmp(word[i], "-h")) return true;
   return false;
 }
 
+/* One line of --help: the option as it is typed, and what it does. */
 static void print_option(const Option *o, FILE *out) {
   char left[64];
   snprintf(left, sizeof left, "--%s%s%s", o->name, o->argument ? " " : "",
@@ -154,6 +168,7 @@ bool command_help(const Command *c, int count, char *const *word, FILE *out, Err
   if (c->option_count) fprintf(out, "\nOptions\n");
   for (int i = 0; i < c->option_count; i++) print_option(&c->options[i], out);
   fprintf(out, "\nExamples\n%s", c->examples);
+  /* the command's own help may depend on its arguments, such as the algorithm of `train` */
   Arguments arguments = { 0 };
   for (int i = 0; i < count && i < WORDS_MAX && word[i][0] != '-'; i++)
     arguments.word[arguments.count++] = word[i];

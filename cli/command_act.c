@@ -37,8 +37,10 @@ static bool read_numbers(const char *text, float *number, int count) {
   return seen == count;
 }
 
+/* Only white space: what separates two episodes. */
 static bool is_blank(const char *line) { return !line[strspn(line, " \t\r\n")]; }
 
+/* Flushed line by line, since the other program waits for the answer before it goes on. */
 static void print_action(const float *act, int count) {
   for (int j = 0; j < count; j++) printf("%s%.9g", j ? " " : "", (double)act[j]);
   putchar('\n');
@@ -53,15 +55,18 @@ static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, float *a
   size_t room = 0;
   uint32_t episode = 0;
   bool right = true, begun = false;
+  /* one slot: its episode number is the row id of the policy's noise */
   actor_begin(actor, 0, episode);
   for (long number = 1; right; number++) {
     ssize_t length = getline(&line, &room, stdin);
     if (length <= 0) break;
+    /* several empty lines in a row end one episode only */
     if (is_blank(line) && strlen(line) == (size_t)length) {
       if (begun) actor_begin(actor, 0, ++episode);
       begun = false;
       continue;
     }
+    /* a line with a zero byte in it is longer than its text, and refused */
     right = strlen(line) == (size_t)length && read_numbers(line, obs, (int)spec->obs_dim);
     if (!right) {
       error_set(error, FAIL_INPUT,
@@ -69,20 +74,24 @@ static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, float *a
                 number, (int)spec->obs_dim);
       break;
     }
+    /* the memory of the episode is the actor's: one observation more, the next action */
     actor_act(actor, (int[]){ 0 }, 1, obs, act, NULL);
     print_action(act, (int)spec->act_dim);
     begun = true;
+    /* nobody reads any more; main reports that output failed */
     if (ferror(stdout)) break;
   }
   free(line);
   return right;
 }
 
+/* Load the policy, seal it as an actor of one slot, and answer until stdin ends. */
 static bool run_in(Arena *arena, const Act *c, Error *error) {
   Saved saved;
   const Kernels *kernels = kernels_find("own", error);
   if (!kernels || !saved_open(&saved, arena, c->parsed.arguments.word[0], c->which, &c->act, error))
     return false;
+  /* the noise of the reported evaluation, so that its episodes can be replayed from outside */
   uint64_t seed = eval_episode_seed(SEEDS_REPORT, (uint64_t)c->seed);
   const PolicySpec *spec = &saved.policy->spec;
   Actor *actor = actor_new(arena, saved.policy, 1, seed, NULL, kernels, error);
@@ -91,6 +100,7 @@ static bool run_in(Arena *arena, const Act *c, Error *error) {
   return actor && act_lines(actor, spec, obs, act, error);
 }
 
+/* Denormal numbers are slow; they count as zero meanwhile, as in all threads of a pool. */
 static int run(const void *request, Error *error) {
   Arena *arena = arena_new();
   unsigned denormals = denormals_off();

@@ -2,6 +2,7 @@
 #include "rl/bench/bench.h"
 #include "cli/command.h"
 
+/* what is asked for; 0 leaves the choice to each benchmark */
 typedef struct {
   Parsed parsed;
   int64_t threads, seconds, rate;
@@ -19,9 +20,11 @@ static const Option options[] = {
   OPTION_FLAG_ROW(Bench, json, "json", "one JSON object a line"),
 };
 
+/* The benchmarks named on the command line, or all of them, one after another. */
 static int run(const void *request, Error *error) {
   const Bench *c = request;
   const Arguments *given = &c->parsed.arguments;
+  /* each benchmark takes of these what applies to it */
   BenchOptions how = { .threads = (int)c->threads,
                        .seconds = (double)c->seconds,
                        .rate = (int)c->rate,
@@ -29,6 +32,7 @@ static int run(const void *request, Error *error) {
                        .profile = c->profile };
   size_t count;
   const BenchDef *const *all = bench_list(&count);
+  /* names take the place of the list; an unknown one fails when its turn comes */
   if (given->count) count = (size_t)given->count;
   for (size_t i = 0; i < count; i++) {
     const char *name = given->count ? given->word[i] : bench_name(all[i]);

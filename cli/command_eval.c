@@ -35,6 +35,7 @@ bool eval_refuse(const Eval *asked, const char *const *foreign, const char *beca
   return true;
 }
 
+/* The environment asked for, else that of training; the policy's shape has to fit. */
 static const EnvDef *choose_env(const Eval *c, const Saved *saved, Error *error) {
   const char *name = c->env ? c->env : saved->env;
   const PolicySpec *spec = &saved->policy->spec;
@@ -46,6 +47,7 @@ static const EnvDef *choose_env(const Eval *c, const Saved *saved, Error *error)
     return NULL;
   }
   const EnvDef *env = task_env(name, error);
+  /* another environment of the same shape is allowed, and a note will say so */
   if (!env || (env->obs_dim == spec->obs_dim && env->act_dim == spec->act_dim)) return env;
   error_set(error, FAIL_INPUT,
             "%s takes %d observations and gives %d actions a step, but %s has %d and %d; expected "
@@ -67,16 +69,19 @@ typedef struct {
   bool reference;
 } Outcome;
 
+/* The members of a line of eval.jsonl, and what only this command measures. */
 static void print_json(const Outcome *o, Arena *arena) {
   const int episodes = o->result.episodes;
   JsonText out = { 0 };
   double *value = arena_array(arena, double, measures_numbers(measure_returns, RETURNS, episodes));
+  /* the same table of measures as in training, so that the two can be compared */
   eval_values(&o->result, o->env, o->reference, value);
   json_open(&out, NULL, '{');
   json_put_integer(&out, "step", o->saved->step);
   eval_write(value, episodes, o->env, o->saved->policy, o->saved->which, o->reference, &out);
   json_put_integer(&out, "seed", (int64_t)o->seed);
   json_put_text(&out, "algo", o->saved->algo);
+  /* times are rounded to what a measurement of this kind can mean */
   json_put_number(&out, "action_us", round(10 * o->latency) / 10);
   json_put_number(&out, "simulator_share", round(1e4 * o->simulator_share) / 1e4);
   json_close(&out, '}');
@@ -84,9 +89,11 @@ static void print_json(const Outcome *o, Arena *arena) {
   json_text_free(&out);
 }
 
+/* One sentence: the return never stands without how the policy acted and how long it took. */
 static void print_line(const Outcome *o, Arena *arena) {
   const EvalResult *r = &o->result;
   const char *normalized = "";
+  /* the deviation is scaled by the same range that normalises the mean */
   if (o->reference && o->env->return_expert > o->env->return_random) {
     double range = o->env->return_expert - o->env->return_random;
     normalized = arena_text(arena, ", normalized %.1f +- %.1f (d4rl)",
@@ -113,15 +120,18 @@ static double simulator_share(const Profile *profile, int threads, int64_t began
   return 0;
 }
 
+/* Set up simulator and threads, say what is measured, and let the policy act. */
 static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error) {
   const Kernels *kernels = kernels_find("own", error);
   EnvModel *model = kernels ? env_load(o->env, error) : NULL;
   if (!model) return false;
   Pool *pool = pool_new(c->threads ? (int)c->threads : pool_cpus());
+  /* on stderr, so that stdout carries the result alone */
   log_progress(true, "%s at step %lld (%s) in %s, report seed %llu, threads %d, kernels %s",
                o->saved->path, (long long)o->saved->step,
                o->saved->algo ? o->saved->algo : "unknown algorithm", o->env->name,
                (unsigned long long)o->seed, pool_threads(pool), kernels->name);
+  /* evaluating elsewhere is allowed, but never unsaid */
   if (o->saved->env && strcmp(o->saved->env, o->env->name))
     log_progress(true, "note: this policy was trained for %s", o->saved->env);
   EvalSpec spec = { .episodes = (int)c->episodes,
@@ -131,6 +141,7 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
                     .kernels = kernels,
                     .profile = profile_new(arena, pool_threads(pool)),
                     .stop = stop_asked };
+  /* before the threads are busy, since it times a single caller */
   o->latency = saved_latency(o->saved->policy, kernels, error);
   int64_t began = profile_clock(spec.profile);
   bool done = o->latency >= 0 && evaluate(arena, model, o->saved->policy, &spec, &o->result, error);
@@ -140,6 +151,7 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
   return done;
 }
 
+/* Check what is asked, evaluate, and print the outcome in one of the two forms. */
 static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) {
   static const char *const foreign[] = { "pictures", "data", "out", NULL };
   if (!saved_policy(saved, arena, &c->act, error) ||
@@ -147,9 +159,11 @@ static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) 
     return (int)error->kind;
   Outcome o = { .saved = saved, .env = choose_env(c, saved, error), .seed = (uint64_t)c->seed };
   if (!o.env) return (int)error->kind;
+  /* D4RL's scores belong to its own environments; elsewhere they have to be asked for */
   o.reference = o.env->d4rl_reference || c->reference;
   stop_on_signals();
   if (!evaluate_saved(c, arena, &o, error)) return (int)error->kind;
+  /* a mean over some of the episodes would favour the short ones, so none is shown */
   if (o.result.stopped) {
     error_set(error, FAIL_RUNNING, "stopped by signal %d (%s) before the last episode; no result",
               stop_signal(), strsignal(stop_signal()));
@@ -168,6 +182,7 @@ static const struct {
   int (*measure)(const Eval *asked, Saved *saved, Arena *arena, Error *error);
 } kinds[] = { { &model_pictures, eval_images } };
 
+/* What the checkpoint says about itself decides how it is measured. */
 static int run_in(Arena *arena, const Eval *c, Error *error) {
   Saved saved;
   if (!saved_read(&saved, arena, c->parsed.arguments.word[0], c->which, error))
@@ -180,6 +195,7 @@ static int run_in(Arena *arena, const Eval *c, Error *error) {
 
 static int run(const void *request, Error *error) {
   const Eval *c = request;
+  /* D4RL's are the only reference scores there are */
   if (c->reference && strcmp(c->reference, "d4rl")) {
     error_set(error, FAIL_USAGE, "--reference %s: expected d4rl", c->reference);
     return FAIL_USAGE;
@@ -192,6 +208,7 @@ static int run(const void *request, Error *error) {
   return code;
 }
 
+/* The keys that --act accepts, with their defaults. */
 static bool help(const Arguments *arguments, FILE *out, Error *error) {
   (void)arguments, (void)error;
   ActRecord record;

@@ -34,6 +34,7 @@ static bool write_policy(Arena *arena, const Saved *saved, const char *path, Err
 /* NAME.h, NAME.c and NAME_check.c; what is printed is the path of the second */
 static bool write_c(Arena *arena, const Export *c, const Saved *saved, const char *name,
                     Error *error) {
+  /* the comment on top of the C file says which checkpoint it came from and how it acts */
   const char *origin =
       arena_text(arena, "Made by diffrl %s from a checkpoint of %s on %s, step %lld, acting by",
                  DIFFRL_VERSION, saved->algo ? saved->algo : "unknown origin",
@@ -46,6 +47,7 @@ static bool write_c(Arena *arena, const Export *c, const Saved *saved, const cha
 
 static bool is_c(const Export *c) { return c->format && !strcmp(c->format, "c"); }
 
+/* Find mistakes in the request, and make the folder, before a checkpoint is read. */
 static bool check(const Export *c, Error *error) {
   if (!c->out) return error_set(error, FAIL_USAGE, "export: where to? expected --out DIR");
   if (c->format && !is_c(c) && strcmp(c->format, "safetensors"))
@@ -53,6 +55,7 @@ static bool check(const Export *c, Error *error) {
   return file_make_folders(c->out, error);
 }
 
+/* Changes by --act are part of what is exported: the file acts as it was told here. */
 static bool run_in(Arena *arena, const Export *c, Error *error) {
   Saved saved;
   if (!check(c, error) ||

@@ -63,6 +63,7 @@ static bool ends(const char *text, const char *end) {
   return length > tail && !strcmp(text + length - tail, end);
 }
 
+/* Tensors come sorted, so one that begins otherwise than the last block opens a new block. */
 static void add_tensor(Found *f, Arena *arena, size_t i) {
   const CheckpointTensor *t = &f->checkpoint.tensor[i];
   int length = (int)block_length(t->name);
@@ -71,6 +72,7 @@ static void add_tensor(Found *f, Arena *arena, size_t i) {
       strncmp(block->name, t->name, (size_t)length) != 0) {
     block = &f->block[f->blocks++];
     *block = (Block){ .name = arena_text(arena, "%.*s", length, t->name), .first = i };
+    /* an optimiser's blocks are named for what it trains, with one of these endings */
     block->moments =
         ends(block->name, "_adam") || ends(block->name, "_adam_m") || ends(block->name, "_adam_v");
   }
@@ -78,9 +80,11 @@ static void add_tensor(Found *f, Arena *arena, size_t i) {
   block->count++, block->bytes += bytes, f->bytes += bytes;
   block->numbers += (int64_t)(bytes / checkpoint_element_size(t->type));
   if (block->moments) f->moment_bytes += bytes;
+  /* a checksum that is missing among others counts as damage, a file without any does not */
   f->damaged += t->verdict == CHECKSUM_WRONG || t->verdict == CHECKSUM_MISSING;
 }
 
+/* Sort the tensors by name, so that each block is a range of them, then sum up each block. */
 static void find_blocks(Found *f, Arena *arena) {
   Checkpoint *c = &f->checkpoint;
   if (c->tensors) qsort(c->tensor, c->tensors, sizeof *c->tensor, by_name);
@@ -90,6 +94,7 @@ static void find_blocks(Found *f, Arena *arena) {
 
 /* ---- what it is ------------------------------------------------------------------------------ */
 
+/* A model is known by its mark in the texts, a policy by its act record; NULL: neither. */
 static const char *kind_of(Arena *arena, const Checkpoint *c) {
   const ModelDef *model = model_saved(c);
   if (model) return arena_text(arena, "model of %s", model->kind);
@@ -108,6 +113,7 @@ static bool leads(const char *key) {
 
 /* ---- as JSON --------------------------------------------------------------------------------- */
 
+/* One tensor, under what is left of its name behind that of its block. */
 static void put_tensor(JsonText *out, const Block *block, const CheckpointTensor *t) {
   size_t length = strlen(block->name);
   json_open(out, NULL, '{');
@@ -121,6 +127,7 @@ static void put_tensor(JsonText *out, const Block *block, const CheckpointTensor
   json_close(out, '}');
 }
 
+/* One block: its sums, then its tensors in order. */
 static void put_block(JsonText *out, const Checkpoint *c, const Block *block) {
   json_open(out, NULL, '{');
   json_put_text(out, "block", block->name);
@@ -133,6 +140,7 @@ static void put_block(JsonText *out, const Checkpoint *c, const Block *block) {
   json_close(out, '}');
 }
 
+/* Who made it, all other texts, the blocks, and the sums over the whole file. */
 static void print_json(Arena *arena, const Found *f) {
   const Checkpoint *c = &f->checkpoint;
   const char *step = checkpoint_text(c, "step");
@@ -144,6 +152,7 @@ static void print_json(Arena *arena, const Found *f) {
   if (step) json_put_number(&out, "step", strtod(step, NULL));
   json_put_text(&out, "kind", kind_of(arena, c));
   json_put_bool(&out, "checksums", f->verified);
+  /* texts may be anything the writer put there: the act record, shapes, versions */
   json_open(&out, "texts", '{');
   for (size_t i = 0; i < c->texts; i++)
     if (!leads(c->text[i].key)) json_put_text(&out, c->text[i].key, c->text[i].value);
@@ -163,6 +172,7 @@ static void print_json(Arena *arena, const Found *f) {
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
+/* Texts come from a file that anyone may have written, so they are escaped for the terminal. */
 static void print_pair(Arena *arena, const char *name, const char *text) {
   printf("%-22s %s\n", escaped(arena, name), text && *text ? escaped(arena, text) : "-");
 }
@@ -175,6 +185,7 @@ static void print_text(Arena *arena, const CheckpointText *text) {
   json_free(json);
 }
 
+/* Name, type, shape, size and checksum of one tensor. */
 static void print_tensor(Arena *arena, const Block *block, const CheckpointTensor *t) {
   size_t length = strlen(block->name);
   char shape[96] = "";
@@ -186,6 +197,7 @@ static void print_tensor(Arena *arena, const Block *block, const CheckpointTenso
          checkpoint_type_name(t->type), shape, checkpoint_bytes(t), verdicts[t->verdict]);
 }
 
+/* First what the checkpoint is, then a paragraph for each block, then the sums. */
 static void print_found(Arena *arena, const Found *f) {
   const Checkpoint *c = &f->checkpoint;
   print_pair(arena, "file", f->saved.path);
@@ -201,6 +213,7 @@ static void print_found(Arena *arena, const Found *f) {
     for (size_t k = 0; k < block->count; k++)
       print_tensor(arena, block, &c->tensor[block->first + k]);
   }
+  /* optimisers are named apart, since acting needs none of them */
   printf("\n%zu tensors, %lld numbers, %zu bytes, of which optimisers %zu; ", c->tensors,
          (long long)checkpoint_numbers(c), f->bytes, f->moment_bytes);
   if (f->verified)
@@ -210,6 +223,7 @@ static void print_found(Arena *arena, const Found *f) {
   fflush(stdout);
 }
 
+/* Read the file without refusing damaged tensors, show it all, and fail at the end if one is. */
 static bool inspect_checkpoint(Arena *arena, const Inspect *c, Error *error) {
   const char *given = c->parsed.arguments.word[0];
   Found f = { 0 };
@@ -242,12 +256,14 @@ static bool is_checkpoint(const char *path) {
   if (ends(path, ".safetensors")) return true;
   FILE *file = !stat(path, &status) && S_ISREG(status.st_mode) ? fopen(path, "rb") : NULL;
   if (!file) return false;
+  /* safetensors begins with a 64-bit little-endian length, small enough for four zero bytes */
   bool begins = fread(head, 1, sizeof head, file) == sizeof head && head[8] == '{' && !head[7] &&
                 !head[6] && !head[5] && !head[4];
   fclose(file);
   return begins;
 }
 
+/* A checkpoint or data, by name or content; options of the other kind are refused. */
 static bool inspect(Arena *arena, const Inspect *c, Error *error) {
   const char *given = c->parsed.arguments.word[0];
   if (is_checkpoint(given)) return inspect_checkpoint(arena, c, error);

@@ -40,6 +40,7 @@ static void put(bool json, const char *kind, const char *name, const char *more,
   json_text_free(&out);
 }
 
+/* What an algorithm learns from is said beside its name. */
 static void list_algos(bool json) {
   size_t count;
   const AlgoDef *const *all = algo_list(&count);
@@ -47,6 +48,7 @@ static void list_algos(bool json) {
     put(json, "algos", all[i]->name, all[i]->source->about, all[i]->about);
 }
 
+/* The shape is what decides whether a policy fits. */
 static void list_envs(bool json) {
   size_t count;
   const EnvDef *const *all = env_list(&count);
@@ -58,6 +60,7 @@ static void list_envs(bool json) {
   }
 }
 
+/* The sets that `data make` generates, then the sets of pictures. */
 static void list_datasets(bool json) {
   size_t count;
   const DataSpec *all = make_data_list(&count);
@@ -71,6 +74,7 @@ static void list_datasets(bool json) {
     put(json, "datasets", images[i].name, "pictures", images[i].about);
 }
 
+/* Methods that add noise on the way solve the SDE, the others the ODE. */
 static void list_samplers(bool json) {
   size_t count;
   const Method *all = method_list(&count);
@@ -78,6 +82,7 @@ static void list_samplers(bool json) {
     put(json, "samplers", all[i].name, all[i].noise > 0 ? "SDE" : "ODE", all[i].about);
 }
 
+/* Discrete schedules have a number of steps, continuous ones a range of times. */
 static void list_schedules(bool json) {
   size_t count;
   const ScheduleDef *const *all = schedule_list(&count);
@@ -86,12 +91,14 @@ static void list_schedules(bool json) {
         all[i]->about);
 }
 
+/* How a sampler divides the times between noise and data. */
 static void list_spacings(bool json) {
   size_t count;
   const char *const *all = grid_list(&count);
   for (size_t i = 0; i < count; i++) put(json, "spacings", all[i], NULL, grid_about(i));
 }
 
+/* The settings themselves are shown, with where they were published. */
 static void list_presets(bool json) {
   size_t count;
   const Preset *all = preset_list(&count);
@@ -102,6 +109,7 @@ static void list_presets(bool json) {
   }
 }
 
+/* Each set is tried, since whether it runs depends on the processor and the build. */
 static void list_kernels(bool json) {
   size_t count;
   const char *const *names = kernels_list(&count);
@@ -113,6 +121,7 @@ static void list_kernels(bool json) {
   }
 }
 
+/* What `diffrl bench` can time. */
 static void list_benchmarks(bool json) {
   size_t count;
   const BenchDef *const *all = bench_list(&count);
@@ -120,6 +129,7 @@ static void list_benchmarks(bool json) {
     put(json, "benchmarks", bench_name(all[i]), NULL, bench_about(all[i]));
 }
 
+/* what may be listed, in the order in which all of it is shown */
 static const struct {
   const char *name;
   void (*list)(bool json);
@@ -133,6 +143,7 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 static int run(const void *request, Error *error) {
   const List *c = request;
   const char *wanted = c->parsed.arguments.word[0];
+  /* one list by name, or all of them under headings */
   const Names *names = NAMES(kinds, KINDS, .what = "list");
   int only = wanted ? names_find(names, wanted, error) : 0;
   if (only < 0) return (int)error->kind;

@@ -11,6 +11,7 @@ static const Option options[] = {
   OPTION_TEXT_ROW(Report, out, "out", "FILE.html", "the page; an older one is replaced"),
 };
 
+/* Several runs make one page, on which they are compared. */
 static int run(const void *request, Error *error) {
   const Report *c = request;
   const Arguments *runs = &c->parsed.arguments;

@@ -29,9 +29,10 @@ static const Option options[] = {
                     "changes no bit (default: the CPUs this process may use)"),
 };
 
-/* ---- what both kinds share ------------------------------------------------------------------- */
+/* ---- what all kinds share -------------------------------------------------------------------- */
 
 void sample_choose(const Sample *asked, SamplerSpec *sampler) {
+  /* the run's eta is meant for its own sampler; another one begins without */
   if (asked->sampler) sampler->method = asked->sampler, sampler->eta = 0;
   if (asked->steps) sampler->steps = (int)asked->steps;
   if (asked->spacing) sampler->spacing = asked->spacing;
@@ -48,16 +49,19 @@ bool sample_write_npy(const char *path, const double *values, const int shape[],
   enum { HEADER = 128 };
   char text[64] = "";
   size_t body = sizeof(double);
+  /* the shape is written as a Python tuple, and says how many numbers follow */
   for (int i = 0; i < rank; i++) {
     snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d", i ? ", " : "", shape[i]);
     body *= (size_t)shape[i];
   }
   char *bytes = malloc(HEADER + body);
   CHECK(bytes, "out of memory");
+  /* padded with blanks, so that readers find the numbers aligned */
   memset(bytes, ' ', HEADER);
   memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10); /* 0x76 = 128 - 10 */
   int length = snprintf(bytes + 10, HEADER - 10,
                         "{'descr': '<f8', 'fortran_order': False, 'shape': (%s), }", text);
+  /* blanks go on where the text's zero stood; the header has to end with a line end */
   bytes[10 + length] = ' ', bytes[HEADER - 1] = '\n';
   memcpy(bytes + HEADER, values, body);
   bool done = file_write(path, bytes, HEADER + body, error);
@@ -67,6 +71,7 @@ bool sample_write_npy(const char *path, const double *values, const int shape[],
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+/* The ending of the name chooses the format, so it is checked before anything is sampled. */
 static bool check_out(const char *path, Error *error) {
   if (path && (sample_ends(path, ".png") || sample_ends(path, ".csv") || sample_ends(path, ".npy")))
     return true;
@@ -74,6 +79,7 @@ static bool check_out(const char *path, Error *error) {
                    path ? path : "is missing");
 }
 
+/* who samples what a model is of */
 static const struct {
   const ModelDef *def;
   bool (*sample)(const SampleJob *job, Error *error);
@@ -81,6 +87,7 @@ static const struct {
               { &model_pictures, sample_images },
               { &model_plans, sample_plans } };
 
+/* The mark in the checkpoint says what the model is of. */
 static bool sample_kind(const SampleJob *job, Error *error) {
   const ModelDef *def = model_saved(job->checkpoint);
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -90,6 +97,7 @@ static bool sample_kind(const SampleJob *job, Error *error) {
                    "or `diffuser`");
 }
 
+/* Find and read the checkpoint, then leave it to the kind of its model. */
 static bool sample(SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
   Saved saved;
@@ -98,10 +106,12 @@ static bool sample(SampleJob *job, Error *error) {
     return false;
   job->checkpoint = saved.checkpoint;
   bool done = sample_kind(job, error);
+  /* what is wrong with the file should name the file */
   if (!done && error->kind == FAIL_INPUT) error_prefix(error, "%s", saved.path);
   return done;
 }
 
+/* Set up what every kind of model needs: memory, threads and kernels. */
 static int run(const void *request, Error *error) {
   const Sample *asked = request;
   SampleJob job = { .asked = asked, .kernels = kernels_find("own", error) };

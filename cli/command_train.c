@@ -58,6 +58,7 @@ static bool check_resume(const Train *c, Error *error) {
     if (command_given(&c->parsed, fixed[i]))
       return error_set(error, FAIL_USAGE,
                        "--resume takes --%s from the run; omit it, or start a new run", fixed[i]);
+  /* every --set has to name one of the free keys */
   for (int i = 0, k; i < c->set.count; i++) {
     for (k = 0; k < FREE && strncmp(c->set.word[i], free_keys[k], strlen(free_keys[k])); k++) {}
     if (k == FREE)
@@ -69,6 +70,7 @@ static bool check_resume(const Train *c, Error *error) {
   return true;
 }
 
+/* Copy what was given into the trainer's own form, and refuse what cannot go together. */
 static bool make_request(const Train *c, TrainRequest *r, Error *error) {
   *r = (TrainRequest){ .algo = c->parsed.arguments.word[0],
                        .data = c->data,
@@ -90,6 +92,7 @@ static bool make_request(const Train *c, TrainRequest *r, Error *error) {
   memcpy(r->set, c->set.word, sizeof *r->set * (size_t)r->sets);
   if (c->reference && strcmp(c->reference, "d4rl"))
     return error_set(error, FAIL_USAGE, "--reference %s: expected d4rl", c->reference);
+  /* a resumed run knows its algorithm, a new one has to be told */
   if (r->resume) return check_resume(c, error);
   if (r->algo) return true;
   return error_set(error, FAIL_USAGE,
@@ -104,6 +107,7 @@ static void announce_groups(const Trainer *t) {
   const int64_t batch = t->shared->batch, ranks = ranks_count(t->request->ranks);
   const int64_t groups = (batch + t->shared->group - 1) / t->shared->group;
   const int64_t workers = ranks * pool_threads(t->pool);
+  /* with fewer groups than threads some would have nothing to do */
   if (groups >= workers) return;
   log_progress(true,
                "note: a batch is %lld group%s of rows, so %lld of the %lld %s mostly wait; a "
@@ -113,11 +117,13 @@ static void announce_groups(const Trainer *t) {
                (long long)(batch > workers ? batch / workers : 1));
 }
 
+/* One line that says everything a result depends on, and what does not change it. */
 static void announce(const Trainer *t) {
   const char *source = "";
   const Ranks *r = t->request->ranks;
   Error ignored;
   const Preset *preset = t->preset ? preset_find(t->algo->name, t->preset, &ignored) : NULL;
+  /* where the preset's settings were published */
   if (preset) source = arena_text(t->arena, " (%s)", preset->source);
   const char *ranks = r ? arena_text(t->arena, "ranks %d, ", r->count) : "";
   log_progress(true, "%s on %s, env %s, preset %s%s, seed %llu, %sthreads %d, kernels %s",
@@ -125,6 +131,7 @@ static void announce(const Trainer *t) {
                t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
                (unsigned long long)t->seed, ranks, pool_threads(t->pool), t->kernels->name);
   announce_groups(t);
+  /* a kind of source may have more to say, such as the rows it uses */
   if (t->source->def->announce) t->source->def->announce(t->source);
 }
 
@@ -133,6 +140,7 @@ static void show_settings(const Trainer *t, JsonText *json) {
   JsonText text = { 0 };
   Error impossible;
   json_open(&text, NULL, '{');
+  /* values pass through JSON, the form that config.json has, so that both show the same */
   config_write(&t->settings, &text);
   json_close(&text, '}');
   Json *values = json_parse(text.text, text.length, &impossible);
@@ -144,6 +152,7 @@ static void show_settings(const Trainer *t, JsonText *json) {
       printf("  %-20s %-12s %s\n", key, plain, origin);
       continue;
     }
+    /* for programs: an object a setting, of what it is and where it comes from */
     json_open(json, key, '{');
     json_put_text(json, "value", plain);
     json_put_text(json, "origin", origin);
@@ -153,6 +162,7 @@ static void show_settings(const Trainer *t, JsonText *json) {
   json_text_free(&text);
 }
 
+/* The dry run: everything was set up as for training, so that sizes are known, not guessed. */
 static void show_plan(const Trainer *t) {
   const double mib = 1024.0 * 1024.0;
   double data = (double)t->source->bytes, own = (double)arena_bytes(t->arena);
@@ -175,6 +185,7 @@ static void show_plan(const Trainer *t) {
   json_put_integer(&out, "transitions", t->source->rows);
   json_put_integer(&out, "memory_bytes", (int64_t)own);
   json_put_integer(&out, "data_bytes", (int64_t)data);
+  /* time cannot be known before the first steps, hence null */
   json_put_number(&out, "seconds", NAN);
   json_open(&out, "settings", '{');
   show_settings(t, &out);
@@ -199,12 +210,14 @@ static void put_measured(const Trainer *t, JsonText *out) {
     json_put_number(out, "best", results_value(&s, &s.best));
   }
   history_close(&history);
+  /* no return is told without how the policy acts and how long an action takes */
   if (!s.count || !t->agent->policy) return;
   double latency = saved_latency(t->agent->policy, t->kernels, &ignored);
   policy_write_act(t->agent->policy, "act", out);
   json_put_number(out, "action_us", round(10 * latency) / 10);
 }
 
+/* The result on stdout, as JSON or as the same members in one line of key=value. */
 static void print_result(const Trainer *t, const TrainOutcome *done, bool json) {
   Error impossible;
   const Ranks *ranks = t->request->ranks;
@@ -216,12 +229,14 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
   json_put_integer(&out, "steps", done->steps);
   json_put_number(&out, "seconds", round(1e3 * done->seconds) / 1e3);
   json_put_number(&out, "steps_per_s", round(10 * done->steps_per_s) / 10);
+  /* what it costs to train together */
   if (ranks) {
     json_put_integer(&out, "ranks", ranks->count);
     json_put_integer(&out, "sent_bytes_per_step", done->sent);
   }
   put_measured(t, &out);
   json_close(&out, '}');
+  /* the plain form is made from the JSON, so that neither says more than the other */
   Json *parsed = json_parse(out.text, out.length, &impossible);
   command_print(json ? out.text : history_text(t->arena, parsed));
   json_free(parsed);
@@ -237,11 +252,13 @@ static void write_report(const Trainer *t) {
     log_progress(true, "no report: %s", error.text);
 }
 
+/* The loop, and what is told of it; a run that a signal stopped is reported like a complete one. */
 static int train(Trainer *t, Error *error) {
   TrainOutcome done;
   stop_on_signals();
   if (!train_run(t, &done, error)) return (int)error->kind;
   int code = done.signal ? 128 + done.signal : 0;
+  /* ranks other than the first have nothing to write or to say */
   if (!trainer_records(t)) return code;
   if (done.signal)
     log_progress(true,
@@ -254,6 +271,7 @@ static int train(Trainer *t, Error *error) {
   return code;
 }
 
+/* Set up, announce, train or only show the plan, and give everything back. */
 static int train_on_this_rank(const TrainRequest *r, Error *error) {
   Trainer t;
   if (!trainer_open(&t, r, error)) return (int)error->kind;
@@ -264,6 +282,7 @@ static int train_on_this_rank(const TrainRequest *r, Error *error) {
   return code;
 }
 
+/* Every rank does the same with the same request; only the first one talks. */
 static int run(const void *request, Error *error) {
   TrainRequest r;
   if (!make_request(request, &r, error) || !ranks_open(&r.ranks, stop_asked, error))
@@ -276,6 +295,7 @@ static int run(const void *request, Error *error) {
 
 /* ---- help ------------------------------------------------------------------------------------ */
 
+/* Without an algorithm the list of them, with one its settings. */
 static bool help(const Arguments *arguments, FILE *out, Error *error) {
   if (!arguments->count) {
     size_t count;
@@ -289,6 +309,7 @@ static bool help(const Arguments *arguments, FILE *out, Error *error) {
   if (!algo) return false;
   Arena *arena = arena_new();
   Config config;
+  /* the defaults come from the same table that training reads */
   config_init(&config, algo->fields, algo->field_count, arena_alloc(arena, algo->config_size));
   fprintf(out, "\n%s: %s\n%s\n\nSettings (--set key=value): key, default, meaning\n", algo->name,
           algo->about, algo->paper);

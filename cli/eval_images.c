@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* what is measured, and with what */
 typedef struct {
   const Eval *asked;
   const Saved *saved;
@@ -21,12 +22,14 @@ static bool open_set(Measuring *s, Arena *arena, Error *error) {
   const char *hash = checkpoint_text(s->saved->checkpoint, "data_hash");
   s->set = images_open(arena, s->asked->data ? s->asked->data : s->model->base.data, error);
   if (!s->set || !hash || !strcmp(hash, s->set->hash)) return s->set;
+  /* distances to other pictures than those it learned from would mean nothing */
   return error_set(error, FAIL_INPUT,
                    "%s is not the data this model was trained on (its content differs); give the "
                    "right one with --data",
                    s->set->name);
 }
 
+/* The members of measures.json: which weights, the measures, and how pictures were sampled. */
 static void write_json(const Measuring *s, JsonText *out) {
   double value[IMAGE_QUALITY_MEASURES];
   image_quality_values(&s->quality, value);
@@ -39,6 +42,7 @@ static void write_json(const Measuring *s, JsonText *out) {
   json_close(out, '}');
 }
 
+/* One sentence for people: each distance beside that of real pictures, which is the floor. */
 static const char *write_line(const Measuring *s, Arena *arena) {
   const ImageQuality *r = &s->quality;
   const ModelSettings *shape = &s->model->base.settings;
@@ -57,11 +61,13 @@ static void keep(const Measuring *s, Arena *arena, const JsonText *json) {
   struct stat status;
   const char *run = s->asked->parsed.arguments.word[0];
   Error error;
+  /* of a checkpoint outside a run there is no folder to keep them in */
   if (stat(run, &status) || !S_ISDIR(status.st_mode)) return;
   if (!file_write(arena_text(arena, "%s/measures.json", run), json->text, json->length, &error))
     log_progress(true, "not kept: %s", error.text);
 }
 
+/* Sample as the run's settings say, compare with real pictures, and draw the first of them. */
 static bool measure(Measuring *s, Arena *arena, Error *error) {
   enum { ROWS = 8 }; /* of the grid */
   const Eval *asked = s->asked;
@@ -77,6 +83,7 @@ static bool measure(Measuring *s, Arena *arena, Error *error) {
       image_quality_sample(arena, s->model, s->set, &how, (int)asked->pictures, &s->quality, error);
   pool_free(how.pool);
   if (!pictures || !asked->out) return pictures;
+  /* labels come in turn, so whole rows hold each of them once */
   int shown = ROWS * (s->model->labels ? s->model->classes : ROWS);
   if (shown > s->quality.pictures) shown = s->quality.pictures;
   return image_write_grid(s->model, pictures, shown, true, asked->out, error);
@@ -91,8 +98,10 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
     error_prefix(error, "%s", saved->path);
     return (int)error->kind;
   }
+  /* sampling takes minutes; a signal ends it between two parts */
   stop_on_signals();
   if (!open_set(&s, arena, error)) return (int)error->kind;
+  /* nothing is told of a measurement that was cut short */
   if (!measure(&s, arena, error)) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
   JsonText json = { 0 };
   write_json(&s, &json);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 
+/* in the order in which the overview shows them */
 static const Command *const commands[] = {
   &command_train,     &command_eval,         &command_act,     &command_sample,
   &command_data_make, &command_data_inspect, &command_inspect, &command_list,
@@ -30,6 +31,7 @@ static void print_overview(FILE *out) {
 static const Command *find(int count, char *const *word, int *words, Error *error) {
   bool data = !strcmp(word[0], "data"); /* commands of two words begin so */
   char two[64];
+  /* both words together are looked up, so that a mistake in either finds the nearest */
   snprintf(two, sizeof two, "%.30s %.30s", word[0], count > 1 ? word[1] : "");
   if (data && count == 1) {
     error_set(error, FAIL_USAGE, "data: expected `diffrl data make` or `diffrl data inspect`");
@@ -42,6 +44,7 @@ static const Command *find(int count, char *const *word, int *words, Error *erro
   return i < 0 ? NULL : commands[i];
 }
 
+/* Fill the command's own struct from the words, then run it; --help goes before any mistake. */
 static int run(const Command *command, int count, char *const *word, Error *error) {
   if (command_asks_help(count, word))
     return command_help(command, count, word, stdout, error) ? 0 : (int)error->kind;
@@ -53,6 +56,7 @@ static int run(const Command *command, int count, char *const *word, Error *erro
   return code;
 }
 
+/* What is asked of the program itself is answered here, all else by a command. */
 static int start(int count, char *const *word, Error *error) {
   if (!count) {
     print_overview(stderr);
@@ -67,6 +71,7 @@ static int start(int count, char *const *word, Error *error) {
     print_overview(stdout);
     return 0;
   }
+  /* the name of the command is left out of what it parses */
   int words;
   const Command *command = find(count, word, &words, error);
   return command ? run(command, count - words, word + words, error) : (int)error->kind;
@@ -76,10 +81,12 @@ int main(int count, char **word) {
   Error error = { 0 };
   signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk: an error, not an end */
   int code = start(count - 1, word + 1, &error);
+  /* a result that did not reach its reader is a failure, even if all went well before */
   if (!code && (fflush(stdout) || ferror(stdout))) {
     error_set(&error, FAIL_RUNNING, "cannot write to standard output: %s", strerror(errno));
     code = FAIL_RUNNING;
   }
+  /* failures are told here, unless a rank has told its own already */
   command_complain(&error);
   return code;
 }

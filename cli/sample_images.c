@@ -26,15 +26,18 @@ static bool read_label(const PicturesModel *m, const char *text, int *label, Err
   if (!m->labels)
     return error_set(error, FAIL_USAGE,
                      "sample: --label %s, but this model is not conditioned on labels", text);
+  /* numbers always work, names where the set has them */
   for (*label = 0; *label < m->classes; ++*label) {
     const char *name = class_name(m, *label);
     if ((name && !strcmp(name, text)) || (end != text && !*end && number == *label)) return true;
   }
+  /* the message shows one name, if the set has any, as an example */
   const char *first = class_name(m, 0);
   return error_set(error, FAIL_USAGE, "sample: --label %s: expected 0 to %d%s%s", text,
                    m->classes - 1, first ? ", or a name like " : "", first ? first : "");
 }
 
+/* 0: without regard to the label, 1: as trained, above: further towards it. */
 static bool read_guidance(const char *text, double *guidance, Error *error) {
   char *end;
   *guidance = strtod(text, &end);
@@ -43,6 +46,7 @@ static bool read_guidance(const char *text, double *guidance, Error *error) {
                    text);
 }
 
+/* The run's settings, but for what was asked for instead. */
 static bool choose(const SampleJob *job, const PicturesModel *m, ModelSampling *how, int *label,
                    Error *error) {
   const Sample *asked = job->asked;
@@ -60,13 +64,16 @@ bool sample_images(const SampleJob *job, Error *error) {
   ModelSampling how;
   int label;
   if (!m || !choose(job, m, &how, &label, error)) return false;
+  /* by default eight rows of ten, a column for each label of a set with ten */
   int count = asked->count ? (int)asked->count : 10 * 8, size = (int)m->size;
   bool png = sample_ends(asked->out, ".png");
+  /* pictures have no form as CSV, and a limit keeps files to a size that can be used */
   if (count > MOST || sample_ends(asked->out, ".csv"))
     return error_set(error, FAIL_USAGE,
                      "sample: pictures go to FILE.png or FILE.npy, at most %d at once", MOST);
   double *pictures = arena_array(job->arena, double, (size_t)count *(size_t)(size * size));
   if (!pictures_sample(&m->base, &how, label, count, pictures, error)) return false;
+  /* with all labels in turn, the grid has a column for each */
   bool done =
       png ? image_write_grid(m, pictures, count, label == PICTURES_ALL_LABELS, asked->out, error)
           : sample_write_npy(asked->out, pictures, (int[]){ count, size, size }, 3, error);

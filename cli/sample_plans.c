@@ -17,6 +17,7 @@ static bool write_csv(const PlansModel *m, const PlanSamples *p, const char *pat
   fprintf(out, "plan,step");
   for (int j = 0; j < m->act_dim; j++) fprintf(out, ",a%d", j);
   for (int j = 0; j < m->obs_dim; j++) fprintf(out, ",s%d", j);
+  /* a plan is stored step by step, the action before the state, as the columns are named */
   const float *x = p->plans;
   const int horizon = (int)m->horizon;
   for (int i = 0; i < p->count * horizon; i++) {
@@ -30,6 +31,7 @@ static bool write_csv(const PlansModel *m, const PlanSamples *p, const char *pat
   return done;
 }
 
+/* The same numbers as an array [plans, horizon, width]. */
 static bool write_npy(const SampleJob *job, const PlansModel *m, const PlanSamples *p,
                       Error *error) {
   const int shape[] = { p->count, (int)m->horizon, m->width };
@@ -51,16 +53,19 @@ static float *start_states(const SampleJob *job, const EnvModel *model, int coun
   return first;
 }
 
+/* Sample plans from these states and write them as the ending of the file says. */
 static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env, Error *error) {
   const Sample *asked = job->asked;
   PlanSamples p = { .count = asked->count ? (int)asked->count : 8 };
   float *first = start_states(job, env, p.count, error);
   if (!first) return false;
+  /* the run's own sampler, but for what was asked for instead */
   ModelSampling how = model_sampling(&m->base);
   how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
   sample_choose(asked, &how.sampler);
   p.plans = arena_array(job->arena, float, (size_t)p.count *(size_t)m->base.denoiser->dim);
   if (!plans_sample(m, &how, p.count, first, p.plans, error)) return false;
+  /* a picture also shows what the simulator makes of the plans' actions */
   if (!(sample_ends(asked->out, ".csv")   ? write_csv(m, &p, asked->out, error)
         : sample_ends(asked->out, ".npy") ? write_npy(job, m, &p, error)
                                           : plan_samples_plot(&p, m, env, asked->out, error)))
@@ -77,6 +82,7 @@ bool sample_plans(const SampleJob *job, Error *error) {
   if (job->asked->label || job->asked->guidance)
     return error_set(error, FAIL_USAGE, "sample: --%s needs a model that is conditioned on labels",
                      job->asked->label ? "label" : "guidance");
+  /* without an environment there are no start states to plan from */
   const EnvDef *def = name && strcmp(name, "none") ? env_find(name) : NULL;
   if (!def || def->obs_dim != m->obs_dim || def->act_dim != m->act_dim)
     return error_set(error, FAIL_USAGE,

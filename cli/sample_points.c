@@ -5,6 +5,7 @@
 #include "rl/render/points_picture.h"
 #include <stdlib.h>
 
+/* the samples, and what they are shown beside */
 typedef struct {
   const Model *model;
   const ToyDef *data;
@@ -13,6 +14,7 @@ typedef struct {
   int count;
 } Points;
 
+/* The file is made in memory first, so that it is written whole or not at all. */
 static bool write_csv(const Points *p, const char *path, Error *error) {
   char *text = NULL;
   size_t length = 0;
@@ -27,10 +29,12 @@ static bool write_csv(const Points *p, const char *path, Error *error) {
   return done;
 }
 
+/* The same numbers as an array [count, 2]. */
 static bool write_npy(const Points *p, const char *path, Error *error) {
   return sample_write_npy(path, p->points, (int[]){ p->count, TOY_DIM }, 2, error);
 }
 
+/* The picture is titled by what made it: the sampler and its number of steps. */
 static bool write_png(const Points *p, const char *path, Error *error) {
   char title[96];
   const SamplerSpec *s = &p->how->sampler;
@@ -39,6 +43,7 @@ static bool write_png(const Points *p, const char *path, Error *error) {
   return points_plot_samples(p->data, p->how->seed, p->points, p->count, title, path, error);
 }
 
+/* The ending of the file's name chooses the format. */
 static bool write_points(const Points *p, const char *path, Error *error) {
   return (sample_ends(path, ".csv")   ? write_csv
           : sample_ends(path, ".npy") ? write_npy
@@ -48,11 +53,14 @@ static bool write_points(const Points *p, const char *path, Error *error) {
 bool sample_points(const SampleJob *job, Error *error) {
   const Sample *asked = job->asked;
   Model *model = model_load(job->arena, &model_points, job->checkpoint, error);
+  /* the picture shows the data beside the samples, so the set has to be known */
   const ToyDef *data = model ? toy_find(model->data, error) : NULL;
   if (!data) return false;
+  /* points have no labels */
   if (asked->label || asked->guidance)
     return error_set(error, FAIL_USAGE, "sample: --%s needs a model that is conditioned on labels",
                      asked->label ? "label" : "guidance");
+  /* the run's own sampler, but for what was asked for instead */
   ModelSampling how = model_sampling(model);
   how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
   sample_choose(asked, &how.sampler);

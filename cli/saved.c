@@ -19,16 +19,19 @@ const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *
               run);
     return NULL;
   }
+  /* a file is the checkpoint itself */
   if (!S_ISDIR(status.st_mode)) {
     saved->which = run;
     if (!which) return run;
     error_set(error, FAIL_USAGE, "--which chooses among the files of a run, and %s is a file", run);
     return NULL;
   }
+  /* in a folder: one of the two that training keeps, or a file by its name */
   saved->which = which ? which : "last";
   bool named = !strcmp(saved->which, "last") || !strcmp(saved->which, "best");
   const char *inside = arena_text(arena, "%s/%s%s", run, saved->which, named ? ".safetensors" : "");
   if (!access(inside, F_OK)) return inside;
+  /* a path from where one stands works too */
   if (!named && !access(saved->which, F_OK)) return saved->which;
   error_set(error, FAIL_INPUT, "%s: no such checkpoint%s", inside,
             named ? "; the run has not written it (yet), or it is not a run"
@@ -38,6 +41,7 @@ const char *saved_find(Saved *saved, Arena *arena, const char *run, const char *
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* Settings of the act record that were given on the command line replace the saved ones. */
 static bool change_act(Policy *policy, const Arguments *act, Error *error) {
   for (int i = 0; i < act->count; i++)
     if (!policy_set_act(policy, act->word[i], "--act", error)) return false;
@@ -51,6 +55,7 @@ bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, 
   if (!saved->path) return false;
   checkpoint_init(c, arena);
   if (!checkpoint_load(c, saved->path, NULL, error)) return error_prefix(error, "%s", saved->path);
+  /* these texts are for people; a checkpoint of another program may lack them */
   saved->algo = checkpoint_text(c, "algo");
   saved->env = checkpoint_text(c, "env");
   if (saved->env && !strcmp(saved->env, "none")) saved->env = NULL;
@@ -73,6 +78,7 @@ bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which,
 /* ---- how it acts ----------------------------------------------------------------------------- */
 
 const char *saved_act_text(Arena *arena, const Policy *policy) {
+  /* written as JSON and read back, since history_text shows any JSON for people */
   JsonText text = { 0 };
   Error impossible;
   json_open(&text, NULL, '{');
@@ -96,9 +102,11 @@ double saved_latency(const Policy *policy, const Kernels *kernels, Error *error)
   double seconds[MOST], began = clock_now();
   int count = 0;
   Arena *arena = arena_new();
+  /* zeros will do: an action takes the same time whatever was observed */
   float *seen = arena_array(arena, float, policy->seen);
   float *act = arena_array(arena, float, policy->horizon * policy->spec.act_dim);
   Actor *actor = actor_new(arena, policy, 1, 0, NULL, kernels, error);
+  /* as many answers as a fifth of a second allows, and enough for a median however slow */
   while (actor && count < MOST && (count < LEAST || clock_now() - began < patience)) {
     double start = clock_now();
     actor_answer(actor, seen, 1, (uint64_t)count, NULL, act, NULL);
@@ -107,5 +115,6 @@ double saved_latency(const Policy *policy, const Kernels *kernels, Error *error)
   arena_free(arena);
   if (!actor) return -1;
   qsort(seconds, (size_t)count, sizeof *seconds, by_size);
+  /* the median: a single delay by the system does not count */
   return 1e6 * seconds[count / 2];
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+/* evaluations of the network, about twice as many from one to the next */
 static const int budgets[] = { 4, 8, 14, 26, 50 };
 enum {
   BUDGETS = sizeof budgets / sizeof *budgets,
@@ -22,6 +23,7 @@ typedef struct {
   Call call;
 } ExactDenoiser;
 
+/* In place of a network: each sample's noise estimate from the mixture's known score. */
 static void exact_eps(void *user, const CallSamples *c) {
   const Schedule *schedule = user;
   for (int i = 0; i < c->count; i++) {
@@ -33,6 +35,7 @@ static void exact_eps(void *user, const CallSamples *c) {
   }
 }
 
+/* No features of the time are needed: the call below takes the time itself. */
 static Tensor *exact_embed(const Denoiser *d, Graph *g, const Params *p, Tensor *t) {
   (void)d, (void)g, (void)p;
   return t;
@@ -43,6 +46,7 @@ static Tensor *exact_net(const Denoiser *d, Graph *g, const Params *p, Tensor *x
   return t_call(&((const ExactDenoiser *)d)->call, x, h, TOY_DIM);
 }
 
+/* It looks like any other denoiser, so every sampler can be run on it unchanged. */
 static ExactDenoiser exact_denoiser(const Schedule *schedule) {
   return (ExactDenoiser){ .base = { .net = exact_net,
                                     .embed = exact_embed,
@@ -76,7 +80,9 @@ typedef struct {
 static int steps_of(const Model *m, SamplerSpec spec, int budget, int *evaluations) {
   Arena *scratch = arena_new();
   Error ignored;
+  /* no more steps than evaluations, and a discrete schedule has only so many times */
   int most = m->schedule->steps ? m->schedule->steps - 1 : budget;
+  /* how many evaluations a step costs is known only once the table is filled */
   for (spec.steps = budget < most ? budget : most; spec.steps > 0; spec.steps--) {
     ArenaMark mark = arena_mark(scratch);
     Sampler *sampler = sampler_new(scratch, &spec, m->denoiser, &ignored);
@@ -98,19 +104,24 @@ static double strong_error(Comparison *c, const ModelSampling *how) {
   return sqrt(sum / POINTS);
 }
 
+/* One sampler with one budget: choose its steps, then measure what it samples. */
 static bool compare(Comparison *c, const Method *method, int budget, int *before, Error *error) {
   int evaluations = 0;
   ModelSampling how = *c->how;
   how.sampler = (SamplerSpec){ .method = method->name, .spacing = c->how->sampler.spacing };
+  /* all begin at the same time: the last one, or just before it if no signal is left there */
   how.sampler.from = points_start(c->model->schedule);
+  /* an SDE method whose noise is a setting would be an ODE without it */
   if (method->needs & TAKES_ETA && method->noise > 0) how.sampler.eta = 1;
   how.sampler.steps = steps_of(c->model, how.sampler, budget, &evaluations);
+  /* the method cannot do this model, or the larger budget buys not one evaluation more */
   if (!how.sampler.steps || evaluations == *before) return true;
   *before = evaluations;
   Trial *trial = &c->trial[c->trials];
   *trial = (Trial){ method->name, how.sampler.steps, evaluations, NAN, NAN };
   if (!points_distance(c->model, c->data, &how, POINTS, DRAWS, &trial->distance, error))
     return false;
+  /* only a method without noise has one place where it should arrive */
   if (c->exact && !(method->noise > 0)) trial->strong = strong_error(c, &how);
   c->trials++;
   return true;
@@ -129,10 +140,12 @@ static void prepare_exact(Comparison *c, Arena *arena) {
   ModelSampling how = *c->how;
   double *reference = arena_array(arena, double, POINTS *TOY_DIM);
   Error ignored;
+  /* the reference: a solver of high order with far more steps than any budget */
   how.sampler =
       (SamplerSpec){ .method = "dpmpp_3m", .steps = REFERENCE_STEPS, .spacing = "lambda" };
   how.sampler.from = points_start(m->schedule);
   bool done = points_sample(copy, &how, POINTS, reference, &ignored);
+  /* where that one cannot be used, a plain solver in time */
   how.sampler.method = "rk4", how.sampler.spacing = NULL;
   if (done || points_sample(copy, &how, POINTS, reference, &ignored))
     c->exact = copy, c->reference = reference;
@@ -202,10 +215,12 @@ static void put_column(const Comparison *c, const Shown *s, const char *sampler,
   json_close(out, ']');
 }
 
+/* Trials of a sampler follow one another, so the first of them stands for its curve. */
 static bool is_first(const Comparison *c, int i) {
   return !i || strcmp(c->trial[i].sampler, c->trial[i - 1].sampler) != 0;
 }
 
+/* A curve for each sampler of the family that has the number shown. */
 static void put_curves(const Comparison *c, const Shown *s, const char *family, JsonText *out) {
   json_open(out, "curves", '[');
   for (int i = 0; i < c->trials; i++) {
@@ -221,10 +236,12 @@ static void put_curves(const Comparison *c, const Shown *s, const char *family, 
   json_close(out, ']');
 }
 
+/* A plot for each family, in the order in which the table first names it. */
 static void put_plots(const Comparison *c, const Shown *s, JsonText *out) {
   json_open(out, "plots", '[');
   for (int f = 0; f < FAMILIES; f++) {
     int first = 0;
+    /* a family of several prefixes is drawn once, at its first row */
     while (families[first].family != families[f].family) first++;
     if (first < f) continue;
     json_open(out, NULL, '{');
@@ -233,6 +250,7 @@ static void put_plots(const Comparison *c, const Shown *s, JsonText *out) {
     json_put_text(out, "y", s->axis);
     json_put_bool(out, "log_scale", true);
     json_put_number(out, "most", MOST);
+    /* the solvers' own error has no floor: it falls to zero */
     if (!s->strong) json_put_number(out, "reference", c->floor);
     if (!s->strong) json_put_text(out, "reference_label", "two samples of data");
     put_curves(c, s, families[f].family, out);
@@ -241,6 +259,7 @@ static void put_plots(const Comparison *c, const Shown *s, JsonText *out) {
   json_close(out, ']');
 }
 
+/* The file describes itself, so that the report can draw it; then the run lists it. */
 static bool write_plots(const Comparison *c, const Shown *s, Figures *figures, Error *error) {
   JsonText out = { 0 };
   json_open(&out, NULL, '{');
@@ -256,6 +275,7 @@ bool toy_compare_samplers(const Model *m, const ToyDef *data, const ModelSamplin
                           Figures *figures, Error *error) {
   Arena *arena = arena_new();
   Comparison c = { .model = m, .data = data, .how = how };
+  /* what even perfect samples would measure, and where the exact solution leads */
   c.floor = points_floor(data, how->seed, POINTS);
   c.points = arena_array(arena, double, POINTS *TOY_DIM);
   prepare_exact(&c, arena);
@@ -263,6 +283,7 @@ bool toy_compare_samplers(const Model *m, const ToyDef *data, const ModelSamplin
   const Method *methods = method_list(&count);
   c.trial = arena_array(arena, Trial, count * BUDGETS);
   bool done = true;
+  /* budgets ascend, so that each is compared with the smaller one before it */
   for (size_t i = 0; i < count; i++)
     for (int b = 0, before = 0; b < BUDGETS && done; b++)
       done = compare(&c, &methods[i], budgets[b], &before, error);

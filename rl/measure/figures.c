@@ -12,9 +12,11 @@ const char *figures_path(const Figures *f, const char *file) {
   return arena_text(f->arena, "%s/%s", f->folder, file);
 }
 
+/* A file is listed once: what is said of it again takes the place of what was said before. */
 static void put(Figures *f, Figure figure) {
   int i = 0;
   while (i < f->count && strcmp(f->figure[i].file, figure.file)) i++;
+  /* the old array stays in the arena; doubling keeps that small */
   if (i == f->capacity) {
     f->capacity = 2 * f->capacity + 16;
     Figure *more = arena_array(f->arena, Figure, f->capacity);
@@ -35,11 +37,13 @@ void figures_keep(Figures *f, const char *file, const char *title, const char *c
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
+/* A copy, since the line it stands in is freed. */
 static const char *text_of(const Figures *f, const Json *line, const char *key) {
   const char *text = json_text(json_get(line, key));
   return text ? arena_text(f->arena, "%s", text) : NULL;
 }
 
+/* One line of an older list; a resumed run makes those later than its step again. */
 static void take_line(Figures *f, const char *text, size_t length) {
   Error ignored;
   Json *line = json_parse(text, length, &ignored);
@@ -52,6 +56,7 @@ static void take_line(Figures *f, const char *text, size_t length) {
 void figures_open(Figures *f, Arena *arena, const char *folder, int64_t step) {
   *f = (Figures){ .arena = arena, .folder = folder, .step = step };
   FILE *file = fopen(figures_path(f, list_name), "r");
+  /* a new run has no list yet */
   if (!file) return;
   char *line = NULL;
   size_t capacity = 0;
@@ -61,6 +66,7 @@ void figures_open(Figures *f, Arena *arena, const char *folder, int64_t step) {
   fclose(file);
 }
 
+/* One figure as a line of figures.jsonl. */
 static void write_line(const Figure *figure, FILE *out) {
   JsonText line = { 0 };
   json_open(&line, NULL, '{');
@@ -75,9 +81,11 @@ static void write_line(const Figure *figure, FILE *out) {
 
 /* First those without a step, so that the order is that of a run that was never interrupted. */
 bool figures_save(const Figures *f, Error *error) {
+  /* a run without figures has no list */
   if (!f->count) return true;
   char *text = NULL;
   size_t length = 0;
+  /* made in memory, so that the file is replaced whole or not at all */
   FILE *out = open_memstream(&text, &length);
   if (!out) return error_set(error, FAIL_RUNNING, "out of memory");
   for (int kept = 0; kept < 2; kept++)

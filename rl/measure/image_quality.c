@@ -19,10 +19,12 @@ static int kinds_of(const PicturesModel *m) { return m->labels ? m->classes : 1;
 int image_quality_pictures(const PicturesModel *m, const ImageSet *set, int count, Error *error) {
   int kinds = kinds_of(m), size = (int)m->size, *held = calloc((size_t)kinds, sizeof *held);
   CHECK(held, "out of memory");
+  /* the label with the fewest test pictures limits both sets, which have all labels equally */
   for (int i = 0; i < set->test.count; i++) held[kinds > 1 ? set->test.label[i] : 0]++;
   int least = held[0];
   for (int k = 1; k < kinds; k++) least = held[k] < least ? held[k] : least;
   free(held);
+  /* every label's pictures are shared out between two sets */
   int most = least / 2 * kinds;
   if (size <= IMAGE_SPACE_MOST && most > 1 && set->train.count > 1)
     return count < most ? count : most;
@@ -43,12 +45,15 @@ void image_quality_deal(const PicturesModel *m, const ImageSet *set, int count,
   int kinds = kinds_of(m), size = (int)m->size, pixels = size * size;
   int *dealt = arena_array(arena, int, kinds);
   real *x = arena_array(arena, real, pixels);
+  /* always the same order, so that results of different runs can be compared */
   Rng rng = rng_stream(0, "dealt pictures");
   for (int i = 0; i < test->count; i++) {
     int k = (int)rng_permute(rng, 0, (uint64_t)i, (uint64_t)test->count);
+    /* pictures of a label go to the two sets in turn */
     int kind = kinds > 1 ? test->label[k] : 0, turn = dealt[kind]++;
     int at = turn / 2 * kinds + kind; /* whose place has this label */
     if (at >= count) continue;
+    /* in the place where the samples have this label too */
     images_decode(test, k, size, x);
     for (int j = 0; j < pixels; j++) hand[turn % 2][(int64_t)at * pixels + j] = (double)x[j];
   }
@@ -62,6 +67,7 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+/* How near the training pictures these come: the median, which outliers do not move. */
 static double median_nearest(Arena *arena, const ImageSpace *space, const double *pictures,
                              int count) {
   double *distance = arena_array(arena, double, count);
@@ -70,6 +76,7 @@ static double median_nearest(Arena *arena, const ImageSpace *space, const double
   return (distance[(count - 1) / 2] + distance[count / 2]) / 2;
 }
 
+/* The features of these pictures, summed up by mean and covariance. */
 static Gaussian fit(Arena *arena, const ImageSpace *space, const double *pictures, int count) {
   double *feature = arena_array(arena, double, (size_t)count *(size_t)space->components);
   image_space_project(space, pictures, count, feature);
@@ -94,21 +101,26 @@ bool image_quality(const PicturesModel *m, const ImageSet *set, const double *sa
   int64_t n = (int64_t)count * size * size;
   double *drawn = arena_array(arena, double, n);
   double *const real_ones[] = { arena_array(arena, double, n), arena_array(arena, double, n) };
+  /* samples may leave the range of pixels a little, real pictures never do */
   if (!clip(samples, n, drawn, error)) return arena_free(arena), false;
   image_quality_deal(m, set, count, real_ones);
+  /* the features are those of the training pictures, so neither set of test pictures is favoured */
   ImageSpace *space = image_space_new(arena, &set->train, size, pool, kernels);
   image_space_fit(space, IMAGE_QUALITY_FEATURES);
+  /* samples and the other real set are both compared with set A */
   Gaussian a = fit(arena, space, real_ones[0], count), b = fit(arena, space, real_ones[1], count);
   Gaussian ours = fit(arena, space, drawn, count);
   *quality = (ImageQuality){ .pictures = count, .features = space->components };
   quality->frechet.samples = gaussian_frechet(arena, &ours, &a);
   quality->frechet.real = gaussian_frechet(arena, &b, &a);
+  /* samples that are nearer than unseen pictures would be copies */
   quality->nearest.samples = median_nearest(arena, space, drawn, count);
   quality->nearest.real = median_nearest(arena, space, real_ones[0], count);
   arena_free(arena);
   return true;
 }
 
+/* Called between parts: says how far it is, and stops when a signal has come. */
 static bool watch(int done, int count) {
   enum { EVERY = 512 };
   if (done % EVERY == 0) log_progress(false, "sampling %d pictures: %d", count, done);
@@ -120,6 +132,7 @@ double *image_quality_sample(Arena *arena, const PicturesModel *m, const ImageSe
                              Error *error) {
   ModelSampling watched = *how;
   watched.going = watch;
+  /* as many as there are real ones to compare with; 0 ends here with an error */
   count = image_quality_pictures(m, set, count, error);
   double *samples = arena_array(arena, double, (int64_t)count * m->base.denoiser->dim);
   bool done = count &&

@@ -18,6 +18,7 @@ typedef struct {
   real *row;                  /* [CHUNK, ld] */
 } Chunk;
 
+/* Room for one chunk, which is filled again and again. */
 static Chunk chunk_new(Arena *arena, const ImageSpace *space) {
   Chunk chunk = { .space = space, .ld = row_stride(space->pixels) };
   chunk.width = (space->pixels + 15) / 16 * 16;
@@ -25,6 +26,7 @@ static Chunk chunk_new(Arena *arena, const ImageSpace *space) {
   return chunk;
 }
 
+/* One training picture to numbers, without the mean, in the row of its own. */
 static void decode_row(void *context, int piece, int worker) {
   const Chunk *chunk = context;
   const ImageSpace *space = chunk->space;
@@ -54,6 +56,7 @@ ImageSpace *image_space_new(Arena *arena, const Images *train, int side, Pool *p
   };
   space->pixels = side * side;
   space->mean = arena_array(arena, double, space->pixels);
+  /* the mean in one pass and in double; no thread shares a sum */
   real x[IMAGE_SPACE_MOST * IMAGE_SPACE_MOST];
   for (int i = 0; i < train->count; i++) {
     images_decode(train, i, side, x);
@@ -73,9 +76,11 @@ static void add_band(void *context, int piece, int worker) {
   const Covariance *c = context;
   const Chunk *chunk = &c->chunk;
   int pixels = chunk->space->pixels, from = piece * BAND;
+  /* the last band may be lower */
   int rows = pixels - from < BAND ? pixels - from : BAND;
   real *product = c->product + from * chunk->width + from;
   (void)worker;
+  /* rows transposed times rows: each pixel of the band with all from its first on */
   chunk->space->kernels->gemm(&(Gemm){ .m = rows,
                                        .n = chunk->width - from,
                                        .k = chunk->count,
@@ -87,6 +92,7 @@ static void add_band(void *context, int piece, int worker) {
                                        .bpanel = 32,
                                        .c = product,
                                        .ldc = chunk->width });
+  /* chunks are added up in double, always in the same order */
   for (int i = 0; i < rows; i++)
     for (int j = from; j < pixels; j++)
       c->sum[(from + i) * pixels + j] += (double)product[i * chunk->width + j - from];
@@ -98,6 +104,7 @@ static double *covariance(Arena *arena, const ImageSpace *space) {
   Covariance c = { .chunk = chunk_new(arena, space) };
   c.product = arena_array(arena, real, c.chunk.width * c.chunk.width);
   c.sum = arena_array(arena, double, pixels *pixels);
+  /* all threads decode a chunk, then share out the bands of its product */
   for (int from = 0; chunk_decode(&c.chunk, from); from += CHUNK)
     pool_run(space->pool, add_band, &c, (pixels + BAND - 1) / BAND);
   for (int i = 0; i < pixels; i++)
@@ -108,11 +115,13 @@ static double *covariance(Arena *arena, const ImageSpace *space) {
 
 void image_space_fit(ImageSpace *space, int components) {
   const double tolerance = 1e-9;
+  /* small pictures have fewer components than are asked for */
   int count = components < space->pixels ? components : space->pixels;
   Arena *scratch = arena_new();
   space->components = count;
   space->component = arena_array(space->arena, double, count * space->pixels);
   space->variance = arena_array(space->arena, double, count);
+  /* only the leading eigenvectors are needed, not all of several thousand */
   const double *c = covariance(scratch, space);
   eigen_leading(scratch, space->pool, c, space->pixels, count, tolerance, space->variance,
                 space->component);
@@ -124,6 +133,7 @@ void image_space_project(const ImageSpace *space, const double *pictures, int co
   int pixels = space->pixels;
   for (int i = 0; i < count; i++)
     for (int c = 0; c < space->components; c++) {
+      /* how far the picture lies from the mean along this component */
       const double *x = pictures + i * pixels, *along = space->component + c * pixels;
       double sum = 0;
       for (int j = 0; j < pixels; j++) sum += (x[j] - space->mean[j]) * along[j];
@@ -143,6 +153,7 @@ typedef struct {
   int *which;       /* likewise */
 } Search;
 
+/* |t|^2 / 2 of each training picture in the chunk, once for all panels. */
 static void halve_norms(Search *s) {
   for (int i = 0; i < s->chunk.count; i++) {
     const real *row = s->chunk.row + i * s->chunk.ld;
@@ -152,6 +163,7 @@ static void halve_norms(Search *s) {
   }
 }
 
+/* A panel of pictures against a chunk of training pictures, by one product. */
 static void search_panel(void *context, int piece, int worker) {
   const Search *s = context;
   const Chunk *chunk = &s->chunk;
@@ -170,12 +182,14 @@ static void search_panel(void *context, int piece, int worker) {
                                        .ldc = PANEL });
   for (int i = 0; i < chunk->count; i++)
     for (int l = 0; l < PANEL; l++) {
+      /* the first training picture is taken as it is; of equals the earlier one stays */
       real apart = s->half[i] - product[i * PANEL + l];
       if (chunk->from + i && !(apart < least[l])) continue;
       least[l] = apart, s->which[piece * PANEL + l] = chunk->from + i;
     }
 }
 
+/* Pack the pictures asked for into panels, which every chunk is multiplied with. */
 static Search search_new(Arena *arena, const ImageSpace *space, const double *pictures, int count) {
   int panels = (count + PANEL - 1) / PANEL, pixels = space->pixels;
   Search s = { .chunk = chunk_new(arena, space) };
@@ -185,6 +199,7 @@ static Search search_new(Arena *arena, const ImageSpace *space, const double *pi
   s.which = arena_array(arena, int, panels *PANEL);
   for (int i = 0; i < count; i++)
     for (int j = 0; j < pixels; j++) {
+      /* the same mean is taken off both sides, which changes no distance */
       double x = pictures[i * pixels + j] - space->mean[j];
       s.query[((ptrdiff_t)(i / PANEL) * pixels + j) * PANEL + i % PANEL] = (real)x;
     }
@@ -195,10 +210,12 @@ void image_space_nearest(const ImageSpace *space, const double *pictures, int co
                          double *distance, int *which) {
   Arena *arena = arena_new();
   Search s = search_new(arena, space, pictures, count);
+  /* chunk by chunk, so that the training pictures need not be held as numbers at once */
   for (int from = 0; chunk_decode(&s.chunk, from); from += CHUNK) {
     halve_norms(&s);
     pool_run(space->pool, search_panel, &s, (count + PANEL - 1) / PANEL);
   }
+  /* rounding hurts differences of large products, so the distance itself is computed anew */
   real *found = arena_array(arena, real, space->pixels);
   for (int i = 0; i < count; i++) {
     double sum = 0;

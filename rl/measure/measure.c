@@ -36,6 +36,7 @@ int measures_numbers(const Measure *m, int count, int episodes) {
 const double *measures_put(const Measure *m, int count, int episodes, const double *value,
                            JsonText *out) {
   for (int i = 0; i < count; i++) {
+    /* a single number stands alone; a list is an array even if it has one entry */
     if (!m[i].count) {
       json_put_number(out, m[i].key, *value++);
       continue;
@@ -50,6 +51,7 @@ const double *measures_put(const Measure *m, int count, int episodes, const doub
 
 const Measure *measures_main(const Measure *m, int count, int episodes, const double *value,
                              double *main) {
+  /* a later row takes the place of an earlier one, if it is a number */
   const Measure *found = NULL;
   for (int i = 0; i < count; value += measure_numbers(&m[i], episodes), i++)
     if (m[i].main && isfinite(*value)) found = &m[i], *main = *value;
@@ -62,6 +64,7 @@ double measure_gain(const Measure *m, double value) {
 
 /* ---- the table as JSON ----------------------------------------------------------------------- */
 
+/* What a measure lacks is not written, so that the table stays short. */
 static void put_some(JsonText *out, const char *key, const char *text) {
   if (text) json_put_text(out, key, text);
 }
@@ -78,6 +81,7 @@ void measures_describe(const Measure *m, int count, int episodes, JsonText *out)
     put_some(out, "spread", m[i].spread), put_some(out, "over", m[i].over);
     put_flag(out, "less_is_better", m[i].less_is_better), put_flag(out, "main", m[i].main);
     put_flag(out, "no_best", m[i].no_best), put_flag(out, "total", m[i].total);
+    /* the number of episodes is known by now, so it is written in place of the mark */
     if (m[i].count) json_put_integer(out, "count", measure_numbers(&m[i], episodes));
     json_close(out, '}');
   }

@@ -6,12 +6,15 @@
 #include <math.h>
 #include <string.h>
 
+/* A policy without an environment has no return. */
 static bool acts(const Agent *agent) { return agent->policy && agent->setup->env; }
 
+/* Every algorithm's settings begin with those that all share. */
 static int episodes_of(const Agent *agent) {
   return (int)((const TrainConfig *)agent->setup->config)->eval_episodes;
 }
 
+/* Always the same episodes: those that choose the best weights, never those of a report. */
 static bool act_out(Arena *arena, Agent *agent, EvalResult *result, Error *error) {
   const AlgoSetup *setup = agent->setup;
   EvalSpec spec = { .episodes = episodes_of(agent),
@@ -22,6 +25,7 @@ static bool act_out(Arena *arena, Agent *agent, EvalResult *result, Error *error
   return evaluate(arena, setup->env, agent->policy, &spec, result, error);
 }
 
+/* The episodes' numbers in the order of the table; what they need is given back at once. */
 static bool measure(Agent *agent, double *value, Error *error) {
   const AlgoSetup *setup = agent->setup;
   Arena *arena = arena_new();
@@ -32,6 +36,7 @@ static bool measure(Agent *agent, double *value, Error *error) {
   return done;
 }
 
+/* The line of eval.jsonl also says how the policy acted. */
 static void write_line(const Agent *agent, const double *value, JsonText *out) {
   const AlgoSetup *setup = agent->setup;
   eval_write(value, episodes_of(agent), env_def(setup->env), agent->policy, "last",
@@ -46,15 +51,18 @@ const MeasureSet measured_returns = { .measures = measure_returns,
 
 /* ---- does the choice among candidates help? -------------------------------------------------- */
 
+/* With one candidate there is no choice to be judged. */
 static bool chooses(const Agent *agent) { return acts(agent) && agent->policy->act.candidates > 1; }
 
 /* Less by a tenth, and by more than two standard errors of the difference. */
 static bool falls_behind(const EvalResult *chosen, const EvalResult *single) {
   double gap = single->return_mean - chosen->return_mean, n = single->episodes;
+  /* standard error of the difference, as of independent means of n episodes each */
   double error = sqrt((pow(chosen->return_std, 2) + pow(single->return_std, 2)) / n);
   return gap > 0.1 * fabs(single->return_mean) && gap > 2 * error;
 }
 
+/* What was found, and what a user may do about it. */
 static void warn(const ActRecord *act, const EvalResult *chosen, const EvalResult *single) {
   log_progress(true,
                "the critics choose badly: with candidates=%d choice=%s temperature=%g the last "
@@ -65,6 +73,7 @@ static void warn(const ActRecord *act, const EvalResult *chosen, const EvalResul
                single->return_mean);
 }
 
+/* Evaluate twice, as trained and with a single sample, then put the act record back. */
 static bool measure_choice(Agent *agent, double *value, Error *error) {
   ActRecord *act = &agent->policy->act;
   const ActRecord trained = *act;
@@ -75,6 +84,7 @@ static bool measure_choice(Agent *agent, double *value, Error *error) {
   done = done && act_out(arena, agent, &single, error);
   *act = trained;
   if (done) value[0] = chosen.return_mean, value[1] = single.return_mean;
+  /* an evaluation that a signal cut short proves nothing */
   if (done && !stop_asked() && falls_behind(&chosen, &single)) warn(act, &chosen, &single);
   arena_free(arena);
   return done;

@@ -13,6 +13,7 @@
 /* false: not a line of this file */
 typedef bool TakeLine(History *history, Arena *arena, const Json *line, size_t room);
 
+/* Every line of metrics.jsonl and eval.jsonl says at which step it was written. */
 static bool has_step(const Json *line) {
   return json_is_object(line) && json_is_number(json_get(line, "step"));
 }
@@ -27,6 +28,7 @@ static void take_lines(History *history, Arena *arena, FILE *file, TakeLine *tak
   while (getline(&line, &capacity, file) > 0) room++;
   rewind(file);
   for (ssize_t length; seen < room && (length = getline(&line, &capacity, file)) > 0; seen++) {
+    /* blank lines are no lines; what is not JSON is counted as skipped */
     if (is_blank(line)) continue;
     Error ignored;
     Json *json = json_parse(line, (size_t)length, &ignored);
@@ -36,6 +38,7 @@ static void take_lines(History *history, Arena *arena, FILE *file, TakeLine *tak
   free(line);
 }
 
+/* All lines of a file in the run's folder; one that a run may lack counts as empty. */
 static bool read_lines(History *history, Arena *arena, const char *name, bool required,
                        TakeLine *take, Error *error) {
   const char *path = arena_text(arena, "%s/%s", history->folder, name);
@@ -60,6 +63,7 @@ double *history_metric(const History *history, const char *name) {
   return NULL;
 }
 
+/* A new column: the lines before it have no value of it. */
 static double *add_metric(History *history, Arena *arena, const char *name, size_t room) {
   if (history->metrics == HISTORY_MAX_METRICS) return NULL;
   double *value = arena_array(arena, double, room);
@@ -69,6 +73,7 @@ static double *add_metric(History *history, Arena *arena, const char *name, size
   return value;
 }
 
+/* One report of training: a row of all columns, of which any may be absent. */
 static bool take_metrics(History *history, Arena *arena, const Json *line, size_t room) {
   if (!has_step(line)) return false;
   for (const Json *member = json_first(line); member; member = json_next(member)) {
@@ -76,6 +81,7 @@ static bool take_metrics(History *history, Arena *arena, const Json *line, size_
     const char *name = json_key(member);
     double *value = history_metric(history, name);
     if (!value) value = add_metric(history, arena, name, room);
+    /* null stands for a number that was not finite, so it differs from an absent one */
     if (value) value[history->rows] = json_number(member, INFINITY);
   }
   history->rows++;
@@ -87,10 +93,12 @@ size_t history_thin(const double *x, const double *y, size_t count, double *thin
   CHECK(most > 0, "history_thin: no room");
   size_t pairs = 0, points = 0, held = 0;
   for (size_t i = 0; i < count; i++) pairs += !isnan(y[i]) && isfinite(x[i]);
+  /* the smallest number of neighbours to average with which all points fit */
   *bucket = pairs <= most ? 1 : (pairs + most - 1) / most;
   double sum_x = 0, sum_y = 0;
   for (size_t i = 0; i < count; i++) {
     if (isnan(y[i]) || !isfinite(x[i])) continue;
+    /* a bucket is closed when it is full or the pairs are used up */
     sum_x += x[i], sum_y += y[i], held++, pairs--;
     if (held < *bucket && pairs) continue;
     thin_x[points] = sum_x / (double)held;
@@ -112,6 +120,7 @@ double history_value(const HistoryEvaluation *evaluation, const HistoryMeasure *
   return m ? evaluation->value[m->at] : NAN;
 }
 
+/* Give the measure its place among the numbers of an evaluation; the first of a key counts. */
 static void add_measure(History *history, Measure is) {
   if (history->measures == HISTORY_MAX_MEASURES || history_measure(history, is.key)) return;
   HistoryMeasure *m = &history->measure[history->measures++];
@@ -130,6 +139,7 @@ static void add_plain(History *history, Arena *arena, const char *key) {
   add_measure(history, (Measure){ .key = key, .title = key });
 }
 
+/* Without a table of measures, the numbers of the evaluations say what was measured. */
 static bool take_keys(History *history, Arena *arena, const Json *line, size_t room) {
   (void)room;
   for (const Json *member = json_first(line); member; member = json_next(member))
@@ -165,12 +175,14 @@ static void choose_main(History *history) {
 
 /* ---- evaluations ----------------------------------------------------------------------------- */
 
+/* The line's numbers in their places, and what it says of the weights and of how they acted. */
 static HistoryEvaluation evaluation_of(const History *history, Arena *arena, const Json *line) {
   const char *which = json_text(json_get(line, "which")), *with = "";
   double *value = arena_array(arena, double, history->numbers + 1);
   for (int i = 0; i < history->measures; i++) {
     const HistoryMeasure *m = &history->measure[i];
     const Json *member = json_get(line, m->is.key);
+    /* several numbers under a key: as many as the table says, NAN for those that lack */
     if (json_is_array(member)) member = json_first(member);
     for (int k = 0; k < m->numbers; k++, member = member ? json_next(member) : NULL)
       value[m->at + k] = json_number(member, NAN);
@@ -193,11 +205,13 @@ static bool take_evaluation(History *history, Arena *arena, const Json *line, si
   return true;
 }
 
+/* What was measured when the training ended: one object, if there is one. */
 static void read_end(History *history, Arena *arena, bool described) {
   Error ignored;
   const char *path = arena_text(arena, "%s/measures.json", history->folder);
   Json *end = access(path, R_OK) ? NULL : json_parse_file(path, &ignored);
   if (json_is_object(end)) {
+    /* in an old run its keys may be new ones, which need a place before they are read */
     if (!described) take_keys(history, arena, end, 0);
     history->end = arena_alloc(arena, sizeof *history->end);
     *history->end = evaluation_of(history, arena, end);
@@ -221,6 +235,7 @@ static bool take_figure(History *history, Arena *arena, const Json *line, size_t
 
 /* ---- values as text -------------------------------------------------------------------------- */
 
+/* Nested objects and arrays get brackets; the outermost object is a plain row of key=value. */
 static void put_value(FILE *out, const Json *value, bool inside) {
   if (json_text(value)) {
     fputs(json_text(value), out);
@@ -256,17 +271,20 @@ const char *history_text(Arena *arena, const Json *value) {
 
 bool history_read(History *history, Arena *arena, const char *folder, Error *error) {
   *history = (History){ .folder = folder };
+  /* the settings first: they describe the measures */
   const char *config = arena_text(arena, "%s/config.json", folder);
   if (!(history->config = json_parse_file(config, error))) return false;
   bool read = json_is_object(history->config) ||
               error_set(error, FAIL_INPUT, "%s: expected an object of settings", config);
   read = read && read_lines(history, arena, "metrics.jsonl", true, take_metrics, error);
+  /* runs of release 0.1 describe none, so their keys are collected in a first pass */
   bool described = read && read_measures(history);
   size_t skipped = history->skipped;
   if (read && !described) read = read_lines(history, arena, "eval.jsonl", false, take_keys, error);
   history->skipped = skipped; /* the same lines again */
   read = read && read_lines(history, arena, "eval.jsonl", false, take_evaluation, error) &&
          read_lines(history, arena, "figures.jsonl", false, take_figure, error);
+  /* the main measure depends on the evaluations, so it comes after them */
   if (read) choose_main(history), read_end(history, arena, described);
   if (!read) history_close(history);
   return read;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One style sheet inside the page; plots take their colours from the same variables. */
 const char page_style[] =
     ":root{color-scheme:light dark;--ink:#1d1e20;--soft:#62646a;--rule:#dcdcd8}\n"
     "@media screen and (prefers-color-scheme:dark){:root{--ink:#e4e5e7;--soft:#9a9ea4;"
@@ -66,6 +67,7 @@ void page_put(const Page *page, const char *html) { fputs(html, page->out); }
 
 void page_put_text(const Page *page, const char *text) { svg_text(page->out, text ? text : "–"); }
 
+/* Decimals that leave at least three digits that matter, down to 0.01. */
 static int decimals(double value) {
   double size = fabs(value);
   return size >= 100 ? 1 : size >= 1 ? 2 : 4;
@@ -79,8 +81,10 @@ static void put_number_like(const Page *page, double value, double like) {
     return;
   }
   double size = fabs(value), order = fabs(like);
+  /* very small and very large numbers get four digits, with an exponent where one is needed */
   bool plain = size == 0 || (order >= 1e-2 && order < 1e7 && size < 1e9);
   snprintf(text, sizeof text, plain ? "%.*f" : "%.*g", plain ? decimals(like) : 4, size);
+  /* the sign is written apart, as a true minus, and never before a rounded zero */
   if (value < 0 && strtod(text, NULL) != 0) page_put(page, "−");
   page_put(page, text);
 }
@@ -91,12 +95,14 @@ void page_put_spread(const Page *page, double mean, double spread) {
   page_put_number(page, mean);
   if (!isfinite(mean) || !isfinite(spread)) return;
   page_put(page, " <span class=\"spread\">± ");
+  /* a deviation has the decimals of its mean, so that the two can be read together */
   put_number_like(page, spread, mean);
   page_put(page, "</span>");
 }
 
 void page_put_count(const Page *page, double value) {
   char digits[32];
+  /* only whole numbers that a double holds exactly are grouped by thousands */
   if (!(fabs(value) < 1e15) || value != floor(value)) {
     page_put_number(page, value);
     return;
@@ -133,6 +139,7 @@ bool page_all_same(const Page *page, const char *key) {
 
 void page_put_legend_entry(const Page *page, int colour, const char *name) {
   bool dashed;
+  /* the same class as the curve in the plot, so both follow the page's colours */
   const char *class = svg_colour(colour, &dashed);
   fprintf(page->out,
           "<li><svg viewBox=\"0 0 24 6\" aria-hidden=\"true\"><path class=\"%s line%s\" "

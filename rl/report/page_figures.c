@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+/* points of a curve alone, and beside others; the most with dots; the most runs with bands */
 enum { CURVE_POINTS = 400, CROWDED_POINTS = 120, DOTTED_POINTS = 60, BANDED_RUNS = 3 };
 
 /* ---- a figure -------------------------------------------------------------------------------- */
@@ -19,6 +20,7 @@ typedef struct {
   size_t bucket;   /* the most reports that make one point */
 } Figure;
 
+/* An empty plot over gradient steps, with room for as many curves as there may be. */
 static Figure new_figure(const Page *page, const char *title, double width, double height) {
   size_t room = page->count > HISTORY_MAX_METRICS ? page->count : HISTORY_MAX_METRICS;
   SvgCurve *curve = arena_array(page->arena, SvgCurve, room);
@@ -52,6 +54,7 @@ static SvgCurve *add_curve(const Page *page, Figure *figure, const char *name, c
   size_t bucket;
   size_t points = history_thin(x, y, count, thin_x, thin_y, figure->points, &bucket);
   if (!points) return NULL;
+  /* the caption tells the coarsest averaging of all curves */
   if (bucket > figure->bucket) figure->bucket = bucket;
   SvgCurve *curve = &figure->curve[figure->plot.curves];
   *curve = (SvgCurve){ .name = name,
@@ -63,6 +66,7 @@ static SvgCurve *add_curve(const Page *page, Figure *figure, const char *name, c
   return curve;
 }
 
+/* Heading, legend, plot and caption; nothing if no curve had a point. */
 static void put_figure(const Page *page, const Figure *figure, bool legend, const char *caption) {
   if (!figure->plot.curves) return;
   page_put(page, "<figure><div class=\"head\"><h3>");
@@ -82,6 +86,7 @@ static void put_figure(const Page *page, const Figure *figure, bool legend, cons
   page_put(page, "</figcaption></figure>\n");
 }
 
+/* With several runs one legend on top serves all plots, since colours are runs. */
 static void put_run_legend(const Page *page) {
   if (page->count < 2) return;
   page_put(page, "<ul class=\"legend\">\n");
@@ -95,11 +100,13 @@ static void put_run_legend(const Page *page) {
  * is compared by; NULL: nothing. */
 static const char *learning_key(const Page *page) {
   const History *first = &page->run[0];
+  /* from the last in the table, which is what one run alone would be compared by */
   for (int i = first->measures; i-- > 0;) {
     const char *key = first->measure[i].is.main ? first->measure[i].is.key : NULL;
     bool all = key && results_has(first, &first->measure[i]);
     for (size_t r = 1; r < page->count && all; r++) {
       const History *run = &page->run[r];
+      /* a run that was not evaluated yet forbids nothing */
       all = !run->evaluations || results_has(run, history_measure(run, key));
     }
     if (all) return key;
@@ -134,6 +141,7 @@ static int best_point(const SvgCurve *curve, bool less_is_better) {
   return best;
 }
 
+/* The main measure over the training of one run, with a band if the runs are few. */
 static void add_learning_curve(const Page *page, Figure *figure, size_t index, const char *key) {
   double *column[4], *low = new_points(page, figure), *high = new_points(page, figure);
   const History *run = &page->run[index];
@@ -142,18 +150,23 @@ static void add_learning_curve(const Page *page, Figure *figure, size_t index, c
   size_t count = evaluation_columns(page, run, m, column);
   SvgCurve *curve = add_curve(page, figure, run->folder, column[0], column[1], count);
   if (!curve) return;
+  /* the colour is the run's own, even if runs before it have no curve */
   curve->colour = (int)index;
+  /* a point that averages several evaluations is none of them, so it cannot be the best */
   if (page->count == 1 && figure->bucket == 1)
     curve->ringed = best_point(curve, m->is.less_is_better);
+  /* bands and dots of many runs would hide each other */
   if (page->count > BANDED_RUNS) return;
   curve->with_dots = curve->count <= DOTTED_POINTS;
   double *ignored = new_points(page, figure);
   size_t bucket;
+  /* the band is thinned as the curve was, and left out where a deviation is missing */
   size_t lows = history_thin(column[0], column[2], count, ignored, low, figure->points, &bucket);
   size_t highs = history_thin(column[0], column[3], count, ignored, high, figure->points, &bucket);
   if (lows == curve->count && highs == lows) curve->low = low, curve->high = high;
 }
 
+/* Did all evaluations find the same number? */
 static bool is_constant(const History *run, const HistoryMeasure *m) {
   for (size_t i = 1; i < run->evaluations; i++)
     if (history_value(&run->evaluation[i], m) != history_value(&run->evaluation[0], m))
@@ -166,6 +179,7 @@ static bool is_constant(const History *run, const HistoryMeasure *m) {
 static const char *find_reference(const Page *page, const HistoryMeasure *m, double *level) {
   const History *run = &page->run[0];
   const HistoryMeasure *beside = history_measure(run, m->is.beside);
+  /* runs on different data have no level in common */
   if (!page_all_same(page, "data")) return NULL;
   *level = json_number(json_get(page_config(run, "dataset"), m->is.key), NAN);
   if (isfinite(*level)) return "mean of the data set";
@@ -174,6 +188,7 @@ static const char *find_reference(const Page *page, const HistoryMeasure *m, dou
   return isfinite(*level) ? beside->is.title : NULL;
 }
 
+/* What the measure is, and what band, dashed line and ring mean where they are drawn. */
 static const char *learning_caption(const Page *page, const Figure *figure, const Measure *m) {
   bool banded = false;
   for (size_t i = 0; i < figure->plot.curves; i++) banded |= figure->curve[i].low != NULL;
@@ -184,9 +199,11 @@ static const char *learning_caption(const Page *page, const Figure *figure, cons
                     figure->curve[0].ringed >= 0 ? " Ring: the best." : "");
 }
 
+/* All runs in one plot, by a measure that they share. */
 static void put_learning(const Page *page) {
   const char *key = learning_key(page);
   const HistoryMeasure *m = NULL;
+  /* the first run that knows the key describes the measure for all */
   for (size_t i = 0; i < page->count && !m; i++) m = history_measure(&page->run[i], key);
   if (!m) return;
   Figure figure = new_figure(page, heading(page, &m->is), 928, 380);
@@ -194,6 +211,7 @@ static void put_learning(const Page *page) {
   if (!figure.plot.curves) return;
   if (m->is.unit)
     figure.plot.y_label = arena_text(page->arena, "%s, %s", figure.plot.title, m->is.unit);
+  /* errors fall over decades, returns do not */
   figure.plot.log_scale = m->is.less_is_better;
   figure.plot.reference_label = find_reference(page, m, &figure.plot.reference);
   figure.plot.from_zero = !m->is.less_is_better || figure.plot.reference_label;
@@ -218,12 +236,14 @@ static void put_parts(const Page *page, const char *key) {
   enum { MOST = 4 };
   const Measure *is = &history_measure(&page->run[0], key)->is;
   Figure figure = new_figure(page, heading(page, is), 448, 250);
+  /* the unit of several numbers says what they lie along */
   if (is->unit) figure.plot.x_label = is->unit;
   figure.plot.log_scale = is->less_is_better;
   for (size_t r = 0; r < page->count; r++) {
     const History *run = &page->run[r];
     const HistoryMeasure *m = history_measure(run, key);
     size_t all = m ? run->evaluations : 0;
+    /* several runs: each at its last evaluation; one run: how it changed over training */
     size_t shown = page->count > 1 || all < 2 ? 1 : all < MOST ? all : MOST;
     for (size_t i = 0; i < shown && all; i++) {
       const HistoryEvaluation *e =
@@ -236,6 +256,7 @@ static void put_parts(const Page *page, const char *key) {
   put_figure(page, &figure, page->count == 1, is->caption ? is->caption : "");
 }
 
+/* A plot for every measure of several numbers that has a title. */
 static void put_all_parts(const Page *page) {
   const History *run = &page->run[0];
   for (int i = 0; i < run->measures; i++)
@@ -254,6 +275,7 @@ typedef struct {
   bool log_scale, from_zero;
 } Family;
 
+/* the last prefix is empty: it takes every metric that no other family does */
 static const Family families[] = {
   { "loss/", NULL, "loss", "Training loss, averaged over the steps of a report.", true, false },
   { "q/", "Q values", "Q", "Q of the batch and of the targets it learns from.", false, false },
@@ -271,6 +293,7 @@ static const Family *family_of(const char *name) {
   return family;
 }
 
+/* What others are drawn against is no curve itself. */
 static bool is_axis(const char *name) { return !strcmp(name, "step") || !strcmp(name, "time_s"); }
 
 /* time_s in seconds, minutes or hours, going on where a resumed run began again; NULL if absent. */
@@ -279,16 +302,19 @@ static const double *training_time(const Page *page, const History *run, const c
   if (!time) return NULL;
   double *total = arena_array(page->arena, double, run->rows), before = 0, last = 0;
   for (size_t i = 0; i < run->rows; i++) {
+    /* the clock of a new sitting begins at 0 */
     if (time[i] < last) before += last;
     if (isfinite(time[i])) last = time[i];
     total[i] = before + time[i];
   }
+  /* the unit that keeps the axis to numbers one can read */
   double end = before + last, unit = end >= 7200 ? 3600 : end >= 120 ? 60 : 1;
   *label = unit == 3600 ? "hours" : unit == 60 ? "minutes" : "seconds";
   for (size_t i = 0; i < run->rows; i++) total[i] /= unit;
   return total;
 }
 
+/* One metric of one run; speed alone is drawn over time if there is only one run. */
 static void add_metric(const Page *page, Figure *figure, size_t index, const char *metric,
                        const char *name) {
   const History *run = &page->run[index];
@@ -297,9 +323,11 @@ static void add_metric(const Page *page, Figure *figure, size_t index, const cha
     time = training_time(page, run, &figure->plot.x_label);
   SvgCurve *curve =
       add_curve(page, figure, name, time ? time : x, history_metric(run, metric), run->rows);
+  /* with one run the colours are its metrics, in order */
   if (curve && page->count > 1) curve->colour = (int)index;
 }
 
+/* A small plot as the family wants it; with several runs each curve is coarser. */
 static Figure family_figure(const Page *page, const Family *family, const char *title) {
   Figure figure = new_figure(page, title, 448, 250);
   figure.points = page->count > 1 ? CROWDED_POINTS : CURVE_POINTS;
@@ -329,6 +357,7 @@ static void put_apart(const Page *page, const Family *family) {
       bool done = is_axis(name) || family_of(name) != family;
       for (size_t k = 0; k < i && !done; k++) done = history_metric(&page->run[k], name) != NULL;
       if (done) continue;
+      /* all runs from this one on, for those before it lack the metric */
       Figure figure = family_figure(page, family, name);
       for (size_t k = i; k < page->count; k++)
         add_metric(page, &figure, k, name, page->run[k].folder);
@@ -337,6 +366,7 @@ static void put_apart(const Page *page, const Family *family) {
   }
 }
 
+/* Numbers under a key, then the families of metrics in the order of their table. */
 static void put_metrics(const Page *page) {
   page_put(page, "<h2>Training</h2>\n");
   size_t rows = 0;
@@ -349,6 +379,7 @@ static void put_metrics(const Page *page) {
   page_put(page, "<div class=\"figures\">\n");
   put_all_parts(page);
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+    /* with several runs a plot has one curve a run, so metrics are kept apart */
     if (families[i].title && page->count == 1)
       put_together(page, &families[i]);
     else

@@ -18,10 +18,12 @@ static bool ends_in(const char *text, const char *end) {
 
 /* ---- PNG files ------------------------------------------------------------------------------- */
 
+/* The file inside the page (RFC 4648), so that the page needs no other file. */
 static void put_base64(FILE *out, FILE *in) {
   static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   unsigned char b[3];
   for (size_t n; (n = fread(b, 1, 3, in)) > 0;) {
+    /* three bytes become four digits; what a last group lacks is padded */
     unsigned bits = (unsigned)b[0] << 16 | (n > 1 ? (unsigned)b[1] << 8 : 0) | (n > 2 ? b[2] : 0);
     for (size_t i = 0; i < 4; i++) fputc(i <= n ? digit[bits >> (18 - 6 * i) & 63] : '=', out);
   }
@@ -31,6 +33,7 @@ static void put_base64(FILE *out, FILE *in) {
 static void put_picture(const Page *page, const History *run, const HistoryFigure *figure,
                         const char *title, const char *caption) {
   FILE *in = fopen(path_of(page, run, figure), "rb");
+  /* a figure whose file is gone is left out */
   if (!in) return;
   page_put(page, "<figure class=\"picture\"><div class=\"head\"><h3>");
   svg_text(page->out, title);
@@ -63,19 +66,23 @@ static void put_strip(const Page *page, const History *run, const HistoryFigure 
   page_put(page, "</p>\n<div class=\"strip\">\n");
   size_t shown = found < MOST ? found : MOST;
   for (size_t i = 0; i < shown; i++) {
+    /* evenly from the first to the last */
     const HistoryFigure *one = figure[i * (found - 1) / (shown - 1)];
     put_picture(page, run, one, arena_text(page->arena, "step %.0f", one->step), "");
   }
   page_put(page, "</div>\n");
 }
 
+/* Figures of one title, made at several steps, show how the samples change over training. */
 static void put_strips(const Page *page, const History *run) {
   const HistoryFigure **same = arena_array(page->arena, const HistoryFigure *, run->figures + 1);
   for (size_t i = 0; i < run->figures; i++) {
     const HistoryFigure *figure = &run->figure[i];
+    /* a title is dealt with where it first occurs */
     bool first = isfinite(figure->step);
     for (size_t k = 0; k < i && first; k++)
       first = !isfinite(run->figure[k].step) || strcmp(run->figure[k].title, figure->title);
+    /* then all of it that is still there is collected */
     size_t found = 0;
     for (size_t k = i; k < run->figures && first; k++)
       if (isfinite(run->figure[k].step) && !strcmp(run->figure[k].title, figure->title) &&
@@ -98,6 +105,7 @@ static bool read_curve(const Page *page, const Json *curve, double most, SvgCurv
   double *y = arena_array(page->arena, double, count + 1);
   const Json *a = json_first(xs), *b = json_first(ys);
   for (size_t i = 0; i < count; i++, a = json_next(a), b = json_next(b)) {
+    /* a point that is left out is overwritten by the next one */
     x[found] = json_number(a, NAN), y[found] = json_number(b, NAN);
     found += isfinite(x[found]) && isfinite(y[found]) && !(y[found] > most);
   }
@@ -108,6 +116,7 @@ static bool read_curve(const Page *page, const Json *curve, double most, SvgCurv
   return found > 0;
 }
 
+/* One plot of a file that describes itself; what it lacks has a default. */
 static void put_plot(const Page *page, const Json *from) {
   const char *title = json_text(json_get(from, "title"));
   SvgCurve curve[MOST_CURVES];
@@ -121,6 +130,7 @@ static void put_plot(const Page *page, const Json *from) {
                    .reference_label = json_text(json_get(from, "reference_label")),
                    .log_scale = json_bool(json_get(from, "log_scale"), false) };
   double most = json_number(json_get(from, "most"), INFINITY);
+  /* colours follow the curves that are drawn, so that none is skipped */
   const Json *item = json_first(json_get(from, "curves"));
   for (; item && plot.curves < MOST_CURVES; item = json_next(item))
     if (read_curve(page, item, most, &curve[plot.curves]))
@@ -149,6 +159,7 @@ static void put_cell(const Page *page, const Json *value) {
   page_put(page, "</td>");
 }
 
+/* Rows of numbers and texts below their headings, as wide as the file says. */
 static void put_table(const Page *page, const Json *columns, const Json *rows) {
   page_put(page, "<div class=\"scroll\"><table><thead><tr>");
   for (const Json *head = json_first(columns); head; head = json_next(head)) {
@@ -168,9 +179,11 @@ static void put_table(const Page *page, const Json *columns, const Json *rows) {
 
 /* ---- the figures ----------------------------------------------------------------------------- */
 
+/* A JSON file that has a table, plots or both; the caption belongs to all of it. */
 static void put_described(const Page *page, const History *run, const HistoryFigure *figure) {
   Error ignored;
   const char *path = path_of(page, run, figure);
+  /* a file that is gone or is no JSON leaves nothing behind on the page */
   Json *all = access(path, R_OK) ? NULL : json_parse_file(path, &ignored);
   const Json *plots = json_get(all, "plots"), *rows = json_get(all, "rows");
   if (plots || rows) {
@@ -201,6 +214,7 @@ void page_put_pictures(const Page *page) {
   for (size_t r = 0; r < page->count; r++) {
     const History *run = &page->run[r];
     bool shown = false;
+    /* pictures first, under one heading for all runs */
     for (size_t i = 0; i < run->figures && !(shown && page->count > 1); i++) {
       const HistoryFigure *figure = &run->figure[i];
       if (!is_picture(page, run, figure)) continue;
@@ -209,6 +223,7 @@ void page_put_pictures(const Page *page) {
       put_picture(page, run, figure, page->count > 1 ? run->folder : figure->title,
                   figure->caption);
     }
+    /* side by side, the rest would make the page too long */
     if (page->count > 1) continue;
     put_strips(page, run);
     for (size_t i = 0; i < run->figures; i++)

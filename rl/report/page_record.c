@@ -21,6 +21,7 @@ static const Json *object_of(const History *run, const char *key) {
   return json_is_object(object) ? object : NULL;
 }
 
+/* Large whole numbers are grouped by thousands, all else is written as it is. */
 static void put_value(const Page *page, const Json *value) {
   double number = json_number(value, NAN);
   if (fabs(number) >= 1e4 && number == floor(number))
@@ -31,6 +32,7 @@ static void put_value(const Page *page, const Json *value) {
 
 /* ---- one run --------------------------------------------------------------------------------- */
 
+/* config.json lists the settings that a preset, a file or the command line has set. */
 static bool is_changed(const History *run, const char *key) {
   const Json *item = json_first(page_config(run, "changed"));
   for (; item; item = json_next(item)) {
@@ -39,6 +41,7 @@ static bool is_changed(const History *run, const char *key) {
   return false;
 }
 
+/* One entry of the list; a long value takes the whole width. */
 static void put_pair(const Page *page, const char *key, const Json *value, bool changed) {
   bool wide = strlen(history_text(page->arena, value)) > WIDE;
   fprintf(page->out, "<div class=\"%s%s\"><dt>", changed ? "changed" : "plain",
@@ -49,10 +52,12 @@ static void put_pair(const Page *page, const char *key, const Json *value, bool 
   page_put(page, "</dd></div>\n");
 }
 
+/* All members of one object, with what config.json says about it elsewhere. */
 static void put_section(const Page *page, int section) {
   const History *run = &page->run[0];
   const Json *item = json_first(object_of(run, sections[section].object));
   if (!item) return;
+  /* only settings have defaults from which they may be changed */
   bool settings = section == 0, changed = false;
   fprintf(page->out, "<h2>%s</h2>\n<dl>\n", sections[section].heading);
   for (int i = 0; i < 2 && sections[section].also[i]; i++) {
@@ -80,6 +85,7 @@ static void put_row(const Page *page, const char *object, const char *key) {
   for (size_t i = 0; i < page->count; i++) {
     const History *run = &page->run[i];
     value[i] = object ? json_get(object_of(run, object), key) : page_config(run, key);
+    /* values are compared as they are shown */
     const char *text = value[i] ? history_text(page->arena, value[i]) : NULL;
     if (i == 0) first = text;
     same = same && page_same_text(text, first);
@@ -96,9 +102,11 @@ static void put_row(const Page *page, const char *object, const char *key) {
   page_put(page, "</tr>\n");
 }
 
+/* A column for each run, a row for each member that any of them has. */
 static void put_comparison(const Page *page, int section) {
   const char *object = sections[section].object;
   size_t members = 0;
+  /* a section of which no run has anything is left out */
   for (size_t i = 0; i < page->count; i++) members += json_count(object_of(&page->run[i], object));
   if (!members) return;
   fprintf(page->out,
@@ -113,6 +121,7 @@ static void put_comparison(const Page *page, int section) {
   for (int i = 0; i < 2 && sections[section].also[i]; i++)
     put_row(page, NULL, sections[section].also[i]);
   for (size_t i = 0; i < page->count; i++) {
+    /* a member is shown where the first run that has it comes, and only once */
     const Json *item = json_first(object_of(&page->run[i], object));
     for (; item; item = json_next(item)) {
       bool done = false;

@@ -23,6 +23,7 @@ static void open_table(const Page *page, const char *const *heads, const char *a
   page_put(page, "</tr></thead><tbody>\n");
 }
 
+/* Below the table: the act record, if it is the same for all rows. */
 static void close_table(const Page *page, const char *act) {
   page_put(page, "</tbody></table></div>\n");
   if (!act || !*act) return;
@@ -84,6 +85,7 @@ static bool looks_published(const Page *page) {
   return false;
 }
 
+/* What a reader might otherwise take the numbers for. */
 static void put_caveats(const Page *page) {
   page_put(page, " The best is chosen by these same evaluations, so it is optimistic.");
   if (looks_published(page))
@@ -112,6 +114,7 @@ typedef struct {
 static bool is_shown(const Rows *rows, const HistoryMeasure *m) {
   const History *run = rows->run;
   size_t count = rows->end ? run->end != NULL : run->evaluations;
+  /* without a title, or with several numbers, it is no column of a table */
   for (size_t i = 0; i < count && m->is.title && m->numbers == 1; i++) {
     double value = history_value(rows->end ? run->end : &run->evaluation[i], m);
     if (m->is.total ? value > 0 : isfinite(value)) return true;
@@ -119,6 +122,7 @@ static bool is_shown(const Rows *rows, const HistoryMeasure *m) {
   return false;
 }
 
+/* Is it shown in another measure's column already? */
 static bool is_beside(const Rows *rows, const HistoryMeasure *m) {
   const History *run = rows->run;
   for (int i = 0; i < run->measures; i++)
@@ -131,11 +135,13 @@ static bool is_beside(const Rows *rows, const HistoryMeasure *m) {
 static Columns columns_of(const Rows *rows) {
   const History *run = rows->run;
   Columns c = { .count = 0 };
+  /* main measures in the first round, the others in the second */
   for (int other = 0; other < 2; other++)
     for (int i = 0; i < run->measures; i++) {
       const HistoryMeasure *m = &run->measure[i];
       if (m->is.main == other || !is_shown(rows, m) || is_beside(rows, m)) continue;
       const HistoryMeasure *beside = history_measure(run, m->is.beside);
+      /* a floor that was never measured leaves the measure alone */
       if (beside && !is_shown(rows, beside)) beside = NULL;
       c.column[c.count++] = (Column){ m, history_measure(run, m->is.spread), beside };
     }
@@ -148,15 +154,18 @@ static const char **heads_of(const Page *page, const char *name, const Columns *
   *next++ = name, *next++ = "step";
   for (int i = 0; i < c->count; i++) {
     *next++ = c->column[i].shown->is.title;
+    /* as many headings as put_cells writes cells */
     if (c->column[i].beside) *next++ = c->column[i].beside->is.title, *next++ = "ratio";
   }
   return heads;
 }
 
+/* The numbers of one evaluation, column by column. */
 static void put_cells(const Page *page, const Columns *c, const HistoryEvaluation *e) {
   for (int i = 0; i < c->count; i++) {
     const Column *column = &c->column[i];
     double value = history_value(e, column->shown);
+    /* counts have no deviation; a floor and a ratio none that is known */
     if (column->shown->is.total)
       put_count_cell(page, value);
     else
@@ -187,6 +196,7 @@ static void put_captions(const Page *page, const Columns *c) {
 
 /* ---- one run --------------------------------------------------------------------------------- */
 
+/* One row: what it is, its step, its numbers and, if rows differ, how it acted. */
 static void put_evaluation(const Page *page, const char *name, const HistoryEvaluation *e,
                            const Columns *columns, const char *act, const char *with) {
   page_put(page, "<tr>");
@@ -196,6 +206,7 @@ static void put_evaluation(const Page *page, const char *name, const HistoryEval
   end_row(page, act, with);
 }
 
+/* Last, best and mean of the training, then evaluations of other weights. */
 static void put_run(const Page *page, const History *run) {
   Results s = results_of(page->arena, run);
   const char *act = shared_act(page);
@@ -207,6 +218,7 @@ static void put_run(const Page *page, const History *run) {
   open_table(page, heads_of(page, "evaluation", &columns), act);
   put_evaluation(page, "last", &s.last, &columns, act, s.last.with);
   put_evaluation(page, "best", &s.best, &columns, act, s.best.with);
+  /* a mean depends less on chance than the last, and was not chosen like the best */
   put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean,
                  &columns, act, s.acts_differ ? "several, see eval.jsonl" : s.mean.with);
   for (size_t i = 0; i < run->evaluations; i++) {
@@ -236,6 +248,7 @@ static const HistoryMeasure *shared_main(const Page *page) {
   return first.main;
 }
 
+/* What the runs are compared by, said once for the whole table. */
 static void put_runs_note(const Page *page, const HistoryMeasure *main) {
   page_put(page, "<p class=\"note\">");
   if (main) {
@@ -249,6 +262,7 @@ static void put_runs_note(const Page *page, const HistoryMeasure *main) {
   page_put(page, "</p>\n");
 }
 
+/* A row for each run, by its main measure; a column names it if the runs have different ones. */
 static void put_runs(const Page *page) {
   static const char *const alike[] = { "run",  "seed",           "step",     "last",
                                        "best", "mean of last 5", "episodes", NULL };
@@ -260,6 +274,7 @@ static void put_runs(const Page *page) {
   for (size_t i = 0; i < page->count; i++) {
     const History *run = &page->run[i];
     Results s = results_of(page->arena, run);
+    /* a run that was not evaluated yet has a row of dashes */
     const HistoryEvaluation *const shown[] = { &s.last, &s.best, &s.mean };
     page_put(page, "<tr>");
     put_text_cell(page, run->folder);
@@ -268,6 +283,7 @@ static void put_runs(const Page *page) {
     put_count_cell(page, s.count ? s.last.step : NAN);
     for (int k = 0; k < 3; k++)
       put_spread_cell(page, results_value(&s, shown[k]), results_std(run, &s, shown[k]));
+    /* how many episodes stand behind the last number */
     const HistoryMeasure *over = s.count ? history_measure(run, s.main->is.over) : NULL;
     put_count_cell(page, over ? history_value(&s.last, over) : NAN);
     end_row(page, act, s.count ? s.last.with : "");
@@ -285,6 +301,7 @@ static bool differ_in_seed(const Page *page, const History *a, const History *b)
     if (!page_same_text(page_config_text(page, a, keys[i]), page_config_text(page, b, keys[i])))
       return false;
   }
+  /* the same settings are not enough: both must have come equally far and acted alike */
   Results sa = results_of(page->arena, a), sb = results_of(page->arena, b);
   return sa.count && sb.count && !strcmp(sa.main->is.key, sb.main->is.key) &&
          sa.last.step == sb.last.step && !strcmp(sa.last.with, sb.last.with) &&
@@ -295,12 +312,14 @@ typedef struct {
   double count, mean, squares; /* squares: summed about the mean */
 } Moments;
 
+/* Mean and squares in one pass, without the rounding that sums of squares have. */
 static void add_moment(Moments *m, double value) {
   double offset = value - m->mean;
   m->mean += offset / ++m->count;
   m->squares += offset * (value - m->mean); /* Welford 1962 */
 }
 
+/* One group: mean and deviation of each result over its runs. */
 static void put_seed_row(const Page *page, const History *const *run, size_t runs,
                          const char *act) {
   Moments last = { 0 }, best = { 0 }, mean = { 0 };
@@ -332,6 +351,7 @@ static void put_seeds(const Page *page) {
   const char *act = shared_act(page);
   size_t groups = 0;
   for (size_t first = 0; first < page->count; first++) {
+    /* a run belongs to one group only */
     if (taken[first]) continue;
     size_t members = 1;
     member[0] = &page->run[first];
@@ -341,6 +361,7 @@ static void put_seeds(const Page *page) {
         fits = differ_in_seed(page, member[k], &page->run[i]);
       if (fits) member[members++] = &page->run[i], taken[i] = true;
     }
+    /* one seed alone has no deviation */
     if (members < 2) continue;
     if (!groups++) page_put(page, "<h2>Over seeds</h2>\n"), open_table(page, heads, act);
     put_seed_row(page, member, members, act);
@@ -364,6 +385,7 @@ static const char *shared_end(const Page *page) {
   return with;
 }
 
+/* Do both have the same measures, each with or without a number beside it? */
 static bool same_columns(const Columns *a, const Columns *b) {
   bool same = a->count == b->count;
   for (int i = 0; i < a->count && same; i++)
@@ -375,6 +397,7 @@ static bool same_columns(const Columns *a, const Columns *b) {
 /* Runs have a row if they measured the same as the first that measured anything. */
 static void put_end(const Page *page) {
   size_t first = 0;
+  /* the first run that measured anything decides on the columns */
   while (first < page->count && !page->run[first].end) first++;
   if (first == page->count) return;
   const char *with = shared_end(page);

@@ -19,10 +19,12 @@ static const char *data_name(const Page *page) {
   return name ? arena_text(page->arena, "%.*s", (int)strcspn(name, "."), name) : NULL;
 }
 
+/* What all runs have in common: the algorithm and its task, or else their number. */
 static const char *title_of(const Page *page) {
   if (!has_name(page)) return arena_text(page->arena, "%zu runs", page->count);
   const char *algo = page_config_text(page, &page->run[0], "algo");
   const char *env = page_config_text(page, &page->run[0], "env");
+  /* models without an environment are named by what they learned from */
   if (!env && page_all_same(page, "data")) env = data_name(page);
   return arena_text(page->arena, "%s%s%s", algo ? algo : "A run", env ? " on " : "",
                     env ? env : "");
@@ -39,6 +41,7 @@ static void put_lead(const Page *page) {
   }
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const Json *value = page_config(&page->run[0], keys[i]);
+    /* what differs is left to the tables */
     if (!value || !page_all_same(page, keys[i])) continue;
     fprintf(page->out, "%s%s ", between, keys[i]);
     if (!strcmp(keys[i], "steps") && json_is_number(value))
@@ -50,6 +53,7 @@ static void put_lead(const Page *page) {
   page_put(page, "</p>\n");
 }
 
+/* The command that writes this page again, and how much could not be read. */
 static void put_footer(const Page *page) {
   size_t skipped = 0;
   for (size_t i = 0; i < page->count; i++) skipped += page->run[i].skipped;
@@ -65,6 +69,7 @@ static void put_footer(const Page *page) {
   page_put(page, "</footer>\n");
 }
 
+/* From the result to the details: measures, pictures, curves, settings. */
 static void put_page(const Page *page) {
   const char *title = title_of(page);
   page_put(page,
@@ -83,6 +88,7 @@ static void put_page(const Page *page) {
   page_put(page, "</body></html>\n");
 }
 
+/* The page is made in memory, so that an older file is replaced only by a complete one. */
 static bool write_page(Page *page, const char *path, Error *error) {
   char *text = NULL;
   size_t length = 0;
@@ -101,6 +107,7 @@ bool report_write(const char *const *runs, size_t count, const char *out_path, E
   History *history = arena_array(arena, History, count);
   Page page = { .run = history, .count = count, .arena = arena };
   size_t read = 0;
+  /* one run that cannot be read fails the page, for a comparison without it would mislead */
   while (read < count && history_read(&history[read], arena, runs[read], error)) read++;
   bool written = read == count && write_page(&page, out_path, error);
   while (read > 0) history_close(&history[--read]);
