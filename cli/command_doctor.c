@@ -6,11 +6,13 @@
 #include "core/kernels/kernels.h"
 #include "core/parallel.h"
 #include "core/ranks.h"
+#include "datasets/cage.h"
 #include "datasets/dataset.h"
 #include "datasets/hdf5_process.h"
 #include "envs/env.h"
 #include "rl/version.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +33,10 @@ typedef struct {
   char found[512], fix[1280];
 } Finding;
 
+/* A check never fails itself: what is broken goes into the finding. */
 typedef void Check(Finding *f);
 
+/* Which build this is: version, precision and MPI are fixed when it is compiled. */
 static void check_program(Finding *f) {
   snprintf(f->found, sizeof f->found, "diffrl %s, numbers of %zu bytes, %s", DIFFRL_VERSION,
            sizeof(real), ranks_mpi_open ? "with MPI" : "without MPI");
@@ -41,6 +45,7 @@ static void check_program(Finding *f) {
 /* ---- the processor --------------------------------------------------------------------------- */
 
 static void check_cpus(Finding *f) {
+  /* Linux only; elsewhere the model is unknown, which is no fault */
   char line[256], *name = NULL;
   FILE *file = fopen("/proc/cpuinfo", "r");
   while (file && !name && fgets(line, sizeof line, file))
@@ -50,6 +55,7 @@ static void check_cpus(Finding *f) {
   snprintf(f->found, sizeof f->found, "%d usable, %s", pool_cpus(), name ? name : "unknown model");
 }
 
+/* Finding the kernels asks the processor for the instructions that they need. */
 static void check_kernels(Finding *f) {
   Error error;
   const Kernels *own = kernels_find("own", &error);
@@ -57,6 +63,7 @@ static void check_kernels(Finding *f) {
   if (!own) snprintf(f->fix, sizeof f->fix, "%s", error.text);
 }
 
+/* OpenBLAS is accepted only after a few of its products were compared with plain C. */
 static void check_openblas(Finding *f) {
   Error error;
   bool right = kernels_find("openblas", &error) != NULL;
@@ -66,6 +73,7 @@ static void check_openblas(Finding *f) {
 
 /* ---- the simulator and the reader of files --------------------------------------------------- */
 
+/* Every environment is loaded once; the first that fails is what there is to repair. */
 static void check_simulator(Finding *f) {
   size_t count, loaded = 0;
   Error error;
@@ -83,36 +91,46 @@ static void check_simulator(Finding *f) {
 }
 
 /* a few rows out, and in again: both are the work of diffrl-hdf5 */
-static bool round_trip(const char *file, const char *cache, Error *error) {
+static bool round_trip(const char *file, int cache, Error *error) {
+  /* four steps with one array of each kind are enough to use the whole path */
   const float obs[2] = { 0, 1 }, act[1] = { 0.5f };
   DatasetStep step = { obs, act, obs, 1, false, false, NAN, NULL, NULL };
-  const char *import[] = { "import", file, cache, "0", NULL };
+  const char *import[] = { "import", file, "0", NULL };
   DatasetWriter *writer = dataset_writer_open(file, 2, 1, 0, 0, error);
   for (int i = 0; i < 4 && writer; i++) {
+    /* the last step ends the episode, as in a file of real data */
     step.timeout = i == 3;
     if (dataset_writer_add(writer, &step, error)) continue;
     dataset_writer_abandon(writer);
     return false;
   }
   return writer && dataset_writer_close(writer, "{}", error) &&
-         hdf5_process_run(import, -1, 30, error);
+         hdf5_process_run(import, cache, 30, error);
 }
 
+/* Writing and reading run in the helper process, which might be missing or lack its library. */
 static void check_hdf5(Finding *f) {
   Error error;
   const char *temporary = getenv("TMPDIR");
-  char folder[256], file[288], cache[288];
+  char folder[256], file[288];
   snprintf(folder, sizeof folder, "%.200s/diffrl-doctor-XXXXXX", temporary ? temporary : "/tmp");
+  /* a folder of its own, so that nothing of the user's is touched */
   if (!mkdtemp(folder)) {
     snprintf(f->fix, sizeof f->fix, "%s: no temporary folder: %s", folder, strerror(errno));
     return;
   }
   snprintf(file, sizeof file, "%s/a.hdf5", folder);
-  snprintf(cache, sizeof cache, "%s/a.cache", folder);
-  bool done = round_trip(file, cache, &error);
-  unlink(file), unlink(cache), rmdir(folder);
+  int cache = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  bool done = cache >= 0 ? round_trip(file, cache, &error)
+                         : error_set(&error, FAIL_RUNNING, "%s: no temporary file: %s", folder,
+                                     strerror(errno));
+  if (cache >= 0) close(cache);
+  unlink(file), rmdir(folder);
   snprintf(f->found, sizeof f->found,
-           done ? "diffrl-hdf5 wrote a file and read it back" : "files cannot be read");
+           !done          ? "files cannot be read"
+           : cage_there() ? "diffrl-hdf5 wrote a file and read it back, locked in by seccomp"
+                          : "diffrl-hdf5 wrote a file and read it back; this kernel has no seccomp "
+                            "to lock it in");
   if (!done) snprintf(f->fix, sizeof f->fix, "%s", error.text);
 }
 
@@ -120,15 +138,18 @@ static void check_hdf5(Finding *f) {
 
 /* Can a file be made in the nearest folder above (and including) this path that exists? */
 static bool writable(char *path, size_t size) {
+  /* climb to the folder that exists, for the missing ones are made when they are needed */
   while (access(path, F_OK) && strrchr(path, '/') > path) *strrchr(path, '/') = '\0';
   size_t length = strlen(path);
   snprintf(path + length, size - length, "/diffrl-doctor-XXXXXX");
+  /* making a file is the one sure test of whether files can be made here */
   int file = mkstemp(path);
   if (file >= 0) unlink(path), close(file);
   path[length] = '\0';
   return file >= 0;
 }
 
+/* Where XDG says, if it names an absolute path, else below the home folder. */
 static void check_folder(Finding *f, const char *variable, const char *below, const char *what) {
   const char *base = getenv(variable), *home = getenv("HOME");
   char path[512];
@@ -142,14 +163,17 @@ static void check_folder(Finding *f, const char *variable, const char *below, co
              what, variable);
 }
 
+/* The caches of data files lie here. */
 static void check_cache(Finding *f) {
   check_folder(f, "XDG_CACHE_HOME", ".cache", "without it every start converts the data again");
 }
 
+/* Generated data sets lie here. */
 static void check_made(Finding *f) {
   check_folder(f, "XDG_DATA_HOME", ".local/share", "`data make` writes there");
 }
 
+/* Runs are written below the folder one stands in. */
 static void check_space(Finding *f) {
   struct statvfs disk;
   if (statvfs(".", &disk)) {
@@ -173,6 +197,7 @@ static const struct {
 };
 enum { CHECKS = sizeof checks / sizeof *checks };
 
+/* A line for each check, and a second one with the remedy if something is broken. */
 static void print(const char *name, const Finding *f, bool json) {
   if (!json) {
     printf("%-5s %-14s %s\n", *f->fix ? "BAD" : "ok", name, f->found);
@@ -195,6 +220,7 @@ static int run(const void *request, Error *error) {
   int broken = 0;
   for (int i = 0; i < CHECKS; i++) {
     Finding finding = { 0 };
+    /* every check runs whatever the others found, so that one call shows all that is broken */
     checks[i].check(&finding);
     print(checks[i].name, &finding, c->json);
     broken += *finding.fix != '\0';

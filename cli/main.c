@@ -12,9 +12,9 @@
 
 /* in the order in which the overview shows them */
 static const Command *const commands[] = {
-  &command_train,     &command_eval,         &command_act,     &command_sample,
-  &command_data_make, &command_data_inspect, &command_inspect, &command_list,
-  &command_report,    &command_export,       &command_bench,   &command_doctor,
+  &command_train,        &command_eval,       &command_act,     &command_sample, &command_data_make,
+  &command_data_inspect, &command_data_cache, &command_inspect, &command_list,   &command_report,
+  &command_export,       &command_bench,      &command_doctor,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -34,7 +34,8 @@ static const Command *find(int count, char *const *word, int *words, Error *erro
   /* both words together are looked up, so that a mistake in either finds the nearest */
   snprintf(two, sizeof two, "%.30s %.30s", word[0], count > 1 ? word[1] : "");
   if (data && count == 1) {
-    error_set(error, FAIL_USAGE, "data: expected `diffrl data make` or `diffrl data inspect`");
+    error_set(error, FAIL_USAGE,
+              "data: expected `diffrl data make`, `data inspect` or `data cache`");
     return NULL;
   }
   const Names *names = NAMES(commands, COMMANDS, .pointers = true, .what = "command",

@@ -316,23 +316,41 @@ int64_t *data_window_starts(Arena *arena, const RowSampler *d, int horizon, bool
   return start;
 }
 
-static int64_t held_episodes(const Dataset *data, double share) {
+/* Chosen by rows, not by number: one recording of an hour among some of seconds is nearly all there
+ * is.  In the order of chance an episode is taken if more than half of it fits; if none does, the
+ * shortest is. */
+static int64_t choose_held(const Dataset *data, Rng rng, double share, bool *held, int64_t *order) {
   if (data->episodes < 2 || share <= 0) return 0;
-  int64_t n = (int64_t)rint(share * (double)data->episodes);
-  return n < 1 ? 1 : n < data->episodes ? n : data->episodes - 1;
+  uint64_t n = (uint64_t)data->episodes;
+  for (uint64_t e = 0; e < n; e++) order[rng_permute(rng, 0, e, n)] = (int64_t)e;
+  const int64_t *start = data->episode_start;
+  int64_t shortest = order[0], taken = 0;
+  double room = share * (double)data->rows;
+  for (uint64_t i = 0; i < n; i++) {
+    int64_t e = order[i], rows = start[e + 1] - start[e];
+    if (rows < start[shortest + 1] - start[shortest]) shortest = e;
+    if (taken == data->episodes - 1 || 0.5 * (double)rows >= room) continue;
+    held[e] = true, taken++, room -= (double)rows;
+  }
+  if (!taken) held[shortest] = true;
+  return taken ? taken : 1;
 }
 
 DataSplit data_split(Arena *arena, const Dataset *data, Rng rng, double share) {
-  int64_t held = held_episodes(data, share), n = data->transitions;
-  DataSplit split = { arena_array(arena, int64_t, n), arena_array(arena, int64_t, n), 0, 0 };
+  int64_t n = data->transitions;
+  DataSplit split = { arena_array(arena, int64_t, n), arena_array(arena, int64_t, n), 0, 0, 0 };
+  ArenaMark mark = arena_mark(arena);
+  bool *held = arena_array(arena, bool, data->episodes);
+  split.held_episodes =
+      choose_held(data, rng, share, held, arena_array(arena, int64_t, data->episodes));
   for (int64_t e = 0, t = 0; e < data->episodes; e++) {
-    bool out = rng_permute(rng, 0, (uint64_t)e, (uint64_t)data->episodes) < (uint64_t)held;
     for (; t < n && data->transition[t] < data->episode_start[e + 1]; t++)
-      if (out)
+      if (held[e])
         split.held[split.held_count++] = data->transition[t];
       else
         split.train[split.train_count++] = data->transition[t];
   }
+  arena_reset(arena, mark);
   if (split.train_count > 0) return split;
-  return (DataSplit){ split.held, split.train, split.held_count, 0 };
+  return (DataSplit){ split.held, split.train, split.held_count, 0, 0 };
 }

@@ -125,12 +125,14 @@ int64_t *data_window_starts(Arena *arena, const RowSampler *sampler, int horizon
 typedef struct {
   int64_t *train, *held; /* [train_count], [held_count] rows, ascending; owned by the arena */
   int64_t train_count, held_count;
+  int64_t held_episodes;
 } DataSplit;
 
-#define DATA_HELD_SHARE 0.05 /* of the episodes, for runs without an environment */
+#define DATA_HELD_SHARE 0.05 /* of the rows, for runs without an environment */
 
-/* Hold out `share` of the episodes, chosen by rng: at least one, but none if there are fewer than
- * two or if nothing would be left to train on. */
+/* Hold out whole episodes with about `share` of the rows, chosen by rng: at least one, the shortest
+ * if all are too long, but none if there are fewer than two or if nothing would be left to train
+ * on. */
 DataSplit data_split(Arena *arena, const Dataset *data, Rng rng, double share);
 
 #endif

@@ -5,10 +5,26 @@
 
 static const char magic[8] = "diffrl\x1a";
 
-_Static_assert(sizeof(CacheHeader) <= 9 * CACHE_ALIGN, "the header has grown: raise the version");
+_Static_assert(sizeof(CacheHeader) <= 11 * CACHE_ALIGN, "the header has grown: raise the version");
 
 static uint64_t align(uint64_t bytes) {
   return (bytes + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN;
+}
+
+static int64_t nanoseconds(struct timespec t) { return t.tv_sec * INT64_C(1000000000) + t.tv_nsec; }
+
+void cache_source(CacheHeader *header, const struct stat *source) {
+  header->source_bytes = (uint64_t)source->st_size;
+  header->source_inode = (uint64_t)source->st_ino;
+  header->source_time = nanoseconds(source->st_mtim);
+  header->source_change = nanoseconds(source->st_ctim);
+}
+
+bool cache_source_same(const CacheHeader *header, const struct stat *source) {
+  CacheHeader now;
+  cache_source(&now, source);
+  return header->source_bytes == now.source_bytes && header->source_inode == now.source_inode &&
+         header->source_time == now.source_time && header->source_change == now.source_change;
 }
 
 void cache_init(CacheHeader *header) {
@@ -68,7 +84,8 @@ static bool column_ok(const CacheHeader *header, int column) {
   if (c.offset == 0) return optional && c.bytes == 0;
   if (c.offset % CACHE_ALIGN || c.offset < sizeof *header || c.bytes == 0) return false;
   if (c.offset > header->file_bytes || c.bytes > header->file_bytes - c.offset) return false;
-  if (column == CACHE_METADATA) return ((const char *)header)[c.offset + c.bytes - 1] == '\0';
+  if (column == CACHE_METADATA || column == CACHE_SOURCE)
+    return ((const char *)header)[c.offset + c.bytes - 1] == '\0';
   return c.bytes == expected;
 }
 
@@ -90,9 +107,4 @@ bool cache_data_ok(const CacheHeader *header) {
 const void *cache_column(const CacheHeader *header, int column) {
   uint64_t offset = header->column[column].offset;
   return offset ? (const char *)header + offset : NULL;
-}
-
-EpisodeFlags cache_flags(const CacheHeader *header) {
-  return (EpisodeFlags){ header->rows, cache_column(header, CACHE_TERMINALS),
-                         cache_column(header, CACHE_TIMEOUTS), header->horizon };
 }

@@ -11,8 +11,9 @@
 #include "datasets/murmur.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
-enum { CACHE_VERSION = 2, CACHE_ALIGN = 64 };
+enum { CACHE_VERSION = 3, CACHE_ALIGN = 64 };
 enum { CACHE_MAX_COLUMNS = 4096 }; /* observation or action entries */
 static const int64_t cache_max_rows = INT64_C(1) << 31;
 
@@ -28,6 +29,7 @@ enum {
   CACHE_TRANSITION = CACHE_ARRAYS,
   CACHE_EPISODE_START,
   CACHE_METADATA, /* JSON text with its end */
+  CACHE_SOURCE,   /* path of the file it was made from, with its end */
   CACHE_COLUMNS
 };
 
@@ -40,8 +42,10 @@ typedef struct {
   uint32_t version, header_bytes;
   uint64_t file_bytes;
   uint64_t source_bytes; /* of the file it was made from, */
-  int64_t source_time;   /* its modification time in nanoseconds */
-  char source_hash[40];  /* and its content, hex text */
+  int64_t source_time;   /* its modification time in nanoseconds, */
+  int64_t source_change; /* the time of its last change of any kind, which nobody can set, */
+  uint64_t source_inode;
+  char source_hash[40]; /* and its content, hex text */
   int64_t rows, transitions, episodes;
   int64_t horizon; /* that cut the episodes; meaningless if there are timeouts */
   int32_t obs_dim, act_dim;
@@ -51,13 +55,17 @@ typedef struct {
   MurmurSum header_sum; /* of everything before this field */
 } CacheHeader;
 
+/* What names the file it was made from. */
+void cache_source(CacheHeader *header, const struct stat *source);
+bool cache_source_same(const CacheHeader *header, const struct stat *source);
+
 /* An empty layout: the header alone. */
 void cache_init(CacheHeader *header);
 
 /* Append a column; the file grows to header->file_bytes. */
 void cache_place(CacheHeader *header, int column, uint64_t bytes);
 
-/* Bytes that the shapes in the header ask of an array or index column, 0 for the metadata. */
+/* Bytes that the shapes in the header ask of an array or index column, 0 for texts. */
 uint64_t cache_column_bytes(const CacheHeader *header, int column);
 
 /* The sums over a whole file in memory, whose header is not yet in place; puts it there. */
@@ -73,12 +81,10 @@ bool cache_data_ok(const CacheHeader *header);
 /* A column of a mapped cache; NULL if absent. */
 const void *cache_column(const CacheHeader *header, int column);
 
-EpisodeFlags cache_flags(const CacheHeader *header);
-
 /* The columns of a mapped cache as a data set without a source. */
 Dataset cache_view(const CacheHeader *header);
 
-/* Read all rows once: what a cache's header says of them. */
-DatasetSummary cache_summary(const CacheHeader *header);
+/* Read all rows once: what a cache's header says of them.  episodes: what was counted. */
+DatasetSummary cache_summary(const CacheHeader *header, const EpisodeCounts *episodes);
 
 #endif

@@ -1,7 +1,7 @@
 /* dataset.h -- a file of recorded steps as named columns, mapped read-only.
  *
  * dataset_open finds or makes the flat, checksummed cache of a D4RL-style HDF5 file (a helper
- * process reads the HDF5; see hdf5.c) and maps it: milliseconds once the cache is there.
+ * process reads the HDF5; see hdf5.c) and maps it.
  *
  * Rows are the file's rows.  `transition` lists the rows that D4RL's q-learning rule keeps: row i
  * with successor i + 1; the last row of a timed-out episode and the very last row are dropped,
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 typedef struct {
-  int64_t rows, transitions, episodes; /* episodes: the complete ones and the unfinished tail */
+  int64_t rows, transitions, episodes; /* episodes: the complete ones and an open tail */
   int obs_dim, act_dim;
   const float *observations;      /* [rows, obs_dim] */
   const float *actions;           /* [rows, act_dim] */
@@ -40,16 +40,20 @@ typedef struct {
   int64_t length_min, length_max;
   double reward_mean, reward_std, reward_min, reward_max;
   double action_low, action_high; /* smallest and largest entry */
+  int64_t open_tail; /* rows of a last episode that the file stops in; not among `episodes` */
+  /* rows whose next_observations were compared with the next row, those that differ and are cut
+   * for it, and the first of them (-1: none) */
+  int64_t compared, cut, first_cut;
+  int64_t guess; /* row where an episode seems to begin in a file without ends; -1: none */
 } DatasetSummary;
 
 /* path: an HDF5 file.  horizon: the task's episode limit, used when the file has no `timeouts`
- * (0: unknown).  NULL and a message naming file, array and row if it cannot be trusted. */
+ * (0: unknown; -1: whatever the cache was made with, for who only asks for the metadata).  NULL and
+ * a message naming file, array and row if it cannot be trusted.  The whole cache is read and
+ * compared with its checksum each time; a damaged one is made again. */
 Dataset *dataset_open(const char *path, int horizon, Error *error);
 void dataset_close(Dataset *data); /* data may be NULL */
 
-/* Read the whole cache and compare its checksum and its order of rows; dataset_open does so when
- * the cache is made and later trusts the header alone.  False and FAIL_INPUT if it is damaged. */
-bool dataset_verify(const Dataset *data, Error *error);
 void dataset_summary(const Dataset *data, DatasetSummary *summary);
 
 /* Undiscounted return of episode e (rows episode_start[e] .. episode_start[e + 1] - 1); NAN if the

@@ -57,10 +57,8 @@ double dataset_return(const Dataset *data, int64_t episode) {
 }
 
 static void summarise_episodes(const Dataset *data, DatasetSummary *s) {
-  EpisodeFlags flags = cache_flags(data->map);
-  bool complete = episodes_find(&flags, NULL, NULL).complete;
   Moments returns = { 0 }, lengths = { 0 };
-  for (int64_t e = 0; e < data->episodes - !complete; e++) {
+  for (int64_t e = 0; e < s->episodes; e++) {
     moments_add(&lengths, (double)(data->episode_start[e + 1] - data->episode_start[e]));
     if (data->rewards) moments_add(&returns, dataset_return(data, e));
   }
@@ -107,14 +105,14 @@ static Range range_of(const float *x, int64_t count) {
                   (double)high[0] };
 }
 
-DatasetSummary cache_summary(const CacheHeader *header) {
+DatasetSummary cache_summary(const CacheHeader *header, const EpisodeCounts *episodes) {
   const Dataset view = cache_view(header), *data = &view;
   Range reward = range_of(data->rewards, data->rows);
   Range action = range_of(data->actions, data->rows * data->act_dim);
   DatasetSummary summary = {
     .rows = data->rows,
     .transitions = data->transitions,
-    .episodes = data->episodes,
+    .episodes = data->episodes - !episodes->complete,
     .terminals = count_set(data->terminals, data->rows),
     .timeouts = count_set(data->timeouts, data->rows),
     .dropped = data->rows - data->transitions,
@@ -128,7 +126,15 @@ DatasetSummary cache_summary(const CacheHeader *header) {
     .reward_max = reward.high,
     .action_low = action.low,
     .action_high = action.high,
+    .compared = episodes->compared,
+    .cut = episodes->cut,
+    .first_cut = episodes->first_cut,
+    .guess = -1,
   };
+  /* nothing says where episodes end: perhaps the numbers do */
+  if (!episodes->complete) summary.open_tail = data->rows - data->episode_start[data->episodes - 1];
+  if (summary.open_tail == data->rows)
+    summary.guess = episodes_guess(data->observations, data->rows, data->obs_dim);
   summarise_episodes(data, &summary);
   return summary;
 }

@@ -1,16 +1,19 @@
 /* hdf5.c -- the program diffrl-hdf5: the only code that touches HDF5, in a process of its own.
  *
- *   diffrl-hdf5 import IN.hdf5 OUT.cache HORIZON     a D4RL-style file -> the flat cache (cache.h)
+ *   diffrl-hdf5 import IN.hdf5 HORIZON <>OUT         a D4RL-style file -> the flat cache (cache.h)
  *   diffrl-hdf5 export ROWS OUT.hdf5                 the writer's rows (rows.h) -> a D4RL v2 file
  *
  * HDF5 1.10 has known flaws that a hostile file can reach.  So the library meets files here, with
- * limits on memory and time, and the caller treats a crash like any other refusal.  Only arrays
+ * limits on memory, time and what is written, and in a cage once its files are open (cage.h); the
+ * caller treats a crash like any other refusal.  Only arrays
  * with expected names are opened; links, external and virtual storage, unusual types and filters
  * are refused.  Rows are read in slabs straight into the mapped output.
  * One message on stderr and exit status 3 for bad input, 1 if something else failed. */
 #include "core/error.h"
 #include "core/json.h"
 #include "datasets/cache.h"
+#include "datasets/cage.h"
+#include "datasets/hdf5_process.h"
 #include "datasets/rows.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +36,9 @@ enum {
   MAX_METADATA = 256,        /* entries */
   MAX_TEXT = 4096,           /* bytes of a metadata string */
   DEFLATE_RATIO = 1040,      /* zlib cannot do better */
+  INFLATE_RATIO = 100,       /* arrays together to their file, beyond INFLATE_FREE */
 };
+static const uint64_t INFLATE_FREE = UINT64_C(1) << 28;
 
 /* ---- limits and messages --------------------------------------------------------------------- */
 
@@ -49,7 +54,7 @@ static void limit_work(uint64_t bytes) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   limit(RLIMIT_AS, (rlim_t)4 * bytes + ((rlim_t)1 << 30));
 #endif
-  limit(RLIMIT_CPU, 3 + bytes / (8 << 20));
+  limit(RLIMIT_CPU, HDF5_CPU_SECONDS(bytes));
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_NOFILE, 16);
 }
@@ -75,6 +80,7 @@ static void start_library(void) {
   H5open();
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   H5PLset_loading_state(0); /* no filter plug-ins */
+  H5Lunregister(H5L_TYPE_EXTERNAL);
 }
 
 /* ---- import: the arrays of a file ------------------------------------------------------------ */
@@ -104,7 +110,7 @@ typedef struct {
   hid_t file;
   Array array[CACHE_ARRAYS];
   CacheHeader header;
-  int output;
+  int input; /* the file again, for its hash */
   char *map; /* the output, header.file_bytes; NULL before output_grow */
   uint64_t map_bytes;
 } Import;
@@ -118,16 +124,30 @@ static bool damaged(Error *error) {
                    reason().text);
 }
 
+/* The mark that newer versions of the format put into the first bytes of a file being written:
+ * signature, version, two sizes, then the flags. */
+static bool open_elsewhere(int fd) {
+  unsigned char head[12];
+  bool marked = pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head && head[8] >= 3;
+  return marked && (head[11] & 0x05);
+}
+
 static bool file_open(Import *in, const char *path, Error *error) {
   struct stat info;
-  if (stat(path, &info) != 0) return bad(error, strerror(errno));
-  in->header.source_bytes = (uint64_t)info.st_size;
-  in->header.source_time = info.st_mtim.tv_sec * INT64_C(1000000000) + info.st_mtim.tv_nsec;
+  in->input = open(path, O_RDONLY | O_CLOEXEC);
+  if (in->input < 0 || fstat(in->input, &info) != 0) return bad(error, strerror(errno));
+  cache_source(&in->header, &info);
   limit_work(in->header.source_bytes);
   if (H5Fis_hdf5(path) <= 0)
     return bad(error, "not an HDF5 file; expected a D4RL-style file with observations and actions");
   in->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-  return in->file >= 0 || damaged(error);
+  if (in->file < 0 && open_elsewhere(in->input))
+    return bad(error, "open for writing, or left open by a program that was killed; close it there "
+                      "first, or, if nobody writes to it any more, clear the mark with "
+                      "`h5clear -s FILE`");
+  if (in->file < 0) return damaged(error);
+  if (cage_enter()) return true;
+  return error_set(error, FAIL_RUNNING, "cannot lock itself in (seccomp: %s)", strerror(errno));
 }
 
 /* The named array if the file has it as its own: links lead elsewhere and are not followed. */
@@ -257,6 +277,7 @@ static bool array_open(const Import *in, const ArrayKind *kind, Array *array, Er
 
 static bool arrays_open(Import *in, Error *error) {
   Array *a = in->array;
+  uint64_t bytes = 0;
   for (int c = 0; c < CACHE_ARRAYS; c++) {
     if (!array_open(in, &array_kinds[c], &a[c], error))
       return error_prefix(error, "%s", array_kinds[c].name);
@@ -279,6 +300,41 @@ static bool arrays_open(Import *in, Error *error) {
   in->header.rows = a[0].rows;
   in->header.obs_dim = (int32_t)a[CACHE_OBSERVATIONS].columns;
   in->header.act_dim = (int32_t)a[CACHE_ACTIONS].columns;
+  for (int c = 0; c < CACHE_ARRAYS; c++)
+    if (a[c].id) bytes += cache_column_bytes(&in->header, c);
+  if (bytes <= INFLATE_FREE || bytes / INFLATE_RATIO <= in->header.source_bytes) return true;
+  return error_set(error, FAIL_INPUT,
+                   "its arrays take %llu bytes, more than %d times the file's %llu; if that is "
+                   "meant, unpack it with `h5repack -f NONE`",
+                   (unsigned long long)bytes, INFLATE_RATIO,
+                   (unsigned long long)in->header.source_bytes);
+}
+
+/* Ends of episodes under other names are not guessed: `done` means this here and that there. */
+static bool ends_check(const Import *in, Error *error) {
+  static const char *const other[][2] = {
+    { "terminations", "terminals" },
+    { "terminated", "terminals" },
+    { "is_terminal", "terminals" },
+    { "truncations", "timeouts" },
+    { "truncated", "timeouts" },
+    { "timeout", "timeouts" },
+    { "dones", "terminals (no value after that row) or timeouts" },
+    { "done", "terminals (no value after that row) or timeouts" },
+    { "is_last", "timeouts" },
+    { "episode_ends", "timeouts" },
+    { "ends", "timeouts" },
+  };
+  bool have[] = { in->array[CACHE_TERMINALS].id, in->array[CACHE_TIMEOUTS].id };
+  for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+    bool missing = strstr(other[i][1], "terminals") ? !have[0] : !have[1];
+    if (strstr(other[i][1], " or ")) missing = !have[0] && !have[1];
+    if (missing && H5Lexists(in->file, other[i][0], H5P_DEFAULT) > 0)
+      return error_set(error, FAIL_INPUT,
+                       "has the array %s and no %s; where episodes end is read from terminals and "
+                       "timeouts alone: give it that name",
+                       other[i][0], other[i][1]);
+  }
   return true;
 }
 
@@ -289,11 +345,11 @@ static bool output_grow(Import *in, Error *error) {
   if (in->map) munmap(in->map, in->map_bytes);
   in->map_bytes = in->header.file_bytes;
   limit_work(in->header.source_bytes + in->map_bytes);
-  int failed = posix_fallocate(in->output, 0, (off_t)in->map_bytes);
+  int failed = posix_fallocate(STDIN_FILENO, 0, (off_t)in->map_bytes);
   if (failed)
     return error_set(error, FAIL_RUNNING, "cannot write the cache of %llu bytes: %s",
                      (unsigned long long)in->map_bytes, strerror(failed));
-  in->map = mmap(NULL, in->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, in->output, 0);
+  in->map = mmap(NULL, in->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, STDIN_FILENO, 0);
   if (in->map != MAP_FAILED) return true;
   return error_set(error, FAIL_RUNNING, "cannot map the cache: %s", strerror(errno));
 }
@@ -393,7 +449,8 @@ static void metadata_read(hid_t file, JsonText *out) {
     size_t room = sizeof path - strlen(path);
     ssize_t length =
         H5Lget_name_by_idx(file, "metadata", H5_INDEX_NAME, H5_ITER_INC, i, key, room, H5P_DEFAULT);
-    if (length <= 0 || (size_t)length >= room) continue;
+    /* no path: a name with a slash would lead through other members */
+    if (length <= 0 || (size_t)length >= room || strchr(key, '/')) continue;
     if (H5Lget_info(file, path, &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD) continue;
     hid_t object = H5Oopen(file, path, H5P_DEFAULT);
     if (H5Iget_type(object) == H5I_DATASET) metadata_put(out, key, object);
@@ -402,59 +459,88 @@ static void metadata_read(hid_t file, JsonText *out) {
   json_close(out, '}');
 }
 
-static bool index_write(Import *in, Error *error) {
-  CacheHeader *h = &in->header;
-  memcpy(in->map, h, sizeof *h); /* cache_flags reads the columns by it */
-  EpisodeFlags flags = cache_flags((const CacheHeader *)in->map);
-  EpisodeCounts count = episodes_find(&flags, NULL, NULL);
-  if (count.transitions == 0)
+static void *column(const Import *in, int c) {
+  uint64_t offset = in->header.column[c].offset;
+  return offset ? in->map + offset : NULL;
+}
+
+static EpisodeFlags flags_of(const Import *in, const float *tolerance) {
+  return (EpisodeFlags){ in->header.rows,
+                         column(in, CACHE_TERMINALS),
+                         column(in, CACHE_TIMEOUTS),
+                         in->header.horizon,
+                         in->header.obs_dim,
+                         column(in, CACHE_OBSERVATIONS),
+                         column(in, CACHE_NEXT_OBSERVATIONS),
+                         tolerance };
+}
+
+/* If most rows are not followed by what they say, the order of rows means something else. */
+static bool order_check(const EpisodeCounts *n, Error *error) {
+  if (2 * n->cut > n->compared)
+    return error_set(error, FAIL_INPUT,
+                     "next_observations of %lld among %lld rows are not the observations of the "
+                     "next row (first: row %lld); the rows are those of parallel environments, or "
+                     "shuffled; store whole episodes one after the other, or, if the order of rows "
+                     "is right, leave next_observations out",
+                     (long long)n->cut, (long long)n->compared, (long long)n->first_cut);
+  if (n->transitions == 0)
     return bad(error, "no transitions: every row is a time-out or the last one, so none has a "
                       "successor; check the timeouts array and the horizon");
+  return true;
+}
+
+static bool index_write(Import *in, const char *source, Error *error) {
+  CacheHeader *h = &in->header;
+  float tolerance[CACHE_MAX_COLUMNS];
+  episodes_tolerance(column(in, CACHE_OBSERVATIONS), h->rows, h->obs_dim, tolerance);
+  EpisodeFlags flags = flags_of(in, tolerance);
+  EpisodeCounts count = episodes_find(&flags, NULL, NULL);
+  if (!order_check(&count, error)) return false;
   h->transitions = count.transitions, h->episodes = count.episodes;
   JsonText metadata = { 0 };
   metadata_read(in->file, &metadata);
   cache_place(h, CACHE_TRANSITION, cache_column_bytes(h, CACHE_TRANSITION));
   cache_place(h, CACHE_EPISODE_START, cache_column_bytes(h, CACHE_EPISODE_START));
   cache_place(h, CACHE_METADATA, metadata.length + 1);
+  cache_place(h, CACHE_SOURCE, strlen(source) + 1);
   bool grown = output_grow(in, error);
   if (grown) {
-    flags = cache_flags((const CacheHeader *)in->map);
-    episodes_find(&flags, (int64_t *)(in->map + h->column[CACHE_TRANSITION].offset),
-                  (int64_t *)(in->map + h->column[CACHE_EPISODE_START].offset));
-    memcpy(in->map + h->column[CACHE_METADATA].offset, metadata.text, metadata.length + 1);
+    flags = flags_of(in, tolerance);
+    episodes_find(&flags, column(in, CACHE_TRANSITION), column(in, CACHE_EPISODE_START));
+    memcpy(column(in, CACHE_METADATA), metadata.text, metadata.length + 1);
+    memcpy(column(in, CACHE_SOURCE), source, strlen(source) + 1);
+    memcpy(in->map, h, sizeof *h); /* where its columns are */
+    h->summary = cache_summary((const CacheHeader *)(void *)in->map, &count);
   }
   json_text_free(&metadata);
   return grown;
 }
 
-static bool source_hash(const char *path, char text[MURMUR_TEXT], Error *error) {
+static bool source_hash(int fd, char text[MURMUR_TEXT], Error *error) {
   static char buffer[1 << 16];
   Murmur murmur = { 0 };
-  ssize_t n = -1;
-  int fd = open(path, O_RDONLY);
-  while (fd >= 0 && (n = read(fd, buffer, sizeof buffer)) > 0)
-    murmur_add(&murmur, buffer, (size_t)n);
+  ssize_t n;
+  while ((n = read(fd, buffer, sizeof buffer)) > 0) murmur_add(&murmur, buffer, (size_t)n);
   if (n < 0) return error_set(error, FAIL_INPUT, "cannot be read: %s", strerror(errno));
   murmur_text(murmur_sum(&murmur), text);
-  close(fd);
   return true;
 }
 
-static bool import(const char *source, const char *output, int64_t horizon, Error *error) {
+/* The output is standard input, open for both: a file that needs no name cannot be left behind. */
+static bool import(const char *source, int64_t horizon, Error *error) {
   Import in = { 0 };
   cache_init(&in.header);
   in.header.horizon = horizon;
-  in.output = open(output, O_RDWR | O_CREAT, 0600);
-  if (in.output < 0 || ftruncate(in.output, 0) != 0)
-    return error_set(error, FAIL_RUNNING, "%s: %s", output, strerror(errno));
-  if (!file_open(&in, source, error) || !arrays_open(&in, error) || !arrays_copy(&in, error) ||
-      !index_write(&in, error) || !source_hash(source, in.header.source_hash, error))
+  if (ftruncate(STDIN_FILENO, 0) != 0)
+    return error_set(error, FAIL_RUNNING, "the cache cannot be written: %s", strerror(errno));
+  if (!file_open(&in, source, error) || !arrays_open(&in, error) || !ends_check(&in, error) ||
+      !arrays_copy(&in, error) || !index_write(&in, source, error) ||
+      !source_hash(in.input, in.header.source_hash, error))
     return false;
-  memcpy(in.map, &in.header, sizeof in.header); /* where its columns are */
-  in.header.summary = cache_summary((const CacheHeader *)(void *)in.map);
   cache_seal(&in.header, in.map);
-  if (munmap(in.map, in.map_bytes) == 0 && fsync(in.output) == 0) return true;
-  return error_set(error, FAIL_RUNNING, "%s: %s", output, strerror(errno));
+  if (munmap(in.map, in.map_bytes) == 0 && fsync(STDIN_FILENO) == 0) return true;
+  return error_set(error, FAIL_RUNNING, "the cache cannot be written: %s", strerror(errno));
 }
 
 /* ---- export: rows to columns ----------------------------------------------------------------- */
@@ -599,6 +685,8 @@ static bool export(const char *rows, const char *path, Error *error) {
   out.stride = rows_layout(out.header).stride;
   out.file = H5Fcreate(path, H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT);
   if (out.file < 0) return disk_failed(error, path);
+  if (!cage_enter())
+    return error_set(error, FAIL_RUNNING, "cannot lock itself in (seccomp: %s)", strerror(errno));
   const char *metadata = out.records + (size_t)out.header->rows * out.stride;
   if (!export_arrays(&out, error) || !export_metadata(&out, metadata, error)) return false;
   return H5Fclose(out.file) >= 0 || disk_failed(error, path);
@@ -609,13 +697,13 @@ int main(int count, char **argument) {
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   start_library();
   bool done;
-  if (count == 5 && !strcmp(argument[1], "import"))
-    done = import(argument[2], argument[3], strtoll(argument[4], NULL, 10), &error);
+  if (count == 4 && !strcmp(argument[1], "import"))
+    done = import(argument[2], strtoll(argument[3], NULL, 10), &error);
   else if (count == 4 && !strcmp(argument[1], "export"))
     done = export(argument[2], argument[3], &error);
   else
     done = error_set(&error, FAIL_USAGE,
-                     "usage: diffrl-hdf5 import IN.hdf5 OUT.cache HORIZON | export ROWS OUT.hdf5");
+                     "usage: diffrl-hdf5 import IN.hdf5 HORIZON <>OUT | export ROWS OUT.hdf5");
   if (!done) fprintf(stderr, "%s\n", error.text);
   fflush(stderr);
   _exit(error.kind); /* what HDF5 would do at exit to a damaged file is not wanted */

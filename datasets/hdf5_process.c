@@ -70,7 +70,8 @@ static bool read_message(int pipe, double deadline, char *text, size_t size) {
     if (ready <= 0) continue;
     char buffer[512];
     ssize_t n = read(pipe, buffer, sizeof buffer);
-    if (n == 0 || (n < 0 && errno != EINTR)) break;
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
     for (ssize_t i = 0; i < n; i++)
       if (used + 1 < size) text[used++] = buffer[i];
   }
@@ -85,6 +86,10 @@ static bool judge(int status, bool in_time, double seconds, const char *message,
                      "not done after %.0f s; the file is damaged or the disk "
                      "does not answer",
                      seconds);
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
+    return error_set(error, FAIL_INPUT,
+                     "took more CPU time than any file of its size should; written row by row in "
+                     "tiny chunks? rewrite it with `h5repack -l CHUNK=4096x1` or larger ones");
   if (WIFSIGNALED(status))
     return error_set(error, FAIL_INPUT,
                      "damaged: HDF5 was ended by signal %d (%s) while working on it; copy or "

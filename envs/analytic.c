@@ -41,7 +41,9 @@ static void sim_reset(void *context, Rng noise, uint64_t episode) {
   sim->task->reset(sim->state, sim->state + sim->task->nq, noise, episode);
 }
 
-static bool sim_step(void *context, const float *act, double *reward, bool *terminal) {
+static bool sim_step(void *context, const float *act, const float *charged, double *reward,
+                     bool *terminal) {
+  (void)charged; /* these tasks clip first, as Gymnasium's pendulum does */
   Sim *sim = context;
   Sim before = *sim;
   *reward = sim->task->step(sim->state, sim->state + sim->task->nq, act, terminal);

@@ -111,7 +111,9 @@ EnvStep env_step(Env *env, const float *act, float *obs) {
   float clipped[ENV_MAX_ACT];
   double reward = 0;
   bool terminal = false;
-  bool ok = clip_action(def, act, clipped) && def->ops->step(env->sim, clipped, &reward, &terminal);
+  const float *charged = def->charges_given ? act : clipped;
+  bool ok = clip_action(def, act, clipped) &&
+            def->ops->step(env->sim, clipped, charged, &reward, &terminal) && isfinite(reward);
   def->ops->observe(env->sim, obs);
   env->step++;
   if (!ok) return (EnvStep){ .terminal = true, .failed = true };

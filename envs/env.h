@@ -7,7 +7,8 @@
  *   while (!(step = env_step(env, act, obs)).terminal && !step.timeout) ...
  *
  * Actions are in the task's own units, [act_low, act_high] a dimension, and are clipped to them
- * before anything else sees them (as D4RL's wrapper does).  Observations are float32. */
+ * before the simulator sees them.  What effort costs is counted of the clipped action, as D4RL's
+ * wrapper does, or of the one given, as Gymnasium's -v4 tasks do.  Observations are float32. */
 #ifndef ENVS_ENV_H
 #define ENVS_ENV_H
 #include "core/error.h"
@@ -38,6 +39,7 @@ struct EnvDef {
   double act_low, act_high;            /* the same for every dimension */
   double return_random, return_expert; /* D4RL's reference returns; both 0: none for this task */
   bool d4rl_reference;      /* normalised returns are shown by default (the v2 physics) */
+  bool charges_given;       /* effort is that of the action given, not of the clipped one */
   const struct EnvOps *ops; /* how it is simulated */
   const void *spec;         /* the simulator's own description (a MujocoTask) */
 };

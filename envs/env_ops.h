@@ -17,8 +17,9 @@ struct EnvOps {
 
   /* The start state of this episode: draw i of the stream is (noise, episode, 0, i). */
   void (*reset)(void *sim, Rng noise, uint64_t episode);
-  /* One control step.  False: the simulator gave up, and the state is the one before the step. */
-  bool (*step)(void *sim, const float *act, double *reward, bool *terminal);
+  /* One control step; effort is charged for `charged`, the action given or act again.  False: the
+   * simulator gave up, and the state is the one before the step. */
+  bool (*step)(void *sim, const float *act, const float *charged, double *reward, bool *terminal);
   void (*observe)(const void *sim, float *obs);
   /* nullable: what the simulator itself does in a control step, and nothing else */
   void (*advance)(void *sim, const float *act);

@@ -40,4 +40,5 @@ static const MujocoTask halfcheetah = {
 
 const EnvDef env_halfcheetah_v2 = { HALFCHEETAH, .name = "halfcheetah-v2", .physics = "v2",
                                     .d4rl_reference = true };
-const EnvDef env_halfcheetah_v4 = { HALFCHEETAH, .name = "halfcheetah-v4", .physics = "v4" };
+const EnvDef env_halfcheetah_v4 = { HALFCHEETAH, .name = "halfcheetah-v4", .physics = "v4",
+                                    .charges_given = true };

@@ -48,4 +48,5 @@ static const MujocoTask hopper = {
 
 const EnvDef env_hopper_v2 = { HOPPER, .name = "hopper-v2", .physics = "v2",
                                .d4rl_reference = true };
-const EnvDef env_hopper_v4 = { HOPPER, .name = "hopper-v4", .physics = "v4" };
+const EnvDef env_hopper_v4 = { HOPPER, .name = "hopper-v4", .physics = "v4",
+                               .charges_given = true };

@@ -254,7 +254,8 @@ static bool state_is_sound(const Sim *sim) {
   return true;
 }
 
-static bool sim_step(void *context, const float *act, double *reward, bool *terminal) {
+static bool sim_step(void *context, const float *act, const float *charged, double *reward,
+                     bool *terminal) {
   Sim *sim = context;
   const mjModel *m = sim->model->m;
   const MujocoTask *task = sim->model->task;
@@ -269,7 +270,7 @@ static bool sim_step(void *context, const float *act, double *reward, bool *term
     return false;
   }
   Body before = body_of(sim, qpos, qvel), after = body_of(sim, sim->d->qpos, sim->d->qvel);
-  *reward = task->reward(&before, &after, act);
+  *reward = task->reward(&before, &after, charged);
   *terminal = task->healthy && !task->healthy(&after);
   return true;
 }

@@ -45,4 +45,5 @@ static const MujocoTask walker2d = {
 
 const EnvDef env_walker2d_v2 = { WALKER2D, .name = "walker2d-v2", .physics = "v2",
                                  .d4rl_reference = true };
-const EnvDef env_walker2d_v4 = { WALKER2D, .name = "walker2d-v4", .physics = "v4" };
+const EnvDef env_walker2d_v4 = { WALKER2D, .name = "walker2d-v4", .physics = "v4",
+                                 .charges_given = true };

@@ -2,6 +2,7 @@
  * writer.  The files under tests/golden/hdf5 are made by scripts/golden/hdf5.py. */
 #include "core/json.h"
 #include "datasets/cache.h"
+#include "datasets/cache_folder.h"
 #include "datasets/dataset.h"
 #include <stdarg.h>
 #include <setjmp.h>
@@ -88,7 +89,6 @@ static Dataset *open_good(const char *path, int horizon) {
   Error error = { 0 };
   Dataset *data = dataset_open(path, horizon, &error);
   if (!data) fail_msg("%s", error.text);
-  assert_true(dataset_verify(data, &error));
   return data;
 }
 
@@ -314,6 +314,10 @@ static void test_missing_program_is_explained(void **state) {
   assert_says(error.text, "DIFFRL_LIBEXEC");
 }
 
+static uint64_t index_offset(const char *cache) {
+  return ((const CacheHeader *)(const void *)cache)->column[CACHE_TRANSITION].offset;
+}
+
 static void test_damaged_or_old_cache_is_made_again(void **state) {
   Fixture *f = *state;
   char cache[512];
@@ -322,7 +326,9 @@ static void test_damaged_or_old_cache_is_made_again(void **state) {
   dataset_close(data);
   assert_int_equal(files_in(f->cache, cache), 1);
   char *whole = slurp(cache, &size);
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 6; i++) {
+    if (i == 4) poke(cache, (long)sizeof(CacheHeader) + 200, 77); /* one flipped number */
+    if (i == 5) poke(cache, (long)index_offset(whole) + 7, 1);    /* a row far outside */
     if (i == 0) poke(cache, offsetof(CacheHeader, version), 99);
     if (i == 1) poke(cache, offsetof(CacheHeader, source_hash), 'x');
     if (i == 2) assert_int_equal(truncate(cache, (off_t)size - 1), 0);
@@ -337,18 +343,110 @@ static void test_damaged_or_old_cache_is_made_again(void **state) {
   free(whole);
 }
 
-static void test_verify_sees_one_flipped_number(void **state) {
+/* rsync -t, tar, git-annex and cp -p restore size and time, but no time of change. */
+static void test_another_content_of_the_same_size_and_time_is_read(void **state) {
+  Fixture *f = *state;
+  size_t size;
+  const struct timespec then[2] = { { 1767322985, 0 }, { 1767322985, 0 } };
+  char hash[40], *bytes = slurp(GOLDEN "v0.hdf5", &size);
+  spill(f->path, bytes, size);
+  assert_int_equal(utimensat(AT_FDCWD, f->path, then, 0), 0);
+  Dataset *data = open_good(f->path, 10);
+  strcpy(hash, data->hash);
+  float was = data->observations[3];
+  dataset_close(data);
+  /* another number, as it stands in the file */
+  for (size_t i = 0; i + sizeof was <= size; i++)
+    if (!memcmp(bytes + i, &was, sizeof was)) memcpy(bytes + i, &(float){ was + 1 }, sizeof was);
+  spill(f->path, bytes, size);
+  assert_int_equal(utimensat(AT_FDCWD, f->path, then, 0), 0);
+  data = open_good(f->path, 10);
+  assert_string_not_equal(data->hash, hash);
+  assert_true(data->observations[3] == was + 1);
+  dataset_close(data);
+  assert_int_equal(files_in(f->cache, NULL), 1); /* the old one is of no use any more */
+  free(bytes);
+}
+
+/* An import that is killed leaves nothing, whenever that happens. */
+static void test_a_killed_import_leaves_nothing(void **state) {
+  Fixture *f = *state;
+  for (int ms = 0; ms < 40; ms += 2) {
+    pid_t child = fork();
+    if (child == 0) {
+      Error error = { 0 };
+      for (;;) {
+        unsetenv("HOME");
+        dataset_close(dataset_open(GOLDEN "d4rl_v2.hdf5", 0, &error));
+        char cache[512];
+        if (files_in(f->cache, cache) == 1) unlink(cache);
+      }
+    }
+    nanosleep(&(struct timespec){ 0, ms * 1000000L }, NULL);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    char left[512] = "";
+    int count = files_in(f->cache, left);
+    assert_true(count == 0 || (count == 1 && !strcmp(left + strlen(left) - 6, ".cache")));
+    if (count) unlink(left);
+  }
+}
+
+static void test_the_folder_keeps_to_its_limit(void **state) {
+  Fixture *f = *state;
+  size_t size;
+  char path[160], *bytes = slurp(GOLDEN "v0.hdf5", &size);
+  const CacheEntry *list;
+  Arena *arena = arena_new();
+  setenv("DIFFRL_CACHE_GB", "0.00003", 1); /* 30 kB: a few of them */
+  for (int i = 0; i < 12; i++) {
+    snprintf(path, sizeof path, "%s/%d.hdf5", f->folder, i);
+    spill(path, bytes, size);
+    dataset_close(open_good(path, 10));
+  }
+  uint64_t sum = 0;
+  size_t count = cache_folder_list(arena, &list);
+  for (size_t i = 0; i < count; i++) sum += list[i].bytes;
+  assert_true(count > 1 && count < 12 && sum <= 30000);
+  assert_true(list[0].current && !strcmp(list[0].source, path)); /* the last one made */
+  unlink(path);
+  count = cache_folder_list(arena, &list);
+  assert_false(list[0].current);
+  unsetenv("DIFFRL_CACHE_GB");
+  arena_free(arena);
+  free(bytes);
+}
+
+static bool write_steps(const char *path, int order, bool ends, Error *error) {
+  enum { ALONG = 30 };
+  DatasetWriter *writer = dataset_writer_open(path, 1, 1, 0, 0, error);
+  for (int i = 0; writer && i < 2 * ALONG; i++) {
+    /* order 0: one episode after the other; 1: two at once, row by row */
+    int step = order ? i / 2 : i % ALONG, which = order ? i % 2 : i / ALONG;
+    float obs = (float)(step + 100 * which), next = obs + 1, act = 0;
+    bool last = step == ALONG - 1;
+    DatasetStep row = { &obs, &act, &next, 0, false, ends && last, NAN, NULL, NULL };
+    if (!dataset_writer_add(writer, &row, error)) return false;
+  }
+  return writer && dataset_writer_close(writer, "{}", error);
+}
+
+static void test_rows_that_contradict_their_successors_are_told(void **state) {
   Fixture *f = *state;
   Error error = { 0 };
-  char cache[512];
-  dataset_close(open_good(GOLDEN "float64.hdf5", 0));
-  assert_int_equal(files_in(f->cache, cache), 1);
-  poke(cache, 600, 77);
-  Dataset *data = dataset_open(GOLDEN "float64.hdf5", 0, &error);
-  assert_non_null(data);
-  assert_false(dataset_verify(data, &error));
-  assert_says(error.text, "cache is damaged");
+  DatasetSummary s;
+  /* two episodes of which nobody set the end: found by what follows row 29 */
+  assert_true(write_steps(f->path, 0, false, &error));
+  Dataset *data = open_good(f->path, 0);
+  dataset_summary(data, &s);
+  assert_true(s.cut == 1 && s.first_cut == 29 && data->episode_start[1] == 30);
+  assert_true(s.episodes == 1 && s.open_tail == 30);
   dataset_close(data);
+  /* two environments stepped together */
+  assert_true(write_steps(f->other, 1, true, &error));
+  assert_null(dataset_open(f->other, 0, &error));
+  assert_int_equal(error.kind, FAIL_INPUT);
+  assert_says(error.text, "parallel environments");
 }
 
 static void test_other_horizon_or_changed_file_is_read_again(void **state) {
@@ -389,7 +487,7 @@ static void test_importers_at_once_do_not_disturb_each_other(void **state) {
     if ((child[i] = fork()) == 0) {
       Error error = { 0 };
       Dataset *data = dataset_open(GOLDEN "d4rl_v2.hdf5", 0, &error);
-      _exit(data && dataset_verify(data, &error) && data->transitions == 56 ? 0 : 1);
+      _exit(data && data->transitions == 56 ? 0 : 1);
     }
   for (int i = 0; i < 4; i++) {
     int status;
@@ -544,14 +642,15 @@ static void test_summary_counts_complete_episodes(void **state) {
   DatasetSummary s;
   DatasetWriter *writer = dataset_writer_open(f->path, 1, 1, 0, 0, &error);
   for (int i = 0; i < 6; i++) {
-    float x[1] = { (float)i - 2 };
-    DatasetStep step = { x, x, x, (float)(i + 1), i == 1, i == 4, 0, NULL, NULL };
+    float x[1] = { (float)i - 2 }, next[1] = { (float)i - 1 };
+    DatasetStep step = { x, x, next, (float)(i + 1), i == 1, i == 4, 0, NULL, NULL };
     assert_true(dataset_writer_add(writer, &step, &error));
   }
   assert_true(dataset_writer_close(writer, "{}", &error));
   Dataset *data = open_good(f->path, 0);
   dataset_summary(data, &s);
-  assert_true(s.rows == 6 && s.transitions == 4 && s.dropped == 2 && s.episodes == 3);
+  assert_true(s.rows == 6 && s.transitions == 4 && s.dropped == 2);
+  assert_true(s.episodes == 2 && s.open_tail == 1 && s.cut == 0);
   assert_true(s.terminals == 1 && s.timeouts == 1 && s.has_next && s.has_rewards);
   assert_true(s.return_mean == 7.5 && s.return_min == 3 && s.return_max == 12);
   assert_true(fabs(s.return_std - 9 / sqrt(2)) < 1e-12);
@@ -578,7 +677,10 @@ int main(void) {
     TEST(test_hash_is_of_the_files_bytes),
     TEST(test_missing_program_is_explained),
     TEST(test_damaged_or_old_cache_is_made_again),
-    TEST(test_verify_sees_one_flipped_number),
+    TEST(test_another_content_of_the_same_size_and_time_is_read),
+    TEST(test_a_killed_import_leaves_nothing),
+    TEST(test_the_folder_keeps_to_its_limit),
+    TEST(test_rows_that_contradict_their_successors_are_told),
     TEST(test_other_horizon_or_changed_file_is_read_again),
     TEST(test_without_a_cache_folder_a_temporary_file_serves),
     TEST(test_importers_at_once_do_not_disturb_each_other),

@@ -47,7 +47,7 @@ static void play(const Fixture *f, const char *script) {
 }
 
 static bool run(double seconds, Error *error) {
-  const char *argument[] = { "import", "in", "out", "0", NULL };
+  const char *argument[] = { "import", "in", "0", NULL };
   return hdf5_process_run(argument, -1, seconds, error);
 }
 
@@ -61,7 +61,7 @@ static void assert_fails(Failure kind, const char *word) {
 static void test_its_message_and_status_are_ours(void **state) {
   Fixture *f = *state;
   Error error = { 0 };
-  play(f, "test \"$*\" = 'import in out 0'");
+  play(f, "test \"$*\" = 'import in 0'");
   assert_true(run(20, &error));
   play(f, "echo rewards: wrong >&2; exit 3");
   assert_fails(FAIL_INPUT, "rewards: wrong");

@@ -116,7 +116,7 @@ static double number(const Json *object, const char *key) {
   return json_number(value, NAN);
 }
 
-static void test_scores_come_with_the_training(void **state) {
+static void test_measures_come_with_the_training(void **state) {
   (void)state;
   Error error;
   Json *scores = json_parse_file("whole/measures.json", &error);
@@ -129,13 +129,13 @@ static void test_scores_come_with_the_training(void **state) {
   assert_same_file("whole/measures.json", "half/measures.json");
 }
 
-static void test_eval_scores_pictures(void **state) {
+static void test_eval_measures_pictures(void **state) {
   (void)state;
   Outcome one, three;
   size_t n;
   Error error;
   program_run(&one, "eval whole --pictures 6 --seed 2 --threads 1 --json");
-  program_expect(&one, 0, "drawing 6 pictures");
+  program_expect(&one, 0, "sampling 6 pictures");
   program_run(&three, "eval whole --pictures 6 --seed 2 --threads 3 --out six.png --json");
   assert_string_equal(one.out, three.out);
   Json *json = json_parse(one.out, strlen(one.out), &error);
@@ -194,8 +194,8 @@ int main(void) {
     cmocka_unit_test(test_pictures_are_of_their_label),
     cmocka_unit_test(test_pictures_depend_on_the_seed_and_their_number),
     cmocka_unit_test(test_a_grid_comes_with_the_report),
-    cmocka_unit_test(test_scores_come_with_the_training),
-    cmocka_unit_test(test_eval_scores_pictures),
+    cmocka_unit_test(test_measures_come_with_the_training),
+    cmocka_unit_test(test_eval_measures_pictures),
     cmocka_unit_test(test_old_weights_begin_a_run),
     cmocka_unit_test(test_bad_input_is_told),
   };

@@ -123,8 +123,8 @@ static void settings_become_a_sampler(void **state) {
   Source *source = source_open(&source_transitions, &request, &error);
   if (!source) fail_msg("%s", error.text);
   const Transitions *t = transitions_of(source);
-  assert_true(t->sampler.reward_scale == 4 && t->sampler.reward_shift == -2);
-  assert_true(t->sampler.discount == 0.5 && t->sampler.units == &source->units);
+  assert_true(t->train.reward_scale == 4 && t->train.reward_shift == -2);
+  assert_true(t->train.discount == 0.5 && t->train.units == &source->units);
   assert_true(source->units.obs && source->units.low && source->hash && source->bytes > 0);
   assert_int_equal(source->units.obs_dim, t->data->obs_dim);
   assert_int_equal(source->rows, t->data->transitions);
@@ -138,7 +138,7 @@ static void settings_become_a_sampler(void **state) {
   }
   assert_true(low && high);
   assert_true(t->held.row_count > 0);
-  assert_int_equal(t->held.row_count + t->sampler.row_count, t->data->transitions);
+  assert_int_equal(t->held.row_count + t->train.row_count, t->data->transitions);
   source_close(source);
   arena_free(arena);
 }
@@ -177,7 +177,7 @@ static void without_settings_nothing_is_changed(void **state) {
   Source *source = source_open(&source_transitions, &request, &error);
   if (!source) fail_msg("%s", error.text);
   const Transitions *t = transitions_of(source);
-  assert_true(t->sampler.reward_scale == 1 && t->sampler.reward_shift == 0 && !source->units.obs);
+  assert_true(t->train.reward_scale == 1 && t->train.reward_shift == 0 && !source->units.obs);
   source_close(source);
   arena_free(arena);
 }

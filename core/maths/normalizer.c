@@ -21,13 +21,21 @@ static double moment(const float *x, int dim, int j, const int64_t *index, int64
   return sum / (double)count;
 }
 
+static double largest(const float *x, int dim, int j, const int64_t *index, int64_t count) {
+  double most = 0;
+  for (int64_t i = 0; i < count; i++)
+    most = fmax(most, fabs((double)x[(index ? index[i] : i) * dim + j]));
+  return most;
+}
+
 void normalizer_fit(Normalizer *n, const float *x, const int64_t *index, int64_t count) {
   CHECK(count > 0, "normalizer: no rows");
   for (int j = 0; j < n->dim; j++) {
     double mean = moment(x, n->dim, j, index, count, 0, 1);
     double std = sqrt(moment(x, n->dim, j, index, count, mean, 2));
+    double most = largest(x, n->dim, j, index, count);
     n->mean[j] = (float)mean;
-    n->std[j] = (float)fmax(std, NORMALIZER_MIN_STD);
+    n->std[j] = (float)(std > NORMALIZER_CONSTANT * most ? std : most > 0 ? most : 1);
   }
 }
 

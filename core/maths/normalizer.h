@@ -7,12 +7,13 @@
 #include "core/real.h"
 #include <stdint.h>
 
-/* The smallest deviation that is divided by: a constant entry becomes 0 and stays harmless. */
-#define NORMALIZER_MIN_STD 1e-3
+/* An entry whose deviation is below this share of its largest number is constant: all that moves is
+ * rounding.  It is divided by that number instead (by 1 if it is 0), becomes 0 and is harmless. */
+#define NORMALIZER_CONSTANT 1e-6
 
 typedef struct {
   int dim;
-  float *mean, *std; /* [dim]; std >= NORMALIZER_MIN_STD if fitted */
+  float *mean, *std; /* [dim]; std > 0 */
 } Normalizer;
 
 /* The identity: mean 0, deviation 1. */

@@ -10,7 +10,7 @@ void units_obs_in(const Units *u, const float *obs, real *out) {
 }
 
 static real in_bounds(float x, float low, float high) {
-  float mid = 0.5f * (low + high), half = 0.5f * (high - low);
+  float mid = 0.5f * low + 0.5f * high, half = 0.5f * high - 0.5f * low;
   return ((real)x - (real)mid) / (real)half;
 }
 

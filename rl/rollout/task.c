@@ -1,6 +1,8 @@
 /* task.c -- names of environments and data sets, and the files they stand for. */
 #include "rl/rollout/task.h"
+#include "core/json.h"
 #include "core/names.h"
+#include "datasets/dataset.h"
 #include "rl/rollout/make_data.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,20 +34,60 @@ const char *task_made_path(Arena *arena, const char *name) {
   return arena_text(arena, "%s/.local/share/diffrl/%s-v1.hdf5", home ? home : ".", name);
 }
 
+/* D4RL keeps a download under the last part of its address, which for these tasks is not the task's
+ * name. */
+static const struct {
+  const char *task, *file;
+} d4rl_files[] = {
+  { "antmaze-umaze-v0", "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse" },
+  { "antmaze-umaze-diverse-v0", "Ant_maze_u-maze_noisy_multistart_True_multigoal_True_sparse" },
+  { "antmaze-medium-play-v0", "Ant_maze_big-maze_noisy_multistart_True_multigoal_False_sparse" },
+  { "antmaze-medium-diverse-v0", "Ant_maze_big-maze_noisy_multistart_True_multigoal_True_sparse" },
+  { "antmaze-large-play-v0", "Ant_maze_hardest-maze_noisy_multistart_True_multigoal_False_sparse" },
+  { "antmaze-large-diverse-v0",
+    "Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse" },
+  { "kitchen-complete-v0", "mini_kitchen_microwave_kettle_light_slider-v0" },
+  { "kitchen-partial-v0", "kitchen_microwave_kettle_light_slider-v0" },
+  { "kitchen-mixed-v0", "kitchen_microwave_kettle_bottomburner_light-v0" },
+  { "maze2d-umaze-v1", "maze2d-umaze-sparse-v1" },
+  { "maze2d-medium-v1", "maze2d-medium-sparse-v1" },
+  { "maze2d-large-v1", "maze2d-large-sparse-v1" },
+  { "halfcheetah-medium-replay-v0", "halfcheetah_mixed" },
+  { "hopper-medium-replay-v0", "hopper_mixed" },
+  { "walker2d-medium-replay-v0", "walker_mixed" },
+};
+
+/* The names that D4RL may have given the file of a task, most likely first; returns how many. */
+static int d4rl_names(Arena *arena, const char *task, const char *names[4]) {
+  int count = 0;
+  size_t stem = strlen(task) - 3; /* without the version */
+  char version = task[stem + 2];
+  for (size_t i = 0; i < sizeof d4rl_files / sizeof *d4rl_files; i++) {
+    bool fixed = version == '2' && !strncmp(task, "antmaze", 7); /* the file of v0, repaired */
+    if (strncmp(task, d4rl_files[i].task, stem + 2)) continue;
+    if (fixed || d4rl_files[i].task[stem + 2] == version)
+      names[count++] = arena_text(arena, "%s%s", d4rl_files[i].file, fixed ? "_fixed" : "");
+  }
+  /* hopper-medium-expert-v2 -> hopper_medium_expert-v2, and in v0 hopper_medium_expert */
+  char *file = arena_text(arena, "%s", task);
+  for (size_t i = 0; i < stem; i++)
+    if (file[i] == '-') file[i] = '_';
+  names[count++] = file;
+  if (version == '0') names[count++] = arena_text(arena, "%.*s", (int)stem, file);
+  names[count++] = task;
+  return count;
+}
+
 /* D4RL's own file: never generated, only looked for */
 static const char *d4rl_path(Arena *arena, const char *name) {
-  const char *folder = getenv("D4RL_DATASET_DIR"), *home = getenv("HOME");
-  char file[256];
-  snprintf(file, sizeof file, "%s", name);
-  char *dash = strrchr(file, '-'); /* hopper-medium-expert-v2 -> hopper_medium_expert-v2 */
-  for (char *p = file; p < dash; p++)
-    if (*p == '-') *p = '_';
+  const char *folder = getenv("D4RL_DATASET_DIR"), *home = getenv("HOME"), *names[4];
   const char *base =
       folder && *folder ? folder : arena_text(arena, "%s/.d4rl/datasets", home ? home : ".");
-  const char *tries[] = { arena_text(arena, "%s/%s.hdf5", base, file),
-                          arena_text(arena, "%s/%s.hdf5", base, name) };
-  for (int i = 0; i < 2; i++)
-    if (!access(tries[i], R_OK)) return tries[i];
+  int count = d4rl_names(arena, name, names);
+  for (int i = 0; i < count; i++) {
+    const char *path = arena_text(arena, "%s/%s.hdf5", base, names[i]);
+    if (!access(path, R_OK)) return path;
+  }
   return NULL;
 }
 
@@ -90,7 +132,8 @@ static const char *file_of(const char *name) {
   return slash ? slash + 1 : name;
 }
 
-const char *task_env_of(const char *name) {
+/* "hopper.." is of hopper-v2 */
+static const char *env_of_name(const char *name) {
   static const char *const tasks[][2] = { { "hopper", "hopper-v2" },
                                           { "halfcheetah", "halfcheetah-v2" },
                                           { "walker2d", "walker2d-v2" } };
@@ -99,6 +142,27 @@ const char *task_env_of(const char *name) {
   for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
     if (!strncmp(name, tasks[i][0], strlen(tasks[i][0]))) return tasks[i][1];
   return NULL;
+}
+
+/* the environment that the file names, if it is one of ours */
+static const EnvDef *env_of_file(const char *path) {
+  Error ignored;
+  Dataset *data = dataset_open(path, -1, &ignored);
+  Json *meta = data ? json_parse(data->metadata, strlen(data->metadata), &ignored) : NULL;
+  const char *name = meta ? json_text(json_get(meta, "env")) : NULL;
+  const EnvDef *env = name ? env_find(name) : NULL;
+  json_free(meta);
+  dataset_close(data);
+  return env;
+}
+
+const char *task_env_of(const char *data) {
+  Error ignored;
+  Arena *arena = arena_new();
+  const char *path = task_data_path(arena, data, &ignored);
+  const EnvDef *env = path ? env_of_file(path) : NULL;
+  arena_free(arena);
+  return env ? env->name : env_of_name(data);
 }
 
 const char *task_short_name(Arena *arena, const char *name) {

@@ -19,8 +19,10 @@ const char *task_made_path(Arena *arena, const char *name);
 /* "diffrl/hopper-medium-v1" -> "hopper-medium"; other names as they are. */
 const char *task_set_name(Arena *arena, const char *name);
 
-/* The environment a data name speaks of ("hopper-medium" -> "hopper-v2"); NULL if none. */
-const char *task_env_of(const char *name);
+/* The environment of data: the one that the file's own metadata name, else the one that the name
+ * speaks of ("hopper-medium" -> "hopper-v2"); NULL if none.  Data that cannot be opened are judged
+ * by their name; whoever opens them next says what is wrong. */
+const char *task_env_of(const char *data);
 
 /* "path/hopper.hdf5" -> "hopper", for folder names. */
 const char *task_short_name(Arena *arena, const char *name);

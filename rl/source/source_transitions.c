@@ -96,7 +96,8 @@ static void transform_rewards(RowSampler *d, const char *kind, const DatasetSumm
     d->reward_scale = 1000 / (s->return_max - s->return_min);
 }
 
-/* The smallest and the largest of each entry; one that never changes gets a range of 1 above. */
+/* The smallest and the largest of each entry; one that never changes gets a range of 1 above, or of
+ * the next number where 1 is lost in rounding. */
 static void range_of_actions(const Dataset *d, float *low, float *high) {
   for (int j = 0; j < d->act_dim; j++) {
     low[j] = high[j] = d->actions[j];
@@ -104,7 +105,7 @@ static void range_of_actions(const Dataset *d, float *low, float *high) {
       float a = d->actions[i * d->act_dim + j];
       low[j] = a < low[j] ? a : low[j], high[j] = a > high[j] ? a : high[j];
     }
-    if (!(high[j] > low[j])) high[j] = low[j] + 1;
+    if (!(high[j] > low[j])) high[j] = fmaxf(low[j] + 1, nextafterf(low[j], INFINITY));
   }
 }
 
@@ -137,6 +138,7 @@ static void hold_out(Transitions *t, const SourceRequest *request) {
   t->train.rows = split.train, t->train.row_count = split.train_count;
   t->held.rows = split.held, t->held.row_count = split.held_count;
   t->held.rng = rng_stream(request->seed, "held-out batch");
+  t->held_episodes = split.held_episodes;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -206,13 +208,26 @@ static void announce_transitions(const Source *source) {
   const DatasetSummary *s = &t->summary;
   /* who trains without an environment should know what that means */
   if (!t->beside)
-    log_progress(true, "note: no environment, so the range of the file's actions bounds the policy "
-                       "and scores are the loss on held-out episodes");
+    log_progress(true,
+                 "note: no environment, so the range of the file's actions bounds the policy "
+                 "and its measure is the loss on held-out episodes: %lld of them with %lld "
+                 "of the transitions",
+                 (long long)t->held_episodes, (long long)t->held.row_count);
   log_progress(true,
                "data: %lld transitions, %lld episodes, %lld terminals, %lld time-outs, "
                "%lld rows dropped, return %.1f +- %.1f",
                (long long)s->transitions, (long long)s->episodes, (long long)s->terminals,
                (long long)s->timeouts, (long long)s->dropped, s->return_mean, s->return_std);
+  if (s->cut)
+    log_progress(true,
+                 "note: next_observations of %lld rows (first: row %lld) are not the observations "
+                 "of the next row; episodes are taken to end there",
+                 (long long)s->cut, (long long)s->first_cut);
+  if (s->guess >= 0)
+    log_progress(true,
+                 "note: the file says nowhere that an episode ends, yet at row %lld one seems to "
+                 "begin; add an array timeouts that is 1 in the last row of each episode",
+                 (long long)s->guess);
 }
 
 static void describe_transitions(const Source *source, JsonText *out) {
@@ -221,6 +236,10 @@ static void describe_transitions(const Source *source, JsonText *out) {
   const EnvDef *env = t->beside ? t->beside->def : NULL;
   json_put_integer(out, "transitions", s->transitions);
   json_put_integer(out, "episodes", s->episodes);
+  if (!t->beside) {
+    json_put_integer(out, "held_out_episodes", t->held_episodes);
+    json_put_integer(out, "held_out_transitions", t->held.row_count);
+  }
   if (!s->has_rewards) return;
   json_put_number(out, "return_mean", s->return_mean);
   json_put_number(out, "return_std", s->return_std);

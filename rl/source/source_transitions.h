@@ -25,8 +25,9 @@ typedef struct {
   Source source; /* units: normalised if asked, and the bounds of actions */
   const Dataset *data;
   DatasetSummary summary;
-  RowSampler train;          /* of rows to train on */
-  RowSampler held;           /* of episodes kept apart; row_count 0 if there are none */
+  RowSampler train; /* of rows to train on */
+  RowSampler held;  /* of episodes kept apart; row_count 0 if there are none */
+  int64_t held_episodes;
   const Environment *beside; /* where policies are evaluated; NULL: nowhere */
   Dataset *owned;            /* that is closed with it; NULL: the caller's */
 } Transitions;
