@@ -183,6 +183,13 @@ static void test_metadata_keeps_strings_and_numbers(void **state) {
   dataset_close(d);
 }
 
+static void test_metadata_lead_to_no_other_file(void **state) {
+  (void)state;
+  Dataset *d = open_good(GOLDEN "linked.hdf5", 0);
+  assert_string_equal(d->metadata, "{}");
+  dataset_close(d);
+}
+
 static const struct {
   const char *name, *array, *word;
 } refused[] = {
@@ -190,6 +197,7 @@ static const struct {
   { "bomb", "observations", "claims" },
   { "bool_observations", "observations", "expected float32" },
   { "compound", "actions", "compound" },
+  { "dones", "dones", "no terminals (no value after that row) or timeouts" },
   { "empty", "observations", "0 rows" },
   { "external_link", "actions", "link" },
   { "external_storage", "actions", "external file" },
@@ -204,6 +212,7 @@ static const struct {
   { "no_actions", "actions", "no such array" },
   { "no_observations", "observations", "no such array" },
   { "one_row", "observations", "at least 2" },
+  { "open", "open for writing", "h5clear" },
   { "overflow", "observations", "row 3, entry 0 is infinite" },
   { "rank", "observations", "3 axes" },
   { "scalar", "actions", "0 axes" },
@@ -670,6 +679,7 @@ int main(void) {
     TEST(test_episode_behind_a_terminal_is_cut_at_its_end),
     TEST(test_optional_arrays_may_be_missing),
     TEST(test_metadata_keeps_strings_and_numbers),
+    TEST(test_metadata_lead_to_no_other_file),
     TEST(test_untrustworthy_files_are_refused_with_the_reason),
     TEST(test_what_is_not_hdf5_is_named),
     TEST(test_damaged_files_never_bring_us_down),

@@ -131,6 +131,20 @@ def good_files(folder):
     return out
 
 
+def linked_file(folder):
+    """A name in metadata/ that reads as a path through a link to another file."""
+    path = os.path.join(folder, "linked.hdf5")
+    store(folder, "linked", arrays(12, 7))
+    with h5py.File(path, "a") as f:
+        f["metadata/x"] = h5py.ExternalLink("d4rl_v2.hdf5", "/metadata")
+        f["metadata/xQalgorithm"] = np.int32(1)
+    with open(path, "rb") as f:
+        content = f.read()
+    assert content.count(b"xQalgorithm") == 1
+    with open(path, "wb") as f:
+        f.write(content.replace(b"xQalgorithm", b"x/algorithm"))
+
+
 def change(data, key, value):
     return {**data, key: value}
 
@@ -184,6 +198,16 @@ def bad_files(folder):
         f["episode_0/observations"] = a["observations"]
     with edit("varying", without("actions")) as f:
         f.create_dataset("actions", (12,), h5py.vlen_dtype(np.float32))
+    with edit("dones", {k: v for k, v in a.items() if k not in ("terminals", "timeouts")}) as f:
+        f["dones"] = a["terminals"]
+    with h5py.File(os.path.join(folder, "bad_open.hdf5"), "w", libver="v110") as f:
+        for key, value in a.items():
+            f[key] = value
+        f.flush()
+        with open(f.filename, "rb") as left:  # as a writer that is killed leaves it
+            content = left.read()
+    with open(os.path.join(folder, "bad_open.hdf5"), "wb") as left:
+        left.write(content)
     with edit("bomb", {}) as f:  # claims 200 GB, stores nothing
         for key in ("observations", "actions"):
             f.create_dataset(key, (1 << 30, 50), "f4", chunks=(1 << 10, 50), compression="gzip")
@@ -195,4 +219,5 @@ if __name__ == "__main__":
     with open(os.path.join(target, "expected.json"), "w") as f:
         json.dump(good_files(target), f, separators=(",", ":"))
         f.write("\n")
+    linked_file(target)
     bad_files(target)
