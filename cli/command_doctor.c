@@ -105,7 +105,7 @@ static bool round_trip(const char *file, int cache, Error *error) {
     return false;
   }
   return writer && dataset_writer_close(writer, "{}", error) &&
-         hdf5_process_run(import, cache, 30, error);
+         hdf5_process_run(import, -1, cache, 30, error);
 }
 
 /* Writing and reading run in the helper process, which might be missing or lack its library. */

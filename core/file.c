@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,8 +48,8 @@ static int rename_new(const char *draft, const char *path) {
   return errno = EEXIST, -1;
 }
 
-static bool settle(const char *draft, const char *path, bool replace, Error *error) {
-  if (!(replace ? rename : rename_new)(draft, path)) return sync_folder(path, error);
+static bool settle(const char *draft, const char *path, Error *error) {
+  if (!rename(draft, path)) return sync_folder(path, error);
   int reason = errno;
   unlink(draft);
   return failed(path, reason, error);
@@ -65,7 +66,7 @@ bool file_write_pieces(const char *path, const FilePiece *piece, size_t count, E
   done = done && fsync(fd) == 0;
   reason = errno;
   if (close(fd) != 0 && done) done = false, reason = errno;
-  if (done) return settle(draft, path, true, error);
+  if (done) return settle(draft, path, error);
   unlink(draft);
   return failed(path, reason, error);
 }
@@ -74,14 +75,43 @@ bool file_write(const char *path, const void *bytes, size_t length, Error *error
   return file_write_pieces(path, &(FilePiece){ bytes, length }, 1, error);
 }
 
-bool file_place(const char *draft, const char *path, bool replace, Error *error) {
-  int fd = open(draft, O_RDONLY | O_CLOEXEC), reason;
-  bool done = fd >= 0 && fsync(fd) == 0;
-  reason = errno;
-  if (fd >= 0) close(fd);
-  if (done) return settle(draft, path, replace, error);
-  unlink(draft);
-  return failed(path, reason, error);
+/* ---- drafts ---------------------------------------------------------------------------------- */
+
+FileDraft file_draft(const char *path, Error *error) {
+  const char *slash = strrchr(path, '/');
+  char folder[PATH_MAX];
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  FileDraft draft = { .fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666) };
+  if (draft.fd >= 0) return draft;
+  size_t size = strlen(path) + sizeof ".part-XXXXXX";
+  draft.part = malloc(size);
+  if (draft.part) {
+    snprintf(draft.part, size, "%s.part-XXXXXX", path);
+    draft.fd = mkostemp(draft.part, O_CLOEXEC);
+  }
+  if (draft.fd < 0) {
+    failed(path, errno, error);
+    free(draft.part), draft.part = NULL;
+  }
+  return draft;
+}
+
+static bool give_name(const FileDraft *draft, const char *path) {
+  char link[64];
+  if (draft->part) return rename_new(draft->part, path) == 0;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", draft->fd);
+  return linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0;
+}
+
+bool file_draft_close(FileDraft *draft, const char *path, Error *error) {
+  bool done = path && fsync(draft->fd) == 0 && give_name(draft, path);
+  int reason = errno;
+  if (draft->part && !done) unlink(draft->part);
+  close(draft->fd);
+  free(draft->part);
+  *draft = (FileDraft){ .fd = -1 };
+  if (!path) return true;
+  return done ? sync_folder(path, error) : failed(path, reason, error);
 }
 
 bool file_make_folders(const char *path, Error *error) {

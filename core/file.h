@@ -19,10 +19,18 @@ typedef struct {
 /* The same, of pieces one after the other. */
 bool file_write_pieces(const char *path, const FilePiece *piece, size_t count, Error *error);
 
-/* A draft beside path that is written and closed (by another process, say): sync it and rename it
- * to path.  Without `replace` a file that is there by now stays and is an error.  Failing removes
- * the draft. */
-bool file_place(const char *draft, const char *path, bool replace, Error *error);
+/* A new file in the folder of `path` that has no name yet, open for both: whatever happens, nothing
+ * is left of it.  Where the file system has no such files, one named PATH.part-XXXXXX that has to
+ * be removed.  FAIL_RUNNING with the path and the reason if there can be none. */
+typedef struct {
+  int fd;     /* the caller closes it; -1: none */
+  char *part; /* malloc; NULL: it has no name */
+} FileDraft;
+FileDraft file_draft(const char *path, Error *error);
+
+/* Sync the draft, give it the name `path`, where nothing may be, and close it.  Failing, or with
+ * path NULL, it is gone. */
+bool file_draft_close(FileDraft *draft, const char *path, Error *error);
 
 /* Make a folder and its parents; those that are there are fine.  FAIL_RUNNING if one cannot be. */
 bool file_make_folders(const char *path, Error *error);

@@ -139,7 +139,7 @@ static bool import(const Source *source, int draft, Error *error) {
   const char *argument[] = { "import", source->path, horizon, NULL };
   /* hdf5.c limits its CPU time more tightly */
   double seconds = 60 + 8e-6 * (double)source->info.st_size;
-  return hdf5_process_run(argument, draft, seconds, error) ||
+  return hdf5_process_run(argument, -1, draft, seconds, error) ||
          error_prefix(error, "%s", source->given);
 }
 

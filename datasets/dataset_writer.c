@@ -1,7 +1,7 @@
 /* dataset_writer.c -- collecting steps, then one export into a finished file.
  *
- * The rows lie in a file beside the target that has already lost its name, so nothing stays behind
- * whatever happens; the HDF5 file is made beside it as PATH.part-PID and renamed when whole. */
+ * The rows and then the HDF5 file lie in files beside the target that have no name, so nothing
+ * stays behind whatever happens; the HDF5 file gets its name when it is whole. */
 #include "core/check.h"
 #include "core/file.h"
 #include "datasets/dataset.h"
@@ -19,7 +19,7 @@
 
 struct DatasetWriter {
   char path[PATH_MAX];
-  FILE *file;
+  FILE *file; /* of rows */
   RowsHeader header;
   RowsLayout at;
   unsigned char *record; /* [at.stride] */
@@ -35,15 +35,14 @@ static bool writing_failed(const DatasetWriter *writer, Error *error) {
   return error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", writer->path, strerror(errno));
 }
 
-/* A file without a name in the target's folder. */
+/* Rows need no name, now or later. */
 static FILE *rows_create(const char *path, Error *error) {
-  char name[PATH_MAX];
-  int n = snprintf(name, sizeof name, "%s.rows-XXXXXX", path);
-  int fd = n < PATH_MAX ? mkostemp(name, O_CLOEXEC) : -1;
-  if (n >= PATH_MAX) errno = ENAMETOOLONG;
-  FILE *file = fd >= 0 ? fdopen(fd, "w+b") : NULL;
-  if (fd >= 0) unlink(name);
+  FileDraft draft = file_draft(path, error);
+  if (draft.fd < 0) return NULL;
+  if (draft.part) unlink(draft.part), free(draft.part);
+  FILE *file = fdopen(draft.fd, "w+b");
   if (!file) error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(errno));
+  if (!file) close(draft.fd);
   return file;
 }
 
@@ -113,20 +112,19 @@ static bool rows_finish(DatasetWriter *writer, const char *metadata, Error *erro
 }
 
 static bool finish(DatasetWriter *writer, const char *metadata, Error *error) {
-  char part[PATH_MAX + 32];
   if (writer->header.rows == 0)
     return error_set(error, FAIL_RUNNING, "%s: no steps to write", writer->path);
   if (!rows_finish(writer, metadata ? metadata : "{}", error)) return false;
-  snprintf(part, sizeof part, "%s.part-%ld", writer->path, (long)getpid());
-  const char *argument[] = { "export", "/dev/stdin", part, NULL };
+  FileDraft draft = file_draft(writer->path, error);
+  if (draft.fd < 0) return false;
+  const char *argument[] = { "export", NULL };
   double seconds = 600 + 1e-5 * (double)writer->header.rows * (double)writer->at.stride;
-  bool done = hdf5_process_run(argument, fileno(writer->file), seconds, error) ||
+  Error ignored;
+  bool done = hdf5_process_run(argument, fileno(writer->file), draft.fd, seconds, error) ||
               error_prefix(error, "%s", writer->path);
-  done = done && file_place(part, writer->path, false, error); /* without replacing one */
-  if (done) return true;
-  unlink(part);
-  error->kind = FAIL_RUNNING;
-  return false;
+  done = file_draft_close(&draft, done ? writer->path : NULL, done ? error : &ignored) && done;
+  if (!done) error->kind = FAIL_RUNNING;
+  return done;
 }
 
 bool dataset_writer_close(DatasetWriter *writer, const char *metadata, Error *error) {

@@ -1,8 +1,9 @@
 /* hdf5.c -- the program diffrl-hdf5: the only code that touches HDF5, in a process of its own.
  *
- *   diffrl-hdf5 import IN.hdf5 HORIZON <>OUT         a D4RL-style file -> the flat cache (cache.h)
- *   diffrl-hdf5 export ROWS OUT.hdf5                 the writer's rows (rows.h) -> a D4RL v2 file
+ *   diffrl-hdf5 import IN.hdf5 HORIZON 3<>OUT   a D4RL-style file -> the flat cache (cache.h)
+ *   diffrl-hdf5 export <ROWS 3<>OUT             the writer's rows (rows.h) -> a D4RL v2 file
  *
+ * The output is open already: a file that needs no name cannot be left behind.
  * HDF5 1.10 has known flaws that a hostile file can reach.  So the library meets files here, with
  * limits on memory, time and what is written, and in a cage once its files are open (cage.h); the
  * caller treats a crash like any other refusal.  Only arrays
@@ -345,11 +346,11 @@ static bool output_grow(Import *in, Error *error) {
   if (in->map) munmap(in->map, in->map_bytes);
   in->map_bytes = in->header.file_bytes;
   limit_work(in->header.source_bytes + in->map_bytes);
-  int failed = posix_fallocate(STDIN_FILENO, 0, (off_t)in->map_bytes);
+  int failed = posix_fallocate(HDF5_OUTPUT, 0, (off_t)in->map_bytes);
   if (failed)
     return error_set(error, FAIL_RUNNING, "cannot write the cache of %llu bytes: %s",
                      (unsigned long long)in->map_bytes, strerror(failed));
-  in->map = mmap(NULL, in->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, STDIN_FILENO, 0);
+  in->map = mmap(NULL, in->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, HDF5_OUTPUT, 0);
   if (in->map != MAP_FAILED) return true;
   return error_set(error, FAIL_RUNNING, "cannot map the cache: %s", strerror(errno));
 }
@@ -527,19 +528,18 @@ static bool source_hash(int fd, char text[MURMUR_TEXT], Error *error) {
   return true;
 }
 
-/* The output is standard input, open for both: a file that needs no name cannot be left behind. */
 static bool import(const char *source, int64_t horizon, Error *error) {
   Import in = { 0 };
   cache_init(&in.header);
   in.header.horizon = horizon;
-  if (ftruncate(STDIN_FILENO, 0) != 0)
+  if (ftruncate(HDF5_OUTPUT, 0) != 0)
     return error_set(error, FAIL_RUNNING, "the cache cannot be written: %s", strerror(errno));
   if (!file_open(&in, source, error) || !arrays_open(&in, error) || !ends_check(&in, error) ||
       !arrays_copy(&in, error) || !index_write(&in, source, error) ||
       !source_hash(in.input, in.header.source_hash, error))
     return false;
   cache_seal(&in.header, in.map);
-  if (munmap(in.map, in.map_bytes) == 0 && fsync(STDIN_FILENO) == 0) return true;
+  if (munmap(in.map, in.map_bytes) == 0 && fsync(HDF5_OUTPUT) == 0) return true;
   return error_set(error, FAIL_RUNNING, "the cache cannot be written: %s", strerror(errno));
 }
 
@@ -554,8 +554,7 @@ typedef struct {
 } Export;
 
 static bool disk_failed(Error *error, const char *name) {
-  return error_set(error, FAIL_RUNNING, "%s: cannot be written (%s); is the disk full?", name,
-                   reason().text);
+  return error_set(error, FAIL_RUNNING, "%s: cannot be written (%s)", name, reason().text);
 }
 
 static hid_t boolean_type(void) {
@@ -662,34 +661,64 @@ static bool export_metadata(const Export *out, const char *text, Error *error) {
   return (!ok || H5Gclose(group) >= 0) && ok;
 }
 
-static const RowsHeader *rows_map(const char *path, Error *error) {
+static const RowsHeader *rows_map(Error *error) {
   struct stat info = { 0 };
-  int fd = open(path, O_RDONLY);
-  if (fd >= 0 && fstat(fd, &info) == 0 && (size_t)info.st_size >= sizeof(RowsHeader)) {
+  if (fstat(STDIN_FILENO, &info) == 0 && (size_t)info.st_size >= sizeof(RowsHeader)) {
     limit_work((uint64_t)info.st_size);
-    const RowsHeader *h = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    const RowsHeader *h = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, STDIN_FILENO, 0);
     if (h != MAP_FAILED && !memcmp(h->magic, ROWS_MAGIC, sizeof h->magic) &&
         h->version == ROWS_VERSION && h->rows > 0 &&
         sizeof *h + (uint64_t)h->rows * rows_layout(h).stride + h->metadata_bytes ==
             (uint64_t)info.st_size)
       return h;
   }
-  error_set(error, FAIL_RUNNING, "%s: not a whole file of rows", path);
+  error_set(error, FAIL_RUNNING, "standard input is not a whole file of rows");
   return NULL;
 }
 
-static bool export(const char *rows, const char *path, Error *error) {
-  Export out = { .header = rows_map(rows, error), .boolean = boolean_type() };
+/* The library opens files by names alone, and ours has none: the file is made in memory. */
+static hid_t memory_file(void) {
+  enum { STEP = 1 << 24 };
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+  H5Pset_fapl_core(access, STEP, false);
+  return H5Fcreate("steps", H5F_ACC_TRUNC, H5P_DEFAULT, access);
+}
+
+static bool write_all(const char *p, size_t left) {
+  while (left) {
+    ssize_t wrote = write(HDF5_OUTPUT, p, left < 1 << 30 ? left : 1 << 30);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return false;
+    p += wrote, left -= (size_t)wrote;
+  }
+  return true;
+}
+
+static bool file_write_out(hid_t file, Error *error) {
+  ssize_t size = H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(file, NULL, 0) : -1;
+  char *image = size > 0 ? malloc((size_t)size) : NULL;
+  if (!image || H5Fget_file_image(file, image, (size_t)size) != size) {
+    free(image);
+    return error_set(error, FAIL_RUNNING, "the file cannot be put together (%s)", reason().text);
+  }
+  bool done = write_all(image, (size_t)size) ||
+              error_set(error, FAIL_RUNNING, "cannot be written: %s", strerror(errno));
+  free(image);
+  return done;
+}
+
+static bool export(Error *error) {
+  if (!cage_enter())
+    return error_set(error, FAIL_RUNNING, "cannot lock itself in (seccomp: %s)", strerror(errno));
+  Export out = { .header = rows_map(error), .boolean = boolean_type() };
   if (!out.header) return false;
   out.records = (const char *)(out.header + 1);
   out.stride = rows_layout(out.header).stride;
-  out.file = H5Fcreate(path, H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT);
-  if (out.file < 0) return disk_failed(error, path);
-  if (!cage_enter())
-    return error_set(error, FAIL_RUNNING, "cannot lock itself in (seccomp: %s)", strerror(errno));
+  out.file = memory_file();
+  if (out.file < 0) return disk_failed(error, "the file");
   const char *metadata = out.records + (size_t)out.header->rows * out.stride;
-  if (!export_arrays(&out, error) || !export_metadata(&out, metadata, error)) return false;
-  return H5Fclose(out.file) >= 0 || disk_failed(error, path);
+  return export_arrays(&out, error) && export_metadata(&out, metadata, error) &&
+         file_write_out(out.file, error);
 }
 
 int main(int count, char **argument) {
@@ -699,11 +728,11 @@ int main(int count, char **argument) {
   bool done;
   if (count == 4 && !strcmp(argument[1], "import"))
     done = import(argument[2], strtoll(argument[3], NULL, 10), &error);
-  else if (count == 4 && !strcmp(argument[1], "export"))
-    done = export(argument[2], argument[3], &error);
+  else if (count == 2 && !strcmp(argument[1], "export"))
+    done = export(&error);
   else
     done = error_set(&error, FAIL_USAGE,
-                     "usage: diffrl-hdf5 import IN.hdf5 HORIZON <>OUT | export ROWS OUT.hdf5");
+                     "usage: diffrl-hdf5 import IN.hdf5 HORIZON 3<>OUT | export <ROWS 3<>OUT");
   if (!done) fprintf(stderr, "%s\n", error.text);
   fflush(stderr);
   _exit(error.kind); /* what HDF5 would do at exit to a damaged file is not wanted */

@@ -42,17 +42,22 @@ static bool find_program(char path[PATH_MAX], Error *error) {
 }
 
 /* In the child, between fork and exec: only calls that are safe there. */
-static _Noreturn void become(const char *path, const char *const argument[], int input, int output,
-                             pid_t parent) {
+static _Noreturn void become(const char *path, const char *const argument[], const int file[2],
+                             int message, pid_t parent) {
   char *list[HDF5_MAX_ARGUMENTS + 2] = { (char *)path };
   for (int i = 0; i < HDF5_MAX_ARGUMENTS && argument[i]; i++) list[i + 1] = (char *)argument[i];
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (getppid() != parent) _exit(FAIL_RUNNING); /* it died before that call */
-  if (input < 0) input = open("/dev/null", O_RDONLY);
+  /* out of the way first: any of them may have the number that another is to get */
+  enum { ABOVE = 10 };
+  int input = file[0] < 0 ? open("/dev/null", O_RDONLY) : fcntl(file[0], F_DUPFD, ABOVE);
+  int output = file[1] < 0 ? -1 : fcntl(file[1], F_DUPFD, ABOVE);
+  message = fcntl(message, F_DUPFD, ABOVE);
   dup2(input, STDIN_FILENO);
-  dup2(output, STDERR_FILENO);
-  dup2(output, STDOUT_FILENO);
-  close_range(3, ~0u, 0);
+  dup2(message, STDERR_FILENO);
+  dup2(message, STDOUT_FILENO);
+  if (output >= 0) dup2(output, HDF5_OUTPUT);
+  close_range(output >= 0 ? HDF5_OUTPUT + 1 : HDF5_OUTPUT, ~0u, 0);
   execv(path, list);
   _exit(127);
 }
@@ -103,14 +108,15 @@ static bool judge(int status, bool in_time, double seconds, const char *message,
                    *message ? ": " : "; does it start by itself?", message);
 }
 
-bool hdf5_process_run(const char *const argument[], int input, double seconds, Error *error) {
+bool hdf5_process_run(const char *const argument[], int input, int output, double seconds,
+                      Error *error) {
   char path[PATH_MAX];
   int ends[2];
   if (!find_program(path, error)) return false;
   if (pipe2(ends, O_CLOEXEC) != 0)
     return error_set(error, FAIL_RUNNING, "cannot start diffrl-hdf5: %s", strerror(errno));
   pid_t parent = getpid(), child = fork();
-  if (child == 0) become(path, argument, input, ends[1], parent);
+  if (child == 0) become(path, argument, (int[]){ input, output }, ends[1], parent);
   int problem = errno;
   close(ends[1]);
   if (child < 0) {

@@ -88,22 +88,24 @@ static void what_cannot_be_written_changes_nothing(void **state) {
   assert_false(file_write(endless, "two", 3, &error));
 }
 
-static void a_draft_takes_its_place(void **state) {
+static void a_draft_has_no_name_until_it_is_whole(void **state) {
   Error error;
   (void)state;
-  assert_true(file_write("draft", "one", 3, &error));
-  assert_true(file_place("draft", "a", false, &error));
+  FileDraft draft = file_draft("a", &error), other = file_draft("a", &error);
+  assert_true(draft.fd >= 0 && other.fd >= 0);
+  if (!draft.part) assert_files(0); /* where the file system can do without a name */
+  assert_int_equal(write(draft.fd, "one", 3) + write(other.fd, "two", 3), 6);
+  assert_true(file_draft_close(&draft, "a", &error));
+  assert_int_equal(draft.fd, -1);
   assert_holds("a", "one");
-  assert_true(file_write("draft", "two", 3, &error));
-  assert_false(file_place("draft", "a", false, &error));
+  assert_false(file_draft_close(&other, "a", &error)); /* never in place of another file */
   assert_failed(&error, "a: cannot be written: File exists; what was there is untouched");
   assert_holds("a", "one");
+  draft = file_draft("b", &error);
+  assert_true(file_draft_close(&draft, NULL, &error));
   assert_files(1);
-  assert_true(file_write("draft", "two", 3, &error));
-  assert_true(file_place("draft", "a", true, &error));
-  assert_holds("a", "two");
-  assert_false(file_place("draft", "b", true, &error));
-  assert_files(1);
+  assert_int_equal(file_draft("no/a", &error).fd, -1);
+  assert_failed(&error, "no/a: cannot be written: No such file or directory");
 }
 
 static void folders_are_made_with_their_parents(void **state) {
@@ -131,7 +133,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     FACT(what_is_written_is_there),
     FACT(what_cannot_be_written_changes_nothing),
-    FACT(a_draft_takes_its_place),
+    FACT(a_draft_has_no_name_until_it_is_whole),
     FACT(folders_are_made_with_their_parents),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,7 @@ static void play(const Fixture *f, const char *script) {
 
 static bool run(double seconds, Error *error) {
   const char *argument[] = { "import", "in", "0", NULL };
-  return hdf5_process_run(argument, -1, seconds, error);
+  return hdf5_process_run(argument, -1, -1, seconds, error);
 }
 
 static void assert_fails(Failure kind, const char *word) {
