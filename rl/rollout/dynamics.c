@@ -1,6 +1,7 @@
 /* dynamics.c -- one simulation, put into one state after the other. */
 #include "rl/rollout/dynamics.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 const int dynamics_span[DYNAMICS_SPANS] = { 1, 4, 8, 16 };
@@ -133,4 +134,38 @@ bool dynamics_play(const EnvModel *model, const float *trajectories, int count, 
   }
   env_free(replay.env);
   return true;
+}
+
+/* ---- who made a file ------------------------------------------------------------------------- */
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+double dynamics_misfit(const EnvModel *model, const Dataset *data) {
+  enum { LOOKS = 200 };
+  Error ignored;
+  Replay replay;
+  float scale[ENV_MAX_OBS], obs[ENV_MAX_OBS];
+  double error[LOOKS];
+  int count = 0;
+  if (data->obs_dim != env_def(model)->obs_dim || data->act_dim != env_def(model)->act_dim ||
+      !replay_open(&replay, model, scale, &ignored))
+    return NAN;
+  dynamics_scale(data, scale);
+  for (int i = 0; i < LOOKS; i++) {
+    /* a terminal row's successor belongs to another episode */
+    int64_t row = data->transition[data->transitions * i / LOOKS];
+    if (data->terminals && data->terminals[row]) continue;
+    const float *state = data->observations + row * data->obs_dim;
+    env_set_observed(replay.env, state);
+    if (env_step(replay.env, data->actions + row * data->act_dim, obs).failed) continue;
+    error[count++] = sqrt(squares(&replay, obs, state + data->obs_dim) / data->obs_dim);
+  }
+  env_free(replay.env);
+  /* the best tenth: where limbs collide another release of the simulator differs, and velocities
+   * that the observation clipped cannot be set */
+  qsort(error, (size_t)count, sizeof *error, ascending);
+  return count ? error[count / 10] : (double)NAN;
 }

@@ -34,4 +34,9 @@ bool dynamics_measure(const EnvModel *model, const float *scale, const float *tr
 bool dynamics_play(const EnvModel *model, const float *trajectories, int count, int horizon,
                    float *played, Error *error);
 
+/* How far this task is from having made the file: the error of the next state that nine tenths of
+ * the transitions looked at exceed, in the unit of errors.  NAN if the simulation cannot be set up,
+ * or not from an observation, or if the sizes differ. */
+double dynamics_misfit(const EnvModel *model, const Dataset *data);
+
 #endif

@@ -1,9 +1,12 @@
 /* task.c -- names of environments and data sets, and the files they stand for. */
 #include "rl/rollout/task.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "core/names.h"
 #include "datasets/dataset.h"
+#include "rl/rollout/dynamics.h"
 #include "rl/rollout/make_data.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,24 +148,49 @@ static const char *env_of_name(const char *name) {
 }
 
 /* the environment that the file names, if it is one of ours */
-static const EnvDef *env_of_file(const char *path) {
+static const EnvDef *env_in_metadata(const Dataset *data) {
   Error ignored;
-  Dataset *data = dataset_open(path, -1, &ignored);
-  Json *meta = data ? json_parse(data->metadata, strlen(data->metadata), &ignored) : NULL;
+  Json *meta = json_parse(data->metadata, strlen(data->metadata), &ignored);
   const char *name = meta ? json_text(json_get(meta, "env")) : NULL;
   const EnvDef *env = name ? env_find(name) : NULL;
   json_free(meta);
-  dataset_close(data);
   return env;
 }
 
-const char *task_env_of(const char *data) {
+static double misfit(const EnvDef *env, const Dataset *data) {
+  Error ignored;
+  EnvModel *model = env_load(env, &ignored);
+  double error = model ? dynamics_misfit(model, data) : (double)NAN;
+  env_unload(model);
+  return error;
+}
+
+/* A name tells the task and not its physics, -v2 or -v4: the numbers do.  Another than the guess is
+ * taken only if it fits twice as well. */
+static const EnvDef *env_that_fits(const EnvDef *guess, const Dataset *data) {
+  size_t count;
+  const EnvDef *const *all = env_list(&count), *best = guess;
+  double least = misfit(guess, data) / 2;
+  for (size_t i = 0; i < count; i++) {
+    if (all[i] == guess || strcmp(all[i]->task, guess->task)) continue;
+    double error = misfit(all[i], data);
+    if (error < least) best = all[i], least = error;
+  }
+  if (best != guess)
+    log_progress(true, "note: the transitions are those of %s, not of %s", best->name, guess->name);
+  return best;
+}
+
+const char *task_env_of(const char *name) {
   Error ignored;
   Arena *arena = arena_new();
-  const char *path = task_data_path(arena, data, &ignored);
-  const EnvDef *env = path ? env_of_file(path) : NULL;
+  const char *path = task_data_path(arena, name, &ignored), *guess = env_of_name(name);
+  Dataset *data = path ? dataset_open(path, -1, &ignored) : NULL;
+  const EnvDef *env = data ? env_in_metadata(data) : NULL;
+  if (data && !env && guess) env = env_that_fits(env_find(guess), data);
+  dataset_close(data);
   arena_free(arena);
-  return env ? env->name : env_of_name(data);
+  return env ? env->name : guess;
 }
 
 const char *task_short_name(Arena *arena, const char *name) {

@@ -20,9 +20,10 @@ const char *task_made_path(Arena *arena, const char *name);
 const char *task_set_name(Arena *arena, const char *name);
 
 /* The environment of data: the one that the file's own metadata name, else the one that the name
- * speaks of ("hopper-medium" -> "hopper-v2"); NULL if none.  Data that cannot be opened are judged
- * by their name; whoever opens them next says what is wrong. */
-const char *task_env_of(const char *data);
+ * speaks of ("hopper-medium" -> "hopper-v2"), with the physics that the transitions have; NULL if
+ * none.  Data that cannot be opened are judged by their name; whoever opens them next says what is
+ * wrong. */
+const char *task_env_of(const char *name);
 
 /* "path/hopper.hdf5" -> "hopper", for folder names. */
 const char *task_short_name(Arena *arena, const char *name);
