@@ -55,7 +55,7 @@ bool sample_write_npy(const char *path, const double *values, const int shape[],
     body *= (size_t)shape[i];
   }
   char *bytes = malloc(HEADER + body);
-  CHECK(bytes, "out of memory");
+  NEED_MEMORY(bytes);
   /* padded with blanks, so that readers find the numbers aligned */
   memset(bytes, ' ', HEADER);
   memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10); /* 0x76 = 128 - 10 */

@@ -13,7 +13,7 @@ static bool write_csv(const PlansModel *m, const PlanSamples *p, const char *pat
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
-  CHECK(out, "out of memory");
+  NEED_MEMORY(out);
   fprintf(out, "plan,step");
   for (int j = 0; j < m->act_dim; j++) fprintf(out, ",a%d", j);
   for (int j = 0; j < m->obs_dim; j++) fprintf(out, ",s%d", j);
@@ -25,7 +25,7 @@ static bool write_csv(const PlansModel *m, const PlanSamples *p, const char *pat
     for (int j = 0; j < m->width; j++) fprintf(out, ",%.9g", (double)*x++);
   }
   fputc('\n', out);
-  CHECK(!fclose(out), "out of memory");
+  NEED_MEMORY(!fclose(out));
   bool done = file_write(path, text, length, error);
   free(text);
   return done;

@@ -19,11 +19,11 @@ static bool write_csv(const Points *p, const char *path, Error *error) {
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
-  CHECK(out, "out of memory");
+  NEED_MEMORY(out);
   fprintf(out, "x,y\n");
   for (int i = 0; i < p->count; i++)
     fprintf(out, "%.9g,%.9g\n", p->points[TOY_DIM * i], p->points[TOY_DIM * i + 1]);
-  CHECK(!fclose(out), "out of memory");
+  NEED_MEMORY(!fclose(out));
   bool done = file_write(path, text, length, error);
   free(text);
   return done;

@@ -1,6 +1,8 @@
 /* arena.c -- a list of chunks; a block never moves. */
 #include "core/arena.h"
 #include "core/check.h"
+#include "core/limits.h"
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,15 +31,53 @@ struct Arena {
   size_t current, used;       /* chunk in use, bytes used in it */
   size_t total, room;         /* bytes asked for; the same with the gaps between blocks */
   bool borrowed;              /* its one chunk is the caller's */
+  ArenaRescue *rescue;        /* NULL: the program's */
+  ArenaHold own;              /* of the rescue: this arena */
 };
 
-/* Fresh zeros.  Large ones begin at a large page and ask for such: looking up the small pages that
- * a training step walks over takes 4 % of its time. */
+/* ---- where to go without memory -------------------------------------------------------------- */
+
+static _Noreturn void go_back(ArenaRescue *rescue, size_t bytes) {
+  if (!rescue) memory_out(bytes);
+  while (rescue->held) {
+    ArenaHold hold = *rescue->held;
+    rescue->held = hold.outer;
+    hold.drop(hold.thing);
+  }
+  longjmp(rescue->entry, 1);
+}
+
+static void hold(ArenaRescue *rescue, ArenaHold *held, void (*drop)(void *), void *thing) {
+  if (!rescue) return;
+  *held = (ArenaHold){ drop, thing, rescue->held };
+  rescue->held = held;
+}
+
+static void let_go(ArenaRescue *rescue, const ArenaHold *held) {
+  ArenaHold **at = rescue ? &rescue->held : NULL;
+  while (at && *at && *at != held) at = &(*at)->outer;
+  if (at && *at) *at = held->outer;
+}
+
+void arena_hold(Arena *arena, ArenaHold *held, void (*drop)(void *), void *thing) {
+  hold(arena->rescue, held, drop, thing);
+}
+void arena_let_go(Arena *arena, ArenaHold *held) { let_go(arena->rescue, held); }
+
+void arena_settle(Arena *arena) {
+  let_go(arena->rescue, &arena->own);
+  arena->rescue = NULL;
+}
+
+/* ---- chunks ---------------------------------------------------------------------------------- */
+
+/* Fresh zeros, or NULL.  Large ones begin at a large page and ask for such: looking up the small
+ * pages that a training step walks over takes 4 % of its time. */
 static void *map_pages(size_t size) {
   size_t spare = size >= LARGE_PAGE ? LARGE_PAGE : 0;
   void *pages =
       mmap(NULL, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  CHECK(pages != MAP_FAILED, "out of memory: %zu bytes", size);
+  if (pages == MAP_FAILED) return NULL;
   if (!spare) return pages;
   unsigned char *from = pages;
   unsigned char *at = from + (LARGE_PAGE - (uintptr_t)from % LARGE_PAGE) % LARGE_PAGE;
@@ -50,20 +90,35 @@ static void *map_pages(size_t size) {
 enum { FRONT = (sizeof(Arena) + ALIGN - 1) / ALIGN * ALIGN }; /* where the first block may begin */
 
 static void add_chunk(Arena *arena, size_t index, size_t bytes) {
-  CHECK(index < MAX_CHUNKS, "arena: too many chunks");
   CHECK(!arena->borrowed, "arena: %zu bytes more than the caller's memory has", bytes);
+  if (index == MAX_CHUNKS) go_back(arena->rescue, bytes);
   size_t size = index ? 2 * arena->size[index - 1] : FIRST_CHUNK;
-  if (size < bytes) size = (bytes + 4095) / 4096 * 4096;
+  size_t least = (bytes + 4095) / 4096 * 4096;
+  if (size < least) size = least;
   void *chunk = map_pages(size);
+  if (!chunk && least && least < size) chunk = map_pages(size = least); /* a limit is near */
+  if (!chunk) go_back(arena->rescue, size);
   arena->chunk[index] = chunk, arena->size[index] = size;
   ASAN_POISON_MEMORY_REGION(arena->chunk[index], size);
 }
 
-Arena *arena_new(void) {
+static void drop_arena(void *arena) { arena_free(arena); }
+
+static Arena *begin(ArenaRescue *rescue) {
   Arena *arena = calloc(1, sizeof *arena);
-  CHECK(arena, "out of memory");
+  if (!arena) go_back(rescue, sizeof *arena);
+  arena->rescue = rescue;
+  hold(rescue, &arena->own, drop_arena, arena);
   add_chunk(arena, 0, 0);
   return arena;
+}
+
+Arena *arena_new(void) { return begin(NULL); }
+Arena *arena_under(Arena *arena) { return begin(arena->rescue); }
+
+Arena *arena_guest(ArenaRescue *rescue) {
+  rescue->held = NULL;
+  return begin(rescue);
 }
 
 Arena *arena_over(void *memory, size_t bytes) {
@@ -81,6 +136,7 @@ size_t arena_footprint(const Arena *arena) { return ALIGN + FRONT + arena->room;
 
 void arena_free(Arena *arena) {
   if (!arena) return;
+  let_go(arena->rescue, &arena->own);
   if (arena->borrowed) {
     ASAN_UNPOISON_MEMORY_REGION(arena->chunk[0], arena->size[0]);
     return;
@@ -101,7 +157,7 @@ static void clear(Arena *arena, size_t from, size_t bytes) {
 }
 
 void *arena_alloc(Arena *arena, size_t bytes) {
-  CHECK(bytes < SIZE_MAX / 4, "arena: a block of %zu bytes", bytes);
+  if (bytes >= SIZE_MAX / 4) go_back(arena->rescue, bytes);
   size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN + GAP;
   while (arena->used + need > arena->size[arena->current]) {
     arena->current++, arena->used = 0;
@@ -119,6 +175,7 @@ char *arena_text(Arena *arena, const char *format, ...) {
   va_start(args, format);
   va_copy(again, args);
   int length = vsnprintf(NULL, 0, format, args);
+  if (length < 0) go_back(arena->rescue, 0);
   char *text = arena_alloc(arena, (size_t)length + 1);
   vsnprintf(text, (size_t)length + 1, format, again);
   va_end(args);
@@ -139,6 +196,7 @@ void arena_reset(Arena *arena, ArenaMark mark) {
 size_t arena_bytes(const Arena *arena) { return arena->total; }
 
 bool arena_has_room(size_t bytes) {
+  if (bytes > limits_memory()) return false;
   void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return room != MAP_FAILED && !munmap(room, bytes);
 }

@@ -160,7 +160,7 @@ bool checkpoint_read_config(const Checkpoint *checkpoint, const char *key,
   Json *json = text ? json_parse(text, strlen(text), error) : NULL;
   bool done = json && config_read(&config, json, "checkpoint", error);
   json_free(json);
-  if (!done) error->kind = FAIL_INPUT;
+  if (!done) error_blame(error, FAIL_INPUT);
   return done;
 }
 
@@ -471,9 +471,15 @@ static bool read_data(Checkpoint *checkpoint, const Source *source, const Span *
   return true;
 }
 
+static void drop_file(void *fd) {
+  if (*(int *)fd >= 0) close(*(int *)fd);
+}
+
 static bool read_source(Checkpoint *checkpoint, Source *source, bool *ours, Error *error) {
   Json *root = json_parse(source->head + PREFIX, source->head_bytes - PREFIX, error);
   if (!root) return error_prefix(error, "its header");
+  ArenaHold hold;
+  json_hold(checkpoint->arena, &hold, root);
   const Json *metadata = json_get(root, "__metadata__");
   Span *span = arena_array(checkpoint->arena, Span, json_count(root) + 1);
   bool done = check_format(metadata, ours, error) && read_texts(checkpoint, metadata, error) &&
@@ -481,6 +487,7 @@ static bool read_source(Checkpoint *checkpoint, Source *source, bool *ours, Erro
               read_entries(checkpoint, root, source->data_bytes, span, error) &&
               check_cover(span, checkpoint->tensors, source->data_bytes, error) &&
               read_data(checkpoint, source, span, *ours ? metadata : NULL, error);
+  arena_let_go(checkpoint->arena, &hold);
   json_free(root);
   return done;
 }
@@ -490,9 +497,12 @@ static bool load(Checkpoint *checkpoint, const char *path, bool looks, bool *ver
   CHECK(!checkpoint->tensors && !checkpoint->texts, "checkpoint_load: the set is not empty");
   ArenaMark mark = arena_mark(checkpoint->arena);
   Source source = { .fd = -1, .looks = looks };
+  ArenaHold hold;
+  arena_hold(checkpoint->arena, &hold, drop_file, &source.fd);
   bool ours = false, done = open_source(&source, checkpoint->arena, path, error) &&
                             read_source(checkpoint, &source, &ours, error);
-  if (source.fd >= 0) close(source.fd);
+  arena_let_go(checkpoint->arena, &hold);
+  drop_file(&source.fd);
   if (!done) {
     arena_reset(checkpoint->arena, mark);
     checkpoint_init(checkpoint, checkpoint->arena);

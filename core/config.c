@@ -193,12 +193,10 @@ static bool read_member(Config *config, const ConfigField *field, const Json *me
   if (!right)
     return error_set(error, FAIL_USAGE, "%s: expected %s (%s)", field->key, types[field->type].name,
                      field->help);
-  JsonText printed = { 0 };
-  if (number) json_put_number(&printed, NULL, json_number(member, 0));
-  if (flag) json_put_bool(&printed, NULL, json_bool(member, false));
-  bool done = config_set(config, field->key, text ? text : printed.text, origin, error);
-  json_text_free(&printed);
-  return done;
+  char digits[JSON_NUMBER_TEXT];
+  if (number) text = json_number_text(json_number(member, 0), digits);
+  if (flag) text = json_bool(member, false) ? "true" : "false";
+  return config_set(config, field->key, text, origin, error);
 }
 
 bool config_read_member(Config *config, const Json *member, const char *origin, Error *error) {

@@ -5,6 +5,7 @@
 #ifndef CORE_ERROR_H
 #define CORE_ERROR_H
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef enum {
   FAIL_NONE = 0,
@@ -17,11 +18,18 @@ typedef enum {
 typedef struct {
   Failure kind;
   char text[1024];
+  bool memory; /* the system gave no memory: what a guest's caller hears as a status of its own */
 } Error;
 
 /* Store kind and message; always returns false, so `return error_set(...)` reads well. */
 bool error_set(Error *error, Failure kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Memory ran out while `bytes` were asked for (0: unknown); returns false. */
+bool error_memory(Error *error, size_t bytes);
+
+/* The failure is one of this kind after all, unless memory ran out; returns false. */
+bool error_blame(Error *error, Failure kind);
 
 /* Put "prefix: " before the stored message (for the file name, say); returns false. */
 bool error_prefix(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -90,7 +90,7 @@ static int compare_keys(const void *a, const void *b) {
 static bool unique_keys(const cJSON *object, Error *error) {
   size_t count = json_count(object), i = 0;
   const char **key = malloc((count + 1) * sizeof *key);
-  CHECK(key, "out of memory");
+  if (!key) return error_memory(error, (count + 1) * sizeof *key);
   for (const cJSON *member = object->child; member; member = member->next)
     key[i++] = member->string;
   qsort(key, count, sizeof *key, compare_keys);
@@ -116,34 +116,44 @@ static bool check_values(const cJSON *value, Error *error) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* cJSON does not say that memory ran out; errno does. */
+static cJSON *parse(const char *copy, size_t length, Error *error) {
+  const char *stop = copy;
+  errno = 0;
+  cJSON *root = cJSON_ParseWithLengthOpts(copy, length + 1, &stop, true);
+  if (!root && errno == ENOMEM)
+    error_memory(error, 0);
+  else if (!root)
+    fail_at(error, copy, stop, "not JSON from here on");
+  return root;
+}
+
 Json *json_parse(const char *text, size_t length, Error *error) {
   if (length > MAX_BYTES) {
     error_set(error, FAIL_INPUT, "%zu bytes of JSON; at most 16 MB are read", length);
     return NULL;
   }
   char *copy = malloc(length + 1);
-  CHECK(copy, "out of memory: %zu bytes", length);
+  if (!copy) return error_memory(error, length + 1), NULL;
   if (length) memcpy(copy, text, length);
   copy[length] = '\0';
-  cJSON *root = NULL;
-  if (prepare(copy, length, error)) {
-    const char *stop = copy;
-    root = cJSON_ParseWithLengthOpts(copy, length + 1, &stop, true);
-    if (!root) fail_at(error, copy, stop, "not JSON from here on");
-    if (root && !check_values(root, error)) json_free(root), root = NULL;
-  }
+  cJSON *root = prepare(copy, length, error) ? parse(copy, length, error) : NULL;
+  if (root && !check_values(root, error)) json_free(root), root = NULL;
   free(copy);
   return root;
 }
 
 Json *json_parse_file(const char *path, Error *error) {
   FILE *file = fopen(path, "rb");
+  int reason = errno;
   char *text = malloc(MAX_BYTES + 1);
-  CHECK(text, "out of memory");
-  size_t length = file ? fread(text, 1, MAX_BYTES + 1, file) : 0;
+  size_t length = file && text ? fread(text, 1, MAX_BYTES + 1, file) : 0;
   Json *json = NULL;
-  if (!file || ferror(file))
-    error_set(error, FAIL_INPUT, "cannot be read: %s", strerror(errno));
+  if (file && ferror(file)) reason = errno;
+  if (!text)
+    error_memory(error, MAX_BYTES + 1);
+  else if (!file || ferror(file))
+    error_set(error, FAIL_INPUT, "cannot be read: %s", strerror(reason));
   else
     json = json_parse(text, length, error);
   if (file) fclose(file);
@@ -153,6 +163,9 @@ Json *json_parse_file(const char *path, Error *error) {
 }
 
 void json_free(Json *json) { cJSON_Delete(json); }
+
+static void drop(void *json) { json_free(json); }
+void json_hold(Arena *arena, ArenaHold *hold, Json *json) { arena_hold(arena, hold, drop, json); }
 
 const Json *json_get(const Json *object, const char *key) {
   return cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
@@ -186,11 +199,17 @@ size_t json_count(const Json *container) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+static char *with_room(const JsonText *out) {
+  char *text = arena_alloc(out->arena, out->capacity);
+  if (out->length) memcpy(text, out->text, out->length);
+  return text;
+}
+
 static void append(JsonText *out, const char *bytes, size_t count) {
   if (out->length + count + 1 > out->capacity) {
     out->capacity = 2 * (out->length + count) + 256;
-    out->text = realloc(out->text, out->capacity);
-    CHECK(out->text, "out of memory: %zu bytes", out->capacity);
+    out->text = out->arena ? with_room(out) : realloc(out->text, out->capacity);
+    NEED_MEMORY(out->text);
   }
   memcpy(out->text + out->length, bytes, count);
   out->length += count;
@@ -233,17 +252,22 @@ void json_put_text(JsonText *out, const char *key, const char *value) {
   if (value) append_quoted(out, value);
 }
 
-void json_put_number(JsonText *out, const char *key, double value) {
-  char text[40] = "null";
+const char *json_number_text(double value, char text[JSON_NUMBER_TEXT]) {
+  strcpy(text, "null");
   if (fabs(value) < 0x1p53 && value == trunc(value)) {
-    snprintf(text, sizeof text, "%.0f", value);
+    snprintf(text, JSON_NUMBER_TEXT, "%.0f", value);
   } else if (isfinite(value)) {
     for (int digits = 15; digits <= 17; digits++) {
-      snprintf(text, sizeof text, "%.*g", digits, value);
+      snprintf(text, JSON_NUMBER_TEXT, "%.*g", digits, value);
       if (strtod(text, NULL) == value) break;
     }
   }
-  json_put_raw(out, key, text);
+  return text;
+}
+
+void json_put_number(JsonText *out, const char *key, double value) {
+  char text[JSON_NUMBER_TEXT];
+  json_put_raw(out, key, json_number_text(value, text));
 }
 
 void json_put_integer(JsonText *out, const char *key, int64_t value) {
@@ -257,6 +281,6 @@ void json_put_bool(JsonText *out, const char *key, bool value) {
 }
 
 void json_text_free(JsonText *out) {
-  free(out->text);
+  if (!out->arena) free(out->text);
   *out = (JsonText){ 0 };
 }

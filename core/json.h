@@ -5,6 +5,7 @@
  * values are equal bytes. */
 #ifndef CORE_JSON_H
 #define CORE_JSON_H
+#include "core/arena.h"
 #include "core/error.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,6 +18,9 @@ typedef struct cJSON Json;
 Json *json_parse(const char *text, size_t length, Error *error);
 Json *json_parse_file(const char *path, Error *error); /* at most 16 MB */
 void json_free(Json *json);                            /* json may be NULL; roots only */
+
+/* To allocate from `arena` while one holds `json` (arena_hold). */
+void json_hold(Arena *arena, ArenaHold *hold, Json *json);
 
 const Json *json_get(const Json *object, const char *key); /* NULL if absent */
 const char *json_text(const Json *value);                  /* NULL if not a string */
@@ -31,12 +35,17 @@ const Json *json_next(const Json *value);      /* next one */
 const char *json_key(const Json *member);      /* its key; NULL for array elements */
 size_t json_count(const Json *container);
 
+/* A number as it is written. */
+enum { JSON_NUMBER_TEXT = 40 };
+const char *json_number_text(double value, char text[JSON_NUMBER_TEXT]);
+
 /* Writing: an object or array is opened, filled in order, closed.  key is NULL inside arrays.
  * Non-finite numbers are written as null.  Doubles use the fewest digits that read back equal. */
 typedef struct {
-  char *text; /* zero-terminated, heap; NULL before the first write */
+  char *text; /* zero-terminated; NULL before the first write */
   size_t length, capacity;
   bool comma;
+  Arena *arena; /* where text grows; NULL: the heap, and a program that gets no more of it ends */
 } JsonText;
 
 void json_open(JsonText *out, const char *key, char bracket /* '{' or '[' */);

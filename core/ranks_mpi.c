@@ -113,7 +113,7 @@ static int count_neighbours(void) {
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
   MPI_Comm_size(machine, &ranks);
   cpu_set_t *all = calloc((size_t)ranks, sizeof *all);
-  CHECK(all, "out of memory");
+  NEED_MEMORY(all);
   MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all, sizeof mine, MPI_BYTE, machine);
   for (int i = 0; i < ranks; i++) {
     CPU_AND(&both, &mine, &all[i]);
@@ -140,10 +140,10 @@ bool ranks_mpi_open(Ranks **ranks, bool (*stopped)(void), Error *error) {
   if (count == 1) return MPI_Finalize(), true;
   Ranks *r = calloc(1, sizeof *r);
   Transport *t = calloc(1, sizeof *t);
-  CHECK(r && t, "out of memory");
+  NEED_MEMORY(r && t);
   *t = (Transport){ .stopped = stopped, .room = MESSAGES * count };
   t->request = calloc((size_t)t->room, sizeof *t->request);
-  CHECK(t->request, "out of memory");
+  NEED_MEMORY(t->request);
   *r = (Ranks){ .index = index, .count = count, .neighbours = count_neighbours(), .transport = t };
   *ranks = r;
   return true;

@@ -66,7 +66,7 @@ static bool made_from(const CacheHeader *header, const Source *source) {
 static Dataset *describe(const CacheHeader *h, const char *source) {
   size_t length = strlen(source) + 1;
   Dataset *data = malloc(sizeof *data + length);
-  CHECK(data, "out of memory");
+  NEED_MEMORY(data);
   *data = cache_view(h);
   data->source = memcpy(data + 1, source, length);
   return data;

@@ -54,14 +54,14 @@ DatasetWriter *dataset_writer_open(const char *path, int obs_dim, int act_dim, i
   FILE *file = rows_create(path, error);
   if (!file) return NULL;
   DatasetWriter *writer = calloc(1, sizeof *writer);
-  CHECK(writer, "out of memory");
+  NEED_MEMORY(writer);
   snprintf(writer->path, sizeof writer->path, "%s", path);
   writer->file = file;
   writer->header = (RowsHeader){ ROWS_MAGIC,         ROWS_VERSION, .obs_dim = obs_dim,
                                  .act_dim = act_dim, .nq = nq,     .nv = nv };
   writer->at = rows_layout(&writer->header);
   writer->record = calloc(1, writer->at.stride);
-  CHECK(writer->record, "out of memory");
+  NEED_MEMORY(writer->record);
   if (fwrite(&writer->header, sizeof writer->header, 1, file) == 1) return writer;
   writing_failed(writer, error);
   dataset_writer_abandon(writer);

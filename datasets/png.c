@@ -25,7 +25,7 @@ bool png_save(const Image *image, const char *path, Error *error) {
   char *bytes = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&bytes, &length);
-  CHECK(out, "out of memory");
+  NEED_MEMORY(out);
   bool made = png_image_write_to_stdio(&header, out, 0, image->pixel, 0, NULL);
   made = fclose(out) == 0 && made;
   bool done = made ? file_write(path, bytes, length, error)

@@ -45,7 +45,7 @@ bool model_set_all(Model *m, const char *pairs, Error *error) {
 static bool check_sampler(const Model *m, Error *error) {
   if (!m->def->mark) return true;
   /* a trial that leaves nothing behind: settings are refused before training */
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(m->arena);
   ModelSampling how = model_sampling(m);
   bool fine = model_sampler(scratch, m, &how.sampler, how.guidance, error) != NULL;
   arena_free(scratch);
@@ -105,7 +105,7 @@ Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *c, 
   if (read_settings(m, c, error) && (!def->load || def->load(m, c, error)) && model_build(m, error))
     return m;
   /* a file whose settings cannot be is damaged, whatever went wrong */
-  error->kind = FAIL_INPUT;
+  error_blame(error, FAIL_INPUT);
   return NULL;
 }
 
@@ -156,7 +156,7 @@ static bool same_network(const Model *m, const Model *other, Error *error) {
 }
 
 bool model_begin(Model *m, const Checkpoint *from, Error *error) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(m->arena);
   const Model *other = model_load(scratch, m->def, from, error);
   bool fine = other && same_network(m, other, error);
   /* a kind with a beginning of its own (a student's), or all that the file holds */
@@ -227,7 +227,7 @@ static bool part_new(Part *p, Arena *arena, const Model *m, const ModelSampling 
 
 bool model_sample(const Model *m, const ModelSampling *how, int count, const ModelRows *rows,
                   Error *error) {
-  Arena *arena = arena_new();
+  Arena *arena = arena_under(m->arena);
   int most = count < m->def->chunk ? count : m->def->chunk;
   int ld = row_stride(m->denoiser->dim), cond_ld = row_stride(m->cond);
   Part part;

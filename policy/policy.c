@@ -75,7 +75,7 @@ static bool has_key(const Config *config, const char *pair) {
 bool policy_set_all(Policy *p, const char *pairs, Error *error) {
   Config spec = spec_of(p), own = own_of(p);
   /* one pair after the other, each to the list that has its key */
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(p->arena);
   char *rest = arena_text(scratch, "%s", pairs), *pair;
   bool done = true;
   while (done && (pair = strsep(&rest, " ")))
@@ -175,7 +175,7 @@ size_t policy_bytes(const Policy *p) {
 /* ---- the act record -------------------------------------------------------------------------- */
 
 static bool refuse_row(const Policy *p, const char *pair, Error *error) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(p->arena);
   /* the rows that this policy does have, for the message */
   const char *rows = "";
   for (size_t i = 0; i < p->act_rows; i++)
@@ -188,7 +188,7 @@ static bool refuse_row(const Policy *p, const char *pair, Error *error) {
 
 bool policy_set_act(Policy *p, const char *pairs, const char *origin, Error *error) {
   Config act = act_of(p), all = { .fields = act_fields, .count = ACT_FIELD_COUNT };
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(p->arena);
   char *rest = arena_text(scratch, "%s", pairs), *pair;
   bool done = true;
   while (done && (pair = strsep(&rest, " \t\n"))) {
@@ -347,9 +347,12 @@ static Policy *read_policy(Arena *arena, const Checkpoint *c, Error *error) {
                          error_set(error, FAIL_INPUT, "\"policy\": expected a JSON object"));
   /* the kind says which settings there may be */
   const PolicyDef *def = object ? find_kind(json_text(json_get(json, "kind")), error) : NULL;
+  ArenaHold hold;
+  json_hold(arena, &hold, json);
   Policy *p = def ? policy_start(arena, def) : NULL;
   for (const Json *member = json_first(json); p && member; member = json_next(member))
     if (!read_member(p, member, error)) p = NULL;
+  arena_let_go(arena, &hold);
   json_free(json);
   return p;
 }
@@ -433,7 +436,7 @@ Policy *policy_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
       (def || (policy_build(p, error) && load_bounds(p, c, error) && load_normalizer(p, c, error)));
   if (done && read_act(p, c, error)) return p;
   /* whatever cannot be built from a file is the file's fault */
-  error->kind = FAIL_INPUT;
+  error_blame(error, FAIL_INPUT);
   return NULL;
 }
 

@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdint.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,18 +84,71 @@ static void text_is_formatted(void **state) {
   arena_free(NULL);
 }
 
-static void more_memory_than_there_is_stops_the_program(void **state) {
-  (void)state;
-  fflush(stderr);
+/* what a child says that asks for so much, and how it ends */
+static int ask_for(size_t bytes, char said[256]) {
+  int status, both[2];
+  assert_int_equal(pipe(both), 0);
   pid_t child = fork();
   if (child == 0) {
-    if (!freopen("/dev/null", "w", stderr)) _exit(1);
-    arena_alloc(arena_new(), SIZE_MAX / 2);
+    dup2(both[1], 2);
+    arena_alloc(arena_new(), bytes);
     _exit(0);
   }
-  int status;
+  close(both[1]);
+  ssize_t length = read(both[0], said, 255);
+  said[length > 0 ? length : 0] = '\0';
+  close(both[0]);
   assert_int_equal(waitpid(child, &status, 0), child);
-  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  return status;
+}
+
+static void more_memory_than_there_is_ends_the_program_with_a_sentence(void **state) {
+  (void)state;
+  const size_t sizes[] = { (size_t)1 << 50, SIZE_MAX / 2, SIZE_MAX };
+  for (int i = 0; i < 3; i++) {
+    char said[256];
+    int status = ask_for(sizes[i], said);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_non_null(strstr(said, "out of memory ("));
+  }
+}
+
+static void note(void *thing) { strcat(thing, "a"); }
+static void note_other(void *thing) { strcat(thing, "b"); }
+
+/* asks for more than there is while `held` says what is held */
+static void ask_in_vain(ArenaRescue *rescue, int held, char dropped[8]) {
+  ArenaHold hold[2];
+  Arena *arena = arena_guest(rescue), *scratch = arena_under(arena);
+  if (held > 0) arena_hold(arena, &hold[0], note, dropped);
+  if (held > 1) arena_hold(scratch, &hold[1], note_other, dropped);
+  if (held == 3) arena_let_go(arena, &hold[0]);
+  if (held == 4) arena_free(scratch), scratch = arena;
+  arena_alloc(scratch, (size_t)1 << 50);
+  fail_msg("nothing was refused");
+}
+
+static void a_guest_goes_back_and_drops_the_innermost_first(void **state) {
+  (void)state;
+  const char *const expected[] = { "", "a", "ba", "b", "ba" };
+  for (volatile int held = 0; held < 5; held++) {
+    static char dropped[8]; /* static: kept on the way back */
+    ArenaRescue rescue;
+    *dropped = '\0';
+    if (!arena_rescued(&rescue)) ask_in_vain(&rescue, held, dropped);
+    assert_string_equal(dropped, expected[held]);
+  }
+}
+
+static void an_arena_that_stays_has_left_its_guest(void **state) {
+  (void)state;
+  ArenaRescue rescue;
+  if (arena_rescued(&rescue)) fail();
+  Arena *arena = arena_guest(&rescue);
+  arena_settle(arena);
+  assert_null(rescue.held);
+  arena_free(arena_under(arena));
+  arena_free(arena);
 }
 
 /* Whatever was there before, and wherever it begins. */
@@ -129,7 +181,9 @@ int main(void) {
     cmocka_unit_test(a_cycle_of_mark_and_reset_needs_no_more_memory),
     cmocka_unit_test(text_is_formatted),
     cmocka_unit_test(an_arena_fits_into_its_footprint),
-    cmocka_unit_test(more_memory_than_there_is_stops_the_program),
+    cmocka_unit_test(more_memory_than_there_is_ends_the_program_with_a_sentence),
+    cmocka_unit_test(a_guest_goes_back_and_drops_the_innermost_first),
+    cmocka_unit_test(an_arena_that_stays_has_left_its_guest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

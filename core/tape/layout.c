@@ -5,7 +5,6 @@
  * (or the caller) reads are kept for every row.  Sums lie in a block per group: first the gradient
  * of the trained Params, then the sums of phase 0, 1, .. */
 #include "core/tape/tape.h"
-#include <stdlib.h>
 #include <string.h>
 
 static size_t rows_of(const Tensor *t) { return (size_t)t->k * (size_t)t->e; }
@@ -165,8 +164,8 @@ static void place_in_lane(Graph *g, Scratch *s, Tensor *t) {
 }
 
 static void plan_lanes(Graph *g) {
-  Scratch s = { .used = malloc((size_t)(g->nodes + 1) * sizeof(Interval)) };
-  CHECK(s.used, "out of memory");
+  Arena *scratch = arena_under(g->arena);
+  Scratch s = { .used = arena_array(scratch, Interval, g->nodes + 1) };
   for (int p = 0; p < g->phases; p++) {
     s.count = 0;
     for (int i = 0; i < g->n_lane[p]; i++) {
@@ -180,7 +179,7 @@ static void plan_lanes(Graph *g) {
     }
   }
   g->lane_size = s.high;
-  free(s.used);
+  arena_free(scratch);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -98,10 +98,11 @@ static Schedule *from_betas(Arena *arena, const void *betas, int steps, Error *e
 
 static diffrl_status make(diffrl_schedule **made, MakeSchedule *maker, const void *from, int steps,
                           diffrl_error *error) {
-  Error why = { FAIL_NONE, "" };
-  if (!arena_has_room(((size_t)1 << 21) + 64 * (size_t)steps))
+  Error why = { .kind = FAIL_NONE };
+  ArenaRescue rescue;
+  if (!arena_has_room(((size_t)1 << 21) + 64 * (size_t)steps) || arena_rescued(&rescue))
     return api_fail(error, DIFFRL_NO_MEMORY, "no memory for a schedule of %d steps", steps);
-  Arena *arena = arena_new();
+  Arena *arena = arena_guest(&rescue);
   Schedule *schedule = maker(arena, from, steps, &why);
   if (!schedule) {
     arena_free(arena);
@@ -109,6 +110,7 @@ static diffrl_status make(diffrl_schedule **made, MakeSchedule *maker, const voi
   }
   diffrl_schedule *s = arena_alloc(arena, sizeof *s);
   *s = (diffrl_schedule){ arena, schedule };
+  arena_settle(arena);
   *made = s;
   return DIFFRL_OK;
 }

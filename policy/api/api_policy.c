@@ -62,6 +62,7 @@ static diffrl_status no_memory(diffrl_error *error, const char *path) {
 }
 
 static diffrl_status bad_file(diffrl_error *error, const char *path, const Error *why) {
+  if (why->memory) return no_memory(error, path);
   const char *text = why->text; /* some name the file themselves */
   bool named = !strncmp(text, path, strlen(path));
   return api_fail(error, DIFFRL_BAD_FILE, "%.200s%s%.300s", named ? "" : path, named ? "" : ": ",
@@ -70,7 +71,7 @@ static diffrl_status bad_file(diffrl_error *error, const char *path, const Error
 
 static diffrl_status read_file(diffrl_policy *p, Arena *arena, const char *path,
                                diffrl_error *error) {
-  Error why = { FAIL_NONE, "" };
+  Error why = { .kind = FAIL_NONE };
   Checkpoint checkpoint;
   checkpoint_init(&checkpoint, arena);
   const Policy *shape = checkpoint_load(&checkpoint, path, NULL, &why)
@@ -86,18 +87,16 @@ static diffrl_status read_policy(diffrl_policy *p, const char *path, diffrl_erro
   struct stat info;
   if (!stat(path, &info) && !arena_has_room(((size_t)1 << 23) + 4 * (size_t)info.st_size))
     return no_memory(error, path);
-  Arena *arena = arena_new();
+  Arena *arena = arena_under(p->arena);
   diffrl_status status = read_file(p, arena, path, error);
   arena_free(arena);
   return status;
 }
 
 static const char *act_text(Arena *arena, const Policy *policy) {
-  JsonText text = { 0 };
+  JsonText text = { .arena = arena };
   policy_write_act(policy, NULL, &text);
-  const char *copy = arena_text(arena, "%s", text.text);
-  json_text_free(&text);
-  return copy;
+  return text.text;
 }
 
 static diffrl_actor *fork_actor(Arena *arena, const diffrl_policy *policy) {
@@ -115,7 +114,7 @@ static diffrl_actor *fork_actor(Arena *arena, const diffrl_policy *policy) {
 /* the first action packs the weights; a trial fork says how large an actor is */
 static diffrl_status prepare(diffrl_policy *p, const char *path, const char *act,
                              diffrl_error *error) {
-  Error why = { FAIL_NONE, "" };
+  Error why = { .kind = FAIL_NONE };
   if (act && !policy_set_act(p->policy, act, "act", &why))
     return api_fail(error, DIFFRL_BAD_ARGUMENT, "%.500s", why.text);
   if (!arena_has_room(policy_bytes(p->policy))) return no_memory(error, path);
@@ -125,7 +124,7 @@ static diffrl_status prepare(diffrl_policy *p, const char *path, const char *act
   float *seen = arena_array(p->arena, float, p->policy->seen);
   float *actions = arena_array(p->arena, float, horizon(p) * act_dim(p));
   actor_answer(p->first, seen, 1, 0, NULL, actions, NULL);
-  Arena *trial = arena_new();
+  Arena *trial = arena_under(p->arena);
   fork_actor(trial, p);
   p->actor_size = arena_footprint(trial);
   arena_free(trial);
@@ -137,17 +136,17 @@ diffrl_status diffrl_policy_load(diffrl_policy **made, const char *path, const c
                                  diffrl_error *error) {
   AS_GUEST;
   if (!made || !path) return refuse(error, made ? "path" : "made", "a pointer that is not NULL");
-  if (!arena_has_room((size_t)1 << 23)) return no_memory(error, path);
-  Arena *arena = arena_new();
+  ArenaRescue rescue;
+  if (!arena_has_room((size_t)1 << 23) || arena_rescued(&rescue)) return no_memory(error, path);
+  Arena *arena = arena_guest(&rescue);
   diffrl_policy *p = arena_alloc(arena, sizeof *p);
   p->arena = arena;
   diffrl_status status = read_policy(p, path, error);
   if (!status) status = prepare(p, path, act, error);
-  if (status)
-    arena_free(arena);
-  else
-    *made = p;
-  return status;
+  if (status) return arena_free(arena), status;
+  arena_settle(arena);
+  *made = p;
+  return DIFFRL_OK;
 }
 
 void diffrl_policy_free(diffrl_policy *policy) {
@@ -195,6 +194,17 @@ static void set_options(diffrl_actor *a, const diffrl_actor_options *o, int n) {
 
 size_t diffrl_actor_size(const diffrl_policy *policy) { return policy ? policy->actor_size : 0; }
 
+/* in memory of its own; NULL: there is none */
+static diffrl_actor *own_actor(const diffrl_policy *policy) {
+  ArenaRescue rescue;
+  if (!arena_has_room(2 * policy->actor_size + ((size_t)1 << 20)) || arena_rescued(&rescue))
+    return NULL;
+  Arena *arena = arena_guest(&rescue);
+  diffrl_actor *a = fork_actor(arena, policy);
+  arena_settle(arena);
+  return a;
+}
+
 diffrl_status diffrl_actor_new(diffrl_actor **made, const diffrl_policy *policy,
                                const diffrl_actor_options *options, void *memory, size_t bytes,
                                diffrl_error *error) {
@@ -209,11 +219,10 @@ diffrl_status diffrl_actor_new(diffrl_actor **made, const diffrl_policy *policy,
     return api_fail(error, DIFFRL_BAD_ARGUMENT,
                     "memory: %zu bytes, an actor of this policy has %zu", bytes,
                     policy->actor_size);
-  if (!memory && !arena_has_room(2 * policy->actor_size + ((size_t)1 << 20)))
+  diffrl_actor *a = memory ? fork_actor(arena_over(memory, bytes), policy) : own_actor(policy);
+  if (!a)
     return api_fail(error, DIFFRL_NO_MEMORY, "no memory for an actor of %zu bytes",
                     policy->actor_size);
-  Arena *arena = memory ? arena_over(memory, bytes) : arena_new();
-  diffrl_actor *a = fork_actor(arena, policy);
   set_options(a, &o, n);
   diffrl_actor_seek(a, 0, NULL);
   *made = a;

@@ -261,12 +261,32 @@ static size_t bytes_needed(const Schedule *schedule, const diffrl_denoiser *d, i
 
 static diffrl_status fill(diffrl_sampler *s, const diffrl_sampler_options *o,
                           const Schedule *schedule, diffrl_error *error) {
-  Error why = { FAIL_NONE, "" };
+  Error why = { .kind = FAIL_NONE };
   SamplerSpec spec = spec_of(s->arena, o);
   s->table = sampler_new(s->arena, &spec, &s->denoiser.base, &why);
   if (!s->table) return api_fail(error, DIFFRL_BAD_ARGUMENT, "%.500s", why.text);
   s->needs_start = starts_late(o, schedule);
   take_memory(s);
+  return DIFFRL_OK;
+}
+
+static diffrl_status no_memory(diffrl_error *error, int batch, int dim) {
+  return api_fail(error, DIFFRL_NO_MEMORY, "no memory for batches of %d samples of %d numbers",
+                  batch, dim);
+}
+
+static diffrl_status make(diffrl_sampler **made, const diffrl_denoiser *asked, const Denoiser *base,
+                          const diffrl_sampler_options *o, int batch, diffrl_error *error) {
+  ArenaRescue rescue;
+  if (arena_rescued(&rescue)) return no_memory(error, batch, asked->dim);
+  Arena *arena = arena_guest(&rescue);
+  diffrl_sampler *s = arena_alloc(arena, sizeof *s);
+  *s = (diffrl_sampler){ .arena = arena, .asked = *asked, .batch = batch };
+  s->denoiser.base = *base;
+  diffrl_status status = fill(s, o, base->schedule, error);
+  if (status) return arena_free(arena), status;
+  arena_settle(arena);
+  *made = s;
   return DIFFRL_OK;
 }
 
@@ -287,24 +307,15 @@ diffrl_status diffrl_sampler_new(diffrl_sampler **made, const diffrl_schedule *s
   if ((status = check_options(&o, core, error))) return status;
   int batch = o.batch ? o.batch : BATCH;
   if (!arena_has_room(bytes_needed(core, &d, o.steps, batch)))
-    return api_fail(error, DIFFRL_NO_MEMORY, "no memory for batches of %d samples of %d numbers",
-                    batch, d.dim);
-  Arena *arena = arena_new();
-  diffrl_sampler *s = arena_alloc(arena, sizeof *s);
-  *s = (diffrl_sampler){ .arena = arena, .asked = d, .batch = batch };
-  s->denoiser.base = (Denoiser){ .net = call_caller,
-                                 .embed = time_itself,
-                                 .predicts = predicts,
-                                 .schedule = core,
-                                 .dim = d.dim,
-                                 .data_std = d.data_std,
-                                 .learns_variance = d.learns_variance != 0 };
-  status = fill(s, &o, core, error);
-  if (status)
-    arena_free(arena);
-  else
-    *made = s;
-  return status;
+    return no_memory(error, batch, d.dim);
+  Denoiser base = { .net = call_caller,
+                    .embed = time_itself,
+                    .predicts = predicts,
+                    .schedule = core,
+                    .dim = d.dim,
+                    .data_std = d.data_std,
+                    .learns_variance = d.learns_variance != 0 };
+  return make(made, &d, &base, &o, batch, error);
 }
 
 void diffrl_sampler_free(diffrl_sampler *sampler) {

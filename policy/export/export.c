@@ -124,9 +124,9 @@ static bool write_file(Arena *arena, const ExportSpec *spec, const char *ending,
                        Error *error) {
   const char *path = arena_text(arena, "%s/%s%s", spec->folder, spec->name, ending);
   Text renamed = { 0 };
-  CHECK(text_open(&renamed), "out of memory");
+  NEED_MEMORY(text_open(&renamed));
   put_renamed(renamed.out, text, spec->name);
-  CHECK(!fclose(renamed.out), "out of memory");
+  NEED_MEMORY(!fclose(renamed.out));
   bool done = file_write(path, renamed.text, renamed.length, error);
   free(renamed.text);
   return done;
@@ -228,7 +228,7 @@ static void put_tables(FILE *out, const Policy *p, const Export *e, Memory at) {
 static bool put_source(FILE *out, const Policy *p, const ExportSpec *spec, Export *e, Memory at) {
   Text tables = { 0 }, tape = { 0 };
   bool done = text_open(&tables) && text_open(&tape);
-  CHECK(done, "out of memory");
+  NEED_MEMORY(done);
   e->tables = tables.out, e->steps = tape.out;
   fputs("/* One call for each node of the tape; m is the state's memory. */\n"
         "static void walk_tape(const walk_state *state, float *m) {\n",
@@ -349,7 +349,7 @@ bool export_c(const Policy *policy, const ExportSpec *spec, Error *error) {
                      policy->def->kind);
   Text file[3] = { { 0 } };
   Arena *arena = arena_new();
-  for (int i = 0; i < 3; i++) CHECK(text_open(&file[i]), "out of memory");
+  for (int i = 0; i < 3; i++) NEED_MEMORY(text_open(&file[i]));
   bool done = export_in(arena, policy, spec, file, error);
   for (int i = 0; i < 3; i++) fclose(file[i].out);
   for (int i = 0; i < 3 && done; i++)

@@ -18,7 +18,7 @@ static int kinds_of(const PicturesModel *m) { return m->labels ? m->classes : 1;
 
 int image_quality_pictures(const PicturesModel *m, const ImageSet *set, int count, Error *error) {
   int kinds = kinds_of(m), size = (int)m->size, *held = calloc((size_t)kinds, sizeof *held);
-  CHECK(held, "out of memory");
+  NEED_MEMORY(held);
   /* the label with the fewest test pictures limits both sets, which have all labels equally */
   for (int i = 0; i < set->test.count; i++) held[kinds > 1 ? set->test.label[i] : 0]++;
   int least = held[0];

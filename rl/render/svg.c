@@ -244,7 +244,7 @@ static double widest_tick(const Axis *axis) {
   int widest = 1;
   for (int i = 0; i < axis->ticks.count; i++) {
     FILE *sink = fmemopen(text, sizeof text, "w");
-    CHECK(sink, "out of memory");
+    NEED_MEMORY(sink);
     int length = put_tick(sink, axis, i);
     fclose(sink);
     widest = length > widest ? length : widest;

@@ -259,9 +259,9 @@ const char *history_text(Arena *arena, const Json *value) {
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
-  CHECK(out, "out of memory");
+  NEED_MEMORY(out);
   put_value(out, value, false);
-  CHECK(fclose(out) == 0, "out of memory");
+  NEED_MEMORY(fclose(out) == 0);
   const char *kept = arena_text(arena, "%s", text);
   free(text);
   return kept;

@@ -93,9 +93,9 @@ static bool write_page(Page *page, const char *path, Error *error) {
   char *text = NULL;
   size_t length = 0;
   page->out = open_memstream(&text, &length);
-  CHECK(page->out, "out of memory");
+  NEED_MEMORY(page->out);
   put_page(page);
-  CHECK(!fclose(page->out), "out of memory");
+  NEED_MEMORY(!fclose(page->out));
   bool done = file_write(path, text, length, error);
   free(text);
   return done;
