@@ -123,9 +123,9 @@ static double simulator_share(const Profile *profile, int threads, int64_t began
 /* Set up simulator and threads, say what is measured, and let the policy act. */
 static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error) {
   const Kernels *kernels = kernels_find("own", error);
-  EnvModel *model = kernels ? env_load(o->env, error) : NULL;
-  if (!model) return false;
-  Pool *pool = pool_new(c->threads ? (int)c->threads : pool_cpus());
+  Pool *pool = pool_new(c->threads ? (int)c->threads : pool_cpus(), error);
+  EnvModel *model = kernels && pool ? env_load(o->env, error) : NULL;
+  if (!model) return pool_free(pool), false;
   /* on stderr, so that stdout carries the result alone */
   log_progress(true, "%s at step %lld (%s) in %s, report seed %llu, threads %d, kernels %s",
                o->saved->path, (long long)o->saved->step,

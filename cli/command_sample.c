@@ -116,9 +116,9 @@ static int run(const void *request, Error *error) {
   const Sample *asked = request;
   SampleJob job = { .asked = asked, .kernels = kernels_find("own", error) };
   job.arena = arena_new();
-  job.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus());
+  job.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus(), error);
   unsigned denormals = denormals_off();
-  bool done = job.kernels && sample(&job, error);
+  bool done = job.kernels && job.pool && sample(&job, error);
   denormals_restore(denormals);
   pool_free(job.pool);
   arena_free(job.arena);

@@ -74,7 +74,8 @@ static bool measure(Measuring *s, Arena *arena, Error *error) {
   ModelSampling how = model_sampling(&s->model->base);
   if (!(how.kernels = kernels_find("own", error))) return false;
   how.seed = (uint64_t)asked->seed;
-  how.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus());
+  how.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus(), error);
+  if (!how.pool) return false;
   log_progress(true, "%s at step %lld (%s) on %s, seed %llu, threads %d, kernels %s",
                s->saved->path, (long long)s->saved->step, s->model->base.def->trained_by,
                s->set->name, (unsigned long long)how.seed, pool_threads(how.pool),

@@ -1,13 +1,22 @@
 /* parallel.c -- pieces are handed out by an atomic counter; workers sleep between runs. */
 #include "core/parallel.h"
 #include "core/check.h"
+#include "core/limits.h"
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#if defined __x86_64__ || defined __i386__
 #include <xmmintrin.h>
+#define PAUSE() _mm_pause()
+#elif defined __aarch64__
+#define PAUSE() __asm__ volatile("yield")
+#else
+#define PAUSE() ((void)0)
+#endif
 
 enum { SPINS = 2000 }; /* a few microseconds: steps follow each other closely */
 
@@ -28,6 +37,7 @@ struct Pool {
   atomic_int next, busy; /* next piece; workers not yet finished */
   atomic_uint round;     /* grows with every run */
   bool stop;
+  atomic_bool running; /* a pool has one task at a time */
 };
 
 static void work(Pool *pool, int worker) {
@@ -39,7 +49,7 @@ static void work(Pool *pool, int worker) {
 static unsigned await_round(Pool *pool, unsigned seen) {
   for (int i = 0; i < SPINS; i++) {
     if (atomic_load(&pool->round) != seen) return atomic_load(&pool->round);
-    _mm_pause();
+    PAUSE();
   }
   pthread_mutex_lock(&pool->mutex);
   while (atomic_load(&pool->round) == seen) pthread_cond_wait(&pool->wake, &pool->mutex);
@@ -61,20 +71,33 @@ static void *worker_main(void *argument) {
   }
 }
 
-Pool *pool_new(int threads) {
+static int start(Worker *worker, Pool *pool, int index) {
+  worker->pool = pool, worker->index = index;
+  return pthread_create(&worker->thread, NULL, worker_main, worker);
+}
+
+Pool *pool_new(int threads, Error *error) {
+  CHECK(threads >= 1, "a pool of %d threads", threads);
   Pool *pool = calloc(1, sizeof *pool);
-  CHECK(pool && threads >= 1, "a pool of %d threads", threads);
-  pool->threads = threads;
-  pool->worker = calloc((size_t)threads, sizeof *pool->worker);
-  CHECK(pool->worker, "out of memory");
+  Worker *workers = calloc((size_t)threads, sizeof *workers);
+  if (!pool || !workers) {
+    free(pool), free(workers);
+    error_memory(error, (size_t)threads * sizeof *workers);
+    return NULL;
+  }
+  pool->worker = workers;
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->wake, NULL);
   pthread_cond_init(&pool->done, NULL);
-  for (int i = 1; i < threads; i++) {
-    Worker *worker = &pool->worker[i];
-    worker->pool = pool, worker->index = i;
-    CHECK(pthread_create(&worker->thread, NULL, worker_main, worker) == 0,
-          "cannot start thread %d; use fewer --threads", i);
+  for (int i = pool->threads = 1; i < threads; i++, pool->threads++) {
+    int reason = start(&workers[i], pool, i);
+    if (!reason) continue;
+    pool_free(pool);
+    error_set(error, FAIL_RUNNING,
+              "thread %d of %d cannot be started: %s; use fewer --threads, or raise the limit on "
+              "processes (ulimit -u, the control group's pids.max)",
+              i + 1, threads, strerror(reason));
+    return NULL;
   }
   return pool;
 }
@@ -87,20 +110,25 @@ static void announce(Pool *pool) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
-void pool_run(Pool *pool, PoolTask *task, void *context, int pieces) {
-  if (!pool || pool->threads == 1 || pieces == 1) {
-    for (int piece = 0; piece < pieces; piece++) task(context, piece, 0);
-    return;
-  }
+static void share_out(Pool *pool, PoolTask *task, void *context, int pieces) {
   pool->task = task, pool->context = context, pool->pieces = pieces;
   atomic_store(&pool->next, 0);
   atomic_store(&pool->busy, pool->threads - 1);
   announce(pool);
   work(pool, 0);
-  for (int i = 0; i < SPINS && atomic_load(&pool->busy); i++) _mm_pause();
+  for (int i = 0; i < SPINS && atomic_load(&pool->busy); i++) PAUSE();
   pthread_mutex_lock(&pool->mutex);
   while (atomic_load(&pool->busy)) pthread_cond_wait(&pool->done, &pool->mutex);
   pthread_mutex_unlock(&pool->mutex);
+}
+
+void pool_run(Pool *pool, PoolTask *task, void *context, int pieces) {
+  CHECK(!pool || !atomic_exchange(&pool->running, true), "pool_run: its pool has a task already");
+  if (!pool || pool->threads == 1 || pieces == 1)
+    for (int piece = 0; piece < pieces; piece++) task(context, piece, 0);
+  else
+    share_out(pool, task, context, pieces);
+  if (pool) atomic_store(&pool->running, false);
 }
 
 void pool_free(Pool *pool) {
@@ -117,26 +145,31 @@ void pool_free(Pool *pool) {
 
 int pool_threads(const Pool *pool) { return pool->threads; }
 
-/* CPUs granted by cgroup v2, 0 if unlimited or unknown */
-static int quota_cpus(void) {
-  FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-  long quota = 0, period = 0;
-  int found = file ? fscanf(file, "%ld %ld", &quota, &period) : 0;
-  if (file) fclose(file);
-  return found == 2 && period > 0 ? (int)((quota + period - 1) / period) : 0;
-}
+int pool_cpus(void) { return limits_cpus(); }
 
-int pool_cpus(void) {
-  cpu_set_t set;
-  int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  int quota = quota_cpus();
-  return quota > 0 && quota < cpus ? quota : cpus;
-}
+/* ---- the processor --------------------------------------------------------------------------- */
 
+#if defined __x86_64__ || defined __i386__
 unsigned denormals_off(void) {
   unsigned state = _mm_getcsr();
   _mm_setcsr(state | 0x8040); /* flush to zero, denormals are zero */
   return state;
 }
-
 void denormals_restore(unsigned state) { _mm_setcsr(state); }
+
+#elif defined __aarch64__
+/* FPCR, whose bit FZ is for inputs and results */
+static void set_fpcr(uint64_t state) { __asm__ volatile("msr fpcr, %0" : : "r"(state)); }
+
+unsigned denormals_off(void) {
+  uint64_t state;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(state));
+  set_fpcr(state | 1u << 24);
+  return (unsigned)state;
+}
+void denormals_restore(unsigned state) { set_fpcr(state); }
+
+#else /* they are kept: slower, and bits of their own where one occurs */
+unsigned denormals_off(void) { return 0; }
+void denormals_restore(unsigned state) { (void)state; }
+#endif

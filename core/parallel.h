@@ -4,17 +4,19 @@
  * own.  Threads run with denormals off.  Waiting sleeps; it does not spin for long. */
 #ifndef CORE_PARALLEL_H
 #define CORE_PARALLEL_H
+#include "core/error.h"
 
 typedef struct Pool Pool;
 typedef void PoolTask(void *context, int piece, int worker);
 
-/* threads >= 1; the caller's thread is worker 0, so threads - 1 are started. */
-Pool *pool_new(int threads);
+/* threads >= 1; the caller's thread is worker 0, so threads - 1 are started.  NULL and an error if
+ * the system refuses one. */
+Pool *pool_new(int threads, Error *error);
 void pool_free(Pool *pool); /* pool may be NULL */
 int pool_threads(const Pool *pool);
 
 /* Call task(context, piece, worker) for piece = 0 .. pieces - 1 and wait for all.  pool NULL: in
- * the calling thread. */
+ * the calling thread.  A pool has one task at a time, so a task does not run another. */
 void pool_run(Pool *pool, PoolTask *task, void *context, int pieces);
 
 /* CPUs this process may use (affinity mask and cgroup quota). */

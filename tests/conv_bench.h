@@ -4,6 +4,7 @@
 #ifndef TESTS_CONV_BENCH_H
 #define TESTS_CONV_BENCH_H
 #include "core/ops/ops.h"
+#include "tests/pool.h"
 #include <stdarg.h>
 #include <stdbool.h>
 #include <setjmp.h>
@@ -53,7 +54,7 @@ static real *conv_noise(Arena *arena, const char *stream, int rows, int n) {
 static int places(Plane p) { return p.height * p.width; }
 
 static void conv_open(ConvBench *b, const Case *of) {
-  *b = (ConvBench){ .of = *of, .arena = arena_new(), .pool = pool_new(of->threads) };
+  *b = (ConvBench){ .of = *of, .arena = arena_new(), .pool = pool_of(of->threads) };
   b->plane = conv_plane(&of->spec, of->out);
   int channels = of->spec.in.channels, taps = of->spec.kh * of->spec.kw;
   b->params = params_new(b->arena, "net");

@@ -4,6 +4,7 @@
 #include "core/ops/ops.h"
 #include "core/tape/tape.h"
 #include "policy/nets/mlp.h"
+#include "tests/pool.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
@@ -28,7 +29,7 @@ static const Kernels *own(void) {
 }
 
 static void net_open(Net *net, int threads, int max_rows, int group, int lane) {
-  *net = (Net){ .arena = arena_new(), .pool = threads ? pool_new(threads) : NULL };
+  *net = (Net){ .arena = arena_new(), .pool = threads ? pool_of(threads) : NULL };
   net->params = params_new(net->arena, "net");
   Rng rng = rng_stream(2, "data");
   for (int r = 0; r < MAX_ROWS; r++)

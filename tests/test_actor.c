@@ -1,5 +1,6 @@
 /* test_actor.c -- an actor is the tape of policy_record, however its work is shared out.
  * Promises B4 and R4 of docs/design.md. */
+#include "tests/pool.h"
 #include "tests/saved_policy.h"
 
 enum { ROWS = 7, SEED = 12 };
@@ -71,7 +72,7 @@ static void an_action_depends_on_its_row_alone(void **state) {
     const Policy *policy = policy_of(folder->arena, candidates[c]);
     actor_answer(actor_of(folder->arena, policy, ROWS, NULL), *obs, ROWS, 5, id, *act, NULL);
     for (int threads = 1; threads <= 4; threads++) {
-      Pool *pool = pool_new(threads);
+      Pool *pool = pool_of(threads);
       actor_answer(actor_of(folder->arena, policy, ROWS, pool), *obs, ROWS, 5, id, *again, NULL);
       assert_memory_equal(again, act, sizeof act);
       Actor *alone = actor_of(folder->arena, policy, 1, pool);

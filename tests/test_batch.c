@@ -1,6 +1,7 @@
 /* test_batch.c -- a drawn row is a transition of the file in the network's units, and depends on
  * (seed, step, row) alone.  Promise R3 of docs/design.md. */
 #include "datasets/batch.h"
+#include "tests/pool.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -135,7 +136,7 @@ static void test_a_row_depends_on_seed_step_and_row_alone(void **state) {
   assert_same(small, b, 5);
   int same_step = 0, same_seed = 0;
   Batch *c = transitions(f, BATCH);
-  together.pool = pool_new(3);
+  together.pool = pool_of(3);
   data_sample(&together, 42, c);
   assert_same(c, b, BATCH);
   pool_free(together.pool);

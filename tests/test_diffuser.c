@@ -7,6 +7,7 @@
 #include "policy/models/plans.h"
 #include "rl/rollout/dynamics.h"
 #include "rl/rollout/evaluate.h"
+#include "tests/pool.h"
 #include "tests/program.h"
 
 #define DIFFUSER                                                                                   \
@@ -162,7 +163,7 @@ static void plans_of(const PlansModel *m, int threads, int count, float *plans) 
   float first[8 * 3];
   for (int i = 0; i < 8 * 3; i++) first[i] = 0.37f * (float)i - 2;
   ModelSampling how = model_sampling(&m->base);
-  how.seed = 9, how.pool = pool_new(threads), how.kernels = kernels_find("own", &error);
+  how.seed = 9, how.pool = pool_of(threads), how.kernels = kernels_find("own", &error);
   assert_true(plans_sample(m, &how, count, first, plans, &error));
   for (int i = 0; i < count; i++)
     assert_memory_equal(plans + 20 * i + 2, first + 3 * i, 3 * sizeof *first);
@@ -288,7 +289,7 @@ static void an_evaluation_replans_every_episode(void **state) {
   Actor *alone = actor_new(arena, policy, 1, seed, NULL, kernels, &error);
   for (int threads = 1; threads <= 3; threads++) {
     EvalResult result;
-    spec.pool = pool_new(threads);
+    spec.pool = pool_of(threads);
     assert_true(evaluate(arena, model, policy, &spec, &result, &error));
     for (uint32_t i = 0; i < EPISODES; i++)
       assert_true(result.returns[i] == play(env, alone, policy, seed, i));

@@ -2,6 +2,7 @@
  * ones. */
 #include "core/maths/eigen.h"
 #include "core/rng.h"
+#include "tests/pool.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -122,7 +123,7 @@ static void threads_change_no_bit(void **state) {
   double *a = with_values(*state, N, falling), value[2][COUNT];
   double *vector[2];
   for (int i = 0; i < 2; i++) {
-    Pool *pool = pool_new(i ? 3 : 1);
+    Pool *pool = pool_of(i ? 3 : 1);
     vector[i] = arena_array(*state, double, COUNT *N);
     assert_true(eigen_leading(*state, pool, a, N, COUNT, 1e-9, value[i], vector[i]));
     pool_free(pool);

@@ -4,6 +4,7 @@
 #include "core/rng.h"
 #include "rl/measure/image_quality.h"
 #include "rl/measure/image_space.h"
+#include "tests/pool.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -45,7 +46,7 @@ static int setup(void **state) {
   World *w = arena_alloc(arena, sizeof *w);
   Error error;
   w->arena = arena, w->kernels = kernels_find("own", &error);
-  w->pool[0] = pool_new(1), w->pool[1] = pool_new(3);
+  w->pool[0] = pool_of(1), w->pool[1] = pool_of(3);
   w->set = (ImageSet){ .name = "slopes", .classes = CLASSES };
   w->set.train = pictures(arena, "train", TRAIN), w->set.test = pictures(arena, "test", TEST);
   w->model = (PicturesModel){ .classes = CLASSES };

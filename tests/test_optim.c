@@ -2,6 +2,7 @@
  * Promises B1 and B9 of docs/design.md. */
 #include "core/tape/optim.h"
 #include "tests/golden.h"
+#include "tests/pool.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
@@ -115,7 +116,7 @@ static void any_number_of_threads_gives_the_same_weights(void **state) {
   Arena *arena = arena_new();
   Params *first = NULL;
   for (int threads = 1; threads <= 4; threads++) {
-    Pool *pool = pool_new(threads);
+    Pool *pool = pool_of(threads);
     Params *p = one_slot(arena, "net");
     OptimSpec spec = optim_adam(1e-2);
     spec.clip = 1;

@@ -1,12 +1,24 @@
 /* test_parallel.c -- every piece is done once, by a worker of the pool, before the return.
  * Promise B8 of docs/design.md. */
-#include "core/parallel.h"
+#include "tests/pool.h"
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+enum { WATCHED = 1 }; /* their builds take address space and signals of their own */
+#else
+enum { WATCHED = 0 };
+#endif
 
 enum { PIECES = 61 };
 
@@ -27,7 +39,7 @@ static void count(void *context, int piece, int worker) {
 static void every_piece_is_done_once(void **state) {
   (void)state;
   for (int threads = 1; threads <= 4; threads++) {
-    Pool *pool = pool_new(threads);
+    Pool *pool = pool_of(threads);
     assert_int_equal(pool_threads(pool), threads);
     Work work = { .threads = threads };
     int expected[PIECES] = { 0 };
@@ -46,7 +58,7 @@ static void every_piece_is_done_once(void **state) {
 
 static void a_pool_that_never_ran_ends(void **state) {
   (void)state;
-  for (int i = 0; i < 50; i++) pool_free(pool_new(4));
+  for (int i = 0; i < 50; i++) pool_free(pool_of(4));
   pool_free(NULL);
 }
 
@@ -66,7 +78,7 @@ static void multiply_tiny(void *context, int piece, int worker) {
 
 static void workers_flush_denormals_and_callers_choose(void **state) {
   (void)state;
-  Pool *pool = pool_new(2);
+  Pool *pool = pool_of(2);
   Tiny t = { .tiny = 0x1p-1022 };
   pool_run(pool, multiply_tiny, &t, 2);
   assert_true(t.product[0] == 0x1p-1023 && t.product[1] == 0);
@@ -80,6 +92,61 @@ static void workers_flush_denormals_and_callers_choose(void **state) {
   pool_free(pool);
 }
 
+/* how a child that does `work` ends */
+static int status_of(void (*work)(void)) {
+  int status;
+  pid_t child = fork();
+  if (!child) {
+    freopen("/dev/null", "w", stderr);
+    work();
+    _exit(0);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return status;
+}
+
+/* The stacks of 200 threads need more address space than there is. */
+static void ask_for_too_many(void) {
+  Error why;
+  struct rlimit limit = { 1u << 29, 1u << 29 };
+  setrlimit(RLIMIT_AS, &limit);
+  Pool *pool = pool_new(200, &why);
+  bool said = strstr(why.text, "of 200") && strstr(why.text, "--threads");
+  Pool *small = pool_new(2, &why); /* those that were started have ended */
+  Work work = { .threads = 2 };
+  if (small) pool_run(small, count, &work, PIECES);
+  _exit(!pool && said && why.kind == FAIL_RUNNING && small && work.done[PIECES - 1] ? 0 : 1);
+}
+
+static void a_thread_that_the_system_refuses_is_an_error(void **state) {
+  (void)state;
+  if (WATCHED) skip();
+  assert_int_equal(status_of(ask_for_too_many), 0);
+}
+
+static void run_again(void *pool, int piece, int worker) {
+  (void)worker;
+  if (piece == 1) pool_run(pool, run_again, pool, 1);
+}
+static void run_inside_two(void) {
+  Pool *pool = pool_of(2);
+  pool_run(pool, run_again, pool, 2);
+}
+static void run_inside_one(void) {
+  Pool *pool = pool_of(1);
+  pool_run(pool, run_again, pool, 2);
+}
+
+static void a_task_that_runs_another_in_its_pool_is_a_bug(void **state) {
+  (void)state;
+  if (WATCHED) skip();
+  void (*const both[])(void) = { run_inside_one, run_inside_two };
+  for (int i = 0; i < 2; i++) {
+    int status = status_of(both[i]);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  }
+}
+
 static void there_is_at_least_one_cpu(void **state) {
   (void)state;
   assert_true(pool_cpus() >= 1);
@@ -90,6 +157,8 @@ int main(void) {
     cmocka_unit_test(every_piece_is_done_once),
     cmocka_unit_test(a_pool_that_never_ran_ends),
     cmocka_unit_test(workers_flush_denormals_and_callers_choose),
+    cmocka_unit_test(a_thread_that_the_system_refuses_is_an_error),
+    cmocka_unit_test(a_task_that_runs_another_in_its_pool_is_a_bug),
     cmocka_unit_test(there_is_at_least_one_cpu),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -291,7 +291,8 @@ bool bench_run(const char *name, const BenchOptions *options, Error *error) {
   bench.kernels = bench.def ? kernels_find("own", error) : NULL;
   if (!bench.kernels) return false;
   bench.arena = arena_new();
-  bench.pool = pool_new(options->threads ? options->threads : pool_cpus());
+  bench.pool = pool_new(options->threads ? options->threads : pool_cpus(), error);
+  if (!bench.pool) return arena_free(bench.arena), false;
   if (options->profile) bench.profile = profile_new(bench.arena, pool_threads(bench.pool));
   unsigned denormals = denormals_off();
   bool done = bench.def->run(&bench, error);

@@ -215,9 +215,9 @@ static bool make_all(Making *m, Error *error) {
 bool make_data(const MakeDataRequest *request, Error *error) {
   Making m = { .arena = arena_new(), .request = request };
   /* generated files do not depend on the number of threads */
-  m.pool = pool_new(request->threads ? request->threads : pool_cpus());
+  m.pool = pool_new(request->threads ? request->threads : pool_cpus(), error);
   unsigned denormals = denormals_off();
-  bool done = make_all(&m, error);
+  bool done = m.pool && make_all(&m, error);
   denormals_restore(denormals);
   /* a file that is not complete does not stay */
   if (!done)

@@ -146,8 +146,8 @@ static bool open_all(Trainer *t, Error *error) {
   if (!chosen) return false;
   /* what computes it and what it learns from */
   t->kernels = kernels_find(t->shared->kernels.s, error);
-  t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks));
-  if (!t->kernels || !open_sources(t, hash, error)) return false;
+  t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks), error);
+  if (!t->kernels || !t->pool || !open_sources(t, hash, error)) return false;
   /* the folder is locked before the agent may write to it */
   const char *folder = r->resume ? r->resume : r->out ? r->out : folder_of(t);
   run_name(&t->run, t->arena, folder);
