@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fenv.h>
 #include <linux/seccomp.h>
+#include <locale.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
@@ -380,6 +381,50 @@ static void damaged_files_are_refused(void **state) {
     refused(diffrl_policy_load(&none, others[i], NULL, &error), DIFFRL_BAD_FILE, others[i]);
 }
 
+/* ---- the language of the caller -------------------------------------------------------------- */
+
+/* A comma in numbers, as in a German desktop; false: such a locale cannot be made here. */
+static bool speak_german(const Folder *folder) {
+  char command[200];
+  snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >/dev/null 2>&1",
+           folder->path);
+  if (system(command) || setenv("LOCPATH", folder->path, 1)) return false;
+  return setlocale(LC_ALL, "de_DE.UTF-8") && *localeconv()->decimal_point == ',';
+}
+
+static int see_comma(void *user, int first, int count, int dim, const float *x,
+                     const diffrl_level *at, float *out) {
+  (void)first, (void)at;
+  *(bool *)user = *localeconv()->decimal_point == ',';
+  memcpy(out, x, (size_t)count * (size_t)dim * sizeof *out);
+  return 0;
+}
+
+static void numbers_have_a_point_whatever_the_caller_speaks(void **state) {
+  const char *path = saved_diffusion(*state, "d", NULL);
+  bool comma = false;
+  float x[2];
+  diffrl_schedule *vp = NULL;
+  diffrl_sampler *sampler = NULL;
+  diffrl_denoiser denoiser = diffrl_denoiser_defaults();
+  diffrl_sampler_options options = diffrl_sampler_defaults();
+  diffrl_level level;
+  if (!speak_german(*state)) skip();
+  diffrl_policy *policy = load(path, "temperature=0.25");
+  assert_non_null(strstr(diffrl_policy_act(policy), "\"temperature\":0.25"));
+  OK(diffrl_schedule_new(&vp, "flow", NULL, &error));
+  refused(diffrl_schedule_level(vp, 2.5, &level, &error), DIFFRL_BAD_ARGUMENT, "2.5");
+  refused(diffrl_convert("abar", -0.5, "sigma", &level.a, &error), DIFFRL_BAD_ARGUMENT, "-0.5");
+  denoiser.ask = see_comma, denoiser.user = &comma, denoiser.dim = 2,
+  denoiser.predicts = "velocity";
+  options.method = "euler", options.steps = 2;
+  OK(diffrl_sampler_new(&sampler, vp, &denoiser, &options, &error));
+  OK(diffrl_sampler_run(sampler, 1, 1, x, &error));
+  assert_true(comma && *localeconv()->decimal_point == ',');
+  diffrl_sampler_free(sampler), diffrl_schedule_free(vp), diffrl_policy_free(policy);
+  setlocale(LC_ALL, "C");
+}
+
 /* Where the address space is used up. */
 static void too_little_memory_is_said(void **state) {
   if (WATCHED) skip();
@@ -410,6 +455,7 @@ int main(void) {
     cmocka_unit_test(hostile_plans_are_refused),
     cmocka_unit_test(hostile_numbers_are_refused_or_not_finite),
     cmocka_unit_test(damaged_files_are_refused),
+    cmocka_unit_test(numbers_have_a_point_whatever_the_caller_speaks),
     cmocka_unit_test(too_little_memory_is_said),
   };
   return cmocka_run_group_tests(tests, folder_open, folder_close);

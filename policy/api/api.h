@@ -4,6 +4,7 @@
 #include "diffusion/denoiser.h"
 #include "policy/diffrl.h"
 #include <fenv.h>
+#include <locale.h>
 
 struct diffrl_schedule {
   Arena *arena;
@@ -26,17 +27,45 @@ diffrl_status api_options(void *own, size_t size, const void *given, const char 
 bool api_predicts(const char *name, Prediction *predicts); /* false: no such prediction */
 diffrl_level api_level(const Level *level);
 
-/* ---- the caller's floating-point environment ------------------------------------------------- */
+/* ---- the caller's floating-point environment and locale -------------------------------------- */
 
-/* From here to the end of the block: round to nearest, no traps, denormals kept. */
+typedef struct {
+  fenv_t floats;
+  locale_t locale; /* of this thread */
+} ApiCaller;
+
+/* From here to the end of the block: round to nearest, no traps, denormals kept; numbers are read
+ * and written with a point (a new "C" locale takes no memory). */
 #define AS_GUEST                                                                                   \
-  fenv_t caller __attribute__((cleanup(guest_leave)));                                             \
+  ApiCaller caller __attribute__((cleanup(guest_leave)));                                          \
   guest_enter(&caller)
 
-static inline void guest_enter(fenv_t *caller) {
+static inline void guest_enter(ApiCaller *caller) {
+  fegetenv(&caller->floats);
+  fesetenv(FE_DFL_ENV);
+  caller->locale = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
+}
+static inline void guest_leave(ApiCaller *caller) {
+  fesetenv(&caller->floats);
+  uselocale(caller->locale);
+}
+
+/* Back to the caller's, for its callback; ours is kept for guest_leave. */
+static inline void guest_yield(const ApiCaller *caller, ApiCaller *ours) {
+  fegetenv(&ours->floats);
+  fesetenv(&caller->floats);
+  ours->locale = uselocale(caller->locale);
+}
+
+/* The same for calls that read and write no text. */
+#define AS_ACTING_GUEST                                                                            \
+  fenv_t floats __attribute__((cleanup(guest_leave_floats)));                                      \
+  guest_enter_floats(&floats)
+
+static inline void guest_enter_floats(fenv_t *caller) {
   fegetenv(caller);
   fesetenv(FE_DFL_ENV);
 }
-static inline void guest_leave(fenv_t *caller) { fesetenv(caller); }
+static inline void guest_leave_floats(fenv_t *caller) { fesetenv(caller); }
 
 #endif

@@ -309,17 +309,17 @@ static void remember(diffrl_actor *a, const float *obs) {
 }
 
 diffrl_status diffrl_actor_plan(diffrl_actor *a, const float *seen) {
-  AS_GUEST;
+  AS_ACTING_GUEST;
   return a && seen ? plan(a, seen) : DIFFRL_BAD_ARGUMENT;
 }
 
 diffrl_status diffrl_actor_next(diffrl_actor *a, float *action) {
-  AS_GUEST;
+  AS_ACTING_GUEST;
   return a && action ? next(a, action) : DIFFRL_BAD_ARGUMENT;
 }
 
 diffrl_status diffrl_actor_act(diffrl_actor *a, const float *obs, float *action) {
-  AS_GUEST;
+  AS_ACTING_GUEST;
   if (!a || !obs || !action) return DIFFRL_BAD_ARGUMENT;
   bool planned = atomic_load(&a->swap) & FRESH;
   bool due = !planned && a->done >= (int)a->policy->policy->act.act_steps;

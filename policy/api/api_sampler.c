@@ -30,7 +30,7 @@ struct diffrl_sampler {
   uint32_t *row;  /* [batch] numbers of the samples */
 
   bool running; /* the rest belongs to a run */
-  const fenv_t *caller;
+  const ApiCaller *caller;
   int first, rows, stage; /* the batch; the stage last asked */
   diffrl_status status;   /* of the callback: the first that is not OK */
   diffrl_error why;
@@ -98,13 +98,12 @@ static void run_callback(void *user, const CallSamples *q) {
   if (!s->status) {
     const Level *at = level_asked(s, *q->time);
     diffrl_level level = api_level(at);
-    fenv_t ours;
+    ApiCaller ours;
     to_dense(q->x, q->x_stride, q->count, q->n, s->x);
     for (size_t i = 0; i < numbers; i++) s->out[i] = NAN;
-    fegetenv(&ours);
-    fesetenv(s->caller);
+    guest_yield(s->caller, &ours);
     int code = s->asked.ask(s->asked.user, s->first, q->count, q->n, s->x, &level, s->out);
-    fesetenv(&ours);
+    guest_leave(&ours);
     check_answer(s, code, q->out_n, at);
   }
   if (s->status) memset(s->out, 0, numbers * sizeof *s->out);
@@ -115,12 +114,11 @@ static void show(void *user, int stage, const real *x) {
   diffrl_sampler *s = user;
   int dim = s->asked.dim, step = stage < 0 ? 0 : s->step_after[stage];
   if (s->status || (stage >= 0 && !step)) return;
-  fenv_t ours;
+  ApiCaller ours;
   to_dense(x, row_stride(dim), s->rows, dim, s->x);
-  fegetenv(&ours);
-  fesetenv(s->caller);
+  guest_yield(s->caller, &ours);
   s->watch(s->watcher, step, s->first, s->rows, dim, s->x);
-  fesetenv(&ours);
+  guest_leave(&ours);
 }
 
 /* ---- what can be asked for ------------------------------------------------------------------- */
