@@ -165,12 +165,14 @@ static void show_settings(const Trainer *t, JsonText *json) {
 /* The dry run: everything was set up as for training, so that sizes are known, not guessed. */
 static void show_plan(const Trainer *t) {
   const double mib = 1024.0 * 1024.0;
-  double data = (double)t->source->bytes, own = (double)arena_bytes(t->arena);
+  const TrainerMemory m = trainer_memory(t);
   if (!t->request->json) {
     printf("settings\n");
     show_settings(t, NULL);
-    printf("memory: about %.0f MiB, and %.0f MiB of data shared with the page cache\n", own / mib,
-           data / mib);
+    printf("memory: about %.0f MiB (%.0f of weights and moments) of the %.0f MiB that this machine "
+           "gives, and %.0f MiB of data shared with the page cache\n",
+           (double)m.all / mib, (double)m.weights / mib, (double)m.given / mib,
+           (double)m.data / mib);
     printf("time: unknown before the first steps; `diffrl bench` measures steps a second\n");
     printf("dry run: nothing was written\n");
     return;
@@ -183,8 +185,10 @@ static void show_plan(const Trainer *t) {
   json_put_text(&out, "data", t->source->name);
   json_put_text(&out, "preset", t->preset);
   json_put_integer(&out, "transitions", t->source->rows);
-  json_put_integer(&out, "memory_bytes", (int64_t)own);
-  json_put_integer(&out, "data_bytes", (int64_t)data);
+  json_put_integer(&out, "memory_bytes", (int64_t)m.all);
+  json_put_integer(&out, "weights_bytes", (int64_t)m.weights);
+  json_put_integer(&out, "memory_given", (int64_t)m.given);
+  json_put_integer(&out, "data_bytes", (int64_t)m.data);
   /* time cannot be known before the first steps, hence null */
   json_put_number(&out, "seconds", NAN);
   json_open(&out, "settings", '{');

@@ -20,7 +20,7 @@ enum { GAP = 64 };
 enum { GAP = 0 };
 #endif
 
-enum { ALIGN = 64, MAX_CHUNKS = 48 };
+enum { ALIGN = 64, MAX_CHUNKS = 48, LARGE_CHUNK = 64 << 20 };
 #define FIRST_CHUNK ((size_t)1 << 18)
 #define LARGE_PAGE  ((size_t)2 << 20)
 
@@ -71,9 +71,11 @@ void arena_settle(Arena *arena) {
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* Fresh zeros, or NULL.  Large ones begin at a large page and ask for such: looking up the small
- * pages that a training step walks over takes 4 % of its time. */
+/* Fresh zeros, or NULL: also where a large chunk is more than there is, which the system may say
+ * only when it is touched, by ending a process.  Large ones begin at a large page and ask for such:
+ * looking up the small pages that a training step walks over takes 4 % of its time. */
 static void *map_pages(size_t size) {
+  if (size >= LARGE_CHUNK && size > limits_memory()) return NULL;
   size_t spare = size >= LARGE_PAGE ? LARGE_PAGE : 0;
   void *pages =
       mmap(NULL, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -147,18 +147,31 @@ static void least_of_resource(int resource, int64_t used, size_t *least) {
     keep_less(least, (int64_t)limit.rlim_cur, used);
 }
 
+typedef struct {
+  int64_t all, data, resident; /* bytes */
+} Pages;
+
+static Pages pages_used(void) {
+  int64_t page = sysconf(_SC_PAGESIZE), all = 0, resident = 0, files = 0, data = 0;
+  char text[TEXT]; /* size resident shared text lib data */
+  if (read_text("/proc/self/statm", text))
+    sscanf(text, "%" SCNd64 "%" SCNd64 "%" SCNd64 " %*d %*d %" SCNd64, &all, &resident, &files,
+           &data);
+  return (Pages){ page * all, page * data, page * (resident - files) };
+}
+
+size_t limits_resident(void) { return (size_t)pages_used().resident; }
+
 size_t limits_memory(void) {
   char text[TEXT];
   size_t least = SIZE_MAX;
-  int64_t page = sysconf(_SC_PAGESIZE), all = 0, data = 0;
   if (read_text("/proc/meminfo", text)) {
     int64_t available = number_after(text, "MemAvailable:", -1);
     if (available >= 0) keep_less(&least, 1024 * available, 0);
   }
-  if (read_text("/proc/self/statm", text)) /* size resident shared text lib data */
-    sscanf(text, "%" SCNd64 " %*d %*d %*d %*d %" SCNd64, &all, &data);
-  least_of_resource(RLIMIT_AS, page * all, &least);
-  least_of_resource(RLIMIT_DATA, page * data, &least);
+  Pages used = pages_used();
+  least_of_resource(RLIMIT_AS, used.all, &least);
+  least_of_resource(RLIMIT_DATA, used.data, &least);
   visit_groups("memory", least_memory, &least);
   return least;
 }

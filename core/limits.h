@@ -12,4 +12,7 @@ int limits_cpus(void);
  * below RLIMIT_AS and RLIMIT_DATA.  SIZE_MAX: nothing says. */
 size_t limits_memory(void);
 
+/* Bytes that this process has touched, but for its files. */
+size_t limits_resident(void);
+
 #endif

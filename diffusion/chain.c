@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_DIM = 4096 }; /* of a sample, as t_normal */
-
 typedef struct {
   Graph *g;
   const Sampler *sampler;
@@ -124,6 +122,7 @@ struct SamplerLoop {
   Rng start, *stream; /* [stages] */
   int k, dim, ld, max_rows;
   real *base, *at, *last[SAMPLER_HISTORY]; /* [max_rows k ld] each */
+  float *noise;                            /* [dim] of one sample */
   double *number;
   real *given;
   SamplerWatch *watch;
@@ -147,8 +146,6 @@ static void record_net(SamplerLoop *l, const Denoiser *denoiser, const Params *p
 SamplerLoop *sampler_loop_new(Arena *arena, const Sampler *sampler, const Denoiser *denoiser,
                               const Params *params, const SamplerLoopSpec *spec) {
   CHECK(!spec->graph.trained, "sampler_loop: nothing is trained here");
-  CHECK(denoiser->dim <= MOST_DIM, "sampler_loop: %d dimensions, at most %d", denoiser->dim,
-        MOST_DIM);
   SamplerLoop *l = arena_alloc(arena, sizeof *l);
   *l = (SamplerLoop){ .sampler = sampler, .k = spec->k, .dim = denoiser->dim };
   l->max_rows = spec->graph.max_rows;
@@ -156,6 +153,7 @@ SamplerLoop *sampler_loop_new(Arena *arena, const Sampler *sampler, const Denois
   l->g = graph_new(arena, &spec->graph);
   record_net(l, denoiser, params, spec->cond);
   l->start = rng_stream(spec->graph.seed, arena_text(arena, "%s start", spec->stream));
+  l->noise = arena_array(arena, float, l->dim);
   l->stream = arena_array(arena, Rng, sampler->stages);
   for (int i = 0; i < sampler->stages; i++)
     l->stream[i] = rng_stream(spec->graph.seed, arena_text(arena, "%s %d", spec->stream, i));
@@ -213,7 +211,7 @@ static void loop_evaluate(SamplerLoop *l, const Stage *s, int rows, uint64_t ste
 
 static void loop_add_noise(SamplerLoop *l, const Stage *s, int i, int rows, uint64_t step,
                            const uint32_t *row_ids) {
-  float z[MOST_DIM];
+  float *z = l->noise;
   const real *std = s->learned ? graph_values(l->std) : NULL;
   real noise = (real)s->noise;
   for (int r = 0; r < rows * l->k; r++) {
@@ -227,7 +225,7 @@ static void loop_add_noise(SamplerLoop *l, const Stage *s, int i, int rows, uint
 }
 
 static void loop_start(SamplerLoop *l, int rows, uint64_t step, const uint32_t *row_ids) {
-  float z[MOST_DIM];
+  float *z = l->noise;
   real start = (real)l->sampler->start;
   for (int r = 0; r < rows * l->k; r++) {
     loop_noise(l, l->start, step, row_ids, r, z);

@@ -28,7 +28,7 @@ bool blocks_allocate(Blocks *b, Error *error) {
   /* refused in words, not by the system when memory runs out */
   if (!arena_has_room(blocks_bytes(b)))
     return error_set(
-        error, FAIL_USAGE,
+        error, FAIL_RUNNING,
         "networks of this shape have %.1f GB of weights, more than this machine gives; "
         "choose a smaller one",
         1e-9 * (double)blocks_bytes(b));

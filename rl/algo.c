@@ -89,6 +89,19 @@ Optim *algo_train(const AlgoSetup *setup, Agent *agent, Params *params, double r
   return blocks_train(&agent->blocks, optim_new(setup->arena, params, &spec));
 }
 
+size_t algo_bytes(const Agent *agent) {
+  const Blocks *owned[] = { &agent->blocks, agent->policy ? &agent->policy->blocks : NULL,
+                            agent->model ? &agent->model->blocks : NULL };
+  size_t bytes = 0;
+  for (int i = 0; i < 3; i++) {
+    if (!owned[i]) continue;
+    bytes += blocks_bytes(owned[i]);
+    for (int k = 0; k < owned[i]->optims; k++)
+      bytes += 2 * owned[i]->optim[k]->params->layout->size * sizeof(real);
+  }
+  return bytes;
+}
+
 /* what a checkpoint holds follows from what the agent owns; a simulation is beyond that */
 bool algo_save(const Agent *agent, Checkpoint *c, Error *error) {
   if (agent->policy) policy_save(agent->policy, c);

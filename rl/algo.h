@@ -105,6 +105,9 @@ struct AlgoDef {
 const AlgoDef *const *algo_list(size_t *count);
 const AlgoDef *algo_find(const char *name, Error *error); /* suggests the nearest */
 
+/* Bytes of all weights and of what optimisers keep beside them. */
+size_t algo_bytes(const Agent *agent);
+
 /* Adam at this rate under the shared settings (schedule, its length). */
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
 

@@ -314,6 +314,19 @@ static void test_dry_run_writes_nothing(void **state) {
   assert_int_equal(file_size("dry"), -1);
 }
 
+/* What a run would need is said before it begins, and refused where there is not so much. */
+static void test_too_much_memory_is_refused_with_the_numbers(void **state) {
+  (void)state;
+  Outcome o;
+  program_run(&o, "train sac --env pendulum-v1 --steps 1000000000000 --out dry --dry-run");
+  program_expect(&o, 1, "GB");
+  assert_non_null(strstr(o.err, "fewer --steps"));
+  program_run(&o, TRAIN " --out dry --dry-run --json");
+  program_expect(&o, 0, "\"weights_bytes\"");
+  assert_non_null(strstr(o.out, "\"memory_given\""));
+  assert_int_equal(file_size("dry"), -1);
+}
+
 /* ---- eval and act ---------------------------------------------------------------------------- */
 
 static Json *evaluate(const char *line) {
@@ -430,6 +443,7 @@ int main(void) {
     cmocka_unit_test(test_inspect_names_the_damaged_tensor),
     cmocka_unit_test(test_inspect_escapes_what_files_say),
     cmocka_unit_test(test_dry_run_writes_nothing),
+    cmocka_unit_test(test_too_much_memory_is_refused_with_the_numbers),
     cmocka_unit_test(test_eval_does_not_depend_on_threads_or_data),
     cmocka_unit_test(test_act_does_what_eval_measures),
     cmocka_unit_test(test_act_names_the_bad_line),

@@ -419,16 +419,21 @@ static void call_hands_over_every_sample(const Op *op) {
 /* ---- random ops: functions of (seed, name; step 3, row, draw) -------------------------------- */
 
 static Tensor *build_normal(Bench *b) { return t_normal(b->g, "draw", 2, 19); }
-static void normal_is_its_stream(const Op *op) {
+static Tensor *build_long_normal(Bench *b) { return t_normal(b->g, "draw", 2, 9001); }
+static void normals_are_their_stream(const Op *op, int n, Build *build) {
   Bench b;
-  const Tensor *y = value(&b, (Size){ 2, 1, 19 }, build_normal);
+  const Tensor *y = value(&b, (Size){ 2, 1, n }, build);
   assert_true(y->op == op);
-  float row[19];
+  float row[9001];
   FOR_ROWS (b, r, k, j) {
-    rng_normals(rng_stream(5, "draw"), 3, (uint32_t)(r * 2 + k), row, 19);
+    if (!j) rng_normals(rng_stream(5, "draw"), 3, (uint32_t)(r * 2 + k), row, n);
     assert_true(at(y, r, k, 0, j) == (double)row[j]);
   }
   arena_free(b.arena);
+}
+static void normal_is_its_stream(const Op *op) {
+  normals_are_their_stream(op, 19, build_normal);
+  normals_are_their_stream(op, 9001, build_long_normal); /* of a picture: more than is buffered */
 }
 
 static Tensor *build_uniform(Bench *b) { return t_uniform(b->g, "draw", 2, 19); }

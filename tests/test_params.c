@@ -5,6 +5,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { W, B, TEMPERATURE };
@@ -36,6 +38,23 @@ static void slots_lie_one_after_the_other(void **state) {
   assert_ptr_equal(params_at(p, W), p->values);
   assert_ptr_equal(params_at(p, B), p->values + 2 * 3 * 80);
   assert_ptr_equal(params_at(p, TEMPERATURE), p->values + 2 * 4 * 80);
+  arena_free(arena);
+}
+
+static void a_network_has_as_many_slots_as_it_declares(void **state) {
+  (void)state;
+  enum { SLOTS = 5000 };
+  Arena *arena = arena_new();
+  Params *p = params_new(arena, "net");
+  char name[32];
+  for (int i = 0; i < SLOTS; i++) {
+    snprintf(name, sizeof name, "%d", i);
+    assert_int_equal(params_slot(p, name, 1, 1, 1 + i % 20, 0), i);
+  }
+  for (int i = 0; i < SLOTS; i++) {
+    assert_int_equal(atoi(p->layout->slot[i].name), i);
+    assert_int_equal(p->layout->slot[i].n, 1 + i % 20);
+  }
   arena_free(arena);
 }
 
@@ -170,6 +189,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_are_padded_and_never_a_power_of_two_apart),
     cmocka_unit_test(slots_lie_one_after_the_other),
+    cmocka_unit_test(a_network_has_as_many_slots_as_it_declares),
     cmocka_unit_test(initial_values_are_uniform_in_the_bound),
     cmocka_unit_test(seed_and_block_name_give_the_numbers),
     cmocka_unit_test(clones_are_their_own_numbers),

@@ -13,14 +13,19 @@ static uint32_t counter(const Lane *lane, const Tensor *y, int b, int k) {
   return lane_row_id(lane, b) * (uint32_t)y->k + (uint32_t)k;
 }
 
+enum { ROWS = 64, NUMBERS = 4096 }; /* that are drawn together */
+
+/* a row that is longer than that is drawn in the lane's work */
+static size_t normal_work(const Tensor *y) { return y->n > NUMBERS ? (size_t)y->n : 0; }
+
 static void normal_run(const Lane *lane, const Tensor *y) {
-  enum { ROWS = 64, NUMBERS = 4096 };
-  const int rows = lane_rows(lane, y) * y->k, fit = NUMBERS / y->n;
+  const int rows = lane_rows(lane, y) * y->k, fit = y->n > NUMBERS ? 1 : NUMBERS / y->n;
   const int most = fit < ROWS ? fit : ROWS;
   real *out = lane_at(lane, y);
+  float few[NUMBERS], *drawn = y->n > NUMBERS ? (float *)lane->work : few;
   for (int from = 0; from < rows; from += most) {
     uint32_t id[ROWS];
-    float drawn[NUMBERS], *at = drawn;
+    float *at = drawn;
     const int count = rows - from < most ? rows - from : most;
     for (int i = 0; i < count; i++) id[i] = counter(lane, y, (from + i) / y->k, (from + i) % y->k);
     graph_kernels(lane->g)->normals(y->attr.rng, lane_step(lane), id, count, y->n, drawn);
@@ -30,10 +35,9 @@ static void normal_run(const Lane *lane, const Tensor *y) {
     }
   }
 }
-const Op op_normal = { .name = "normal", .run = normal_run, .random = true };
+const Op op_normal = { .name = "normal", .run = normal_run, .work = normal_work, .random = true };
 
 Tensor *t_normal(Graph *g, const char *name, int k, int n) {
-  CHECK(n <= 4096, "t_normal: %d numbers a row, at most 4096", n);
   return random_op(g, &op_normal, name, k, n, 0);
 }
 

@@ -60,6 +60,7 @@ static bool set_after(Graph *g, int slot) {
 /* The first to write all of a slot's gradient need not add: then nobody has to clear it. */
 static void find_first(Graph *g) {
   const Layout *layout = g->spec.trained->layout;
+  g->cleared = arena_array(g->arena, bool, layout->slots);
   for (int s = 0; s < layout->slots; s++) {
     int covered = 0;
     Tensor *first[TAPE_MAX_PARTS];

@@ -6,10 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK = 8192, MAX_CHUNKS = 4096 };
+enum { CHUNK = 8192 };
 
 OptimSpec optim_adam(double rate) {
   return (OptimSpec){ .rate = rate, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8 };
+}
+
+static int chunks_of(const Params *params) {
+  return (int)((params->layout->size + CHUNK - 1) / CHUNK);
 }
 
 Optim *optim_new(Arena *arena, Params *params, const OptimSpec *spec) {
@@ -22,7 +26,7 @@ Optim *optim_new(Arena *arena, Params *params, const OptimSpec *spec) {
     *moment[i] = params_clone(params, name);
     for (size_t j = 0; j < params->layout->size; j++) (*moment[i])->values[j] = 0;
   }
-  CHECK(params->layout->size <= (size_t)CHUNK * MAX_CHUNKS, "%s: too large", params->block);
+  optim->squares = arena_array(arena, double, chunks_of(params));
   return optim;
 }
 
@@ -40,7 +44,6 @@ typedef struct {
   const Kernels *kernels;
   AdamStep adam;
   real follow; /* how far the average goes to the new weights; 0: not at this step */
-  double squares[MAX_CHUNKS];
 } Update;
 
 static int chunk_size(const Update *u, int piece) {
@@ -51,7 +54,7 @@ static int chunk_size(const Update *u, int piece) {
 static void add_squares(void *context, int piece, int worker) {
   (void)worker;
   Update *u = context;
-  u->squares[piece] =
+  u->optim->squares[piece] =
       u->kernels->squares(u->gradient + (size_t)piece * CHUNK, chunk_size(u, piece));
 }
 
@@ -89,11 +92,11 @@ static AdamStep adam_step(const Optim *o) {
 
 bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool *pool) {
   Update u = { .optim = optim, .gradient = gradient, .kernels = kernels };
-  int chunks = (int)((optim->params->layout->size + CHUNK - 1) / CHUNK);
+  int chunks = chunks_of(optim->params);
   unsigned state = denormals_off(); /* as in the workers */
   pool_run(pool, add_squares, &u, chunks);
   double squares = 0;
-  for (int i = 0; i < chunks; i++) squares += u.squares[i];
+  for (int i = 0; i < chunks; i++) squares += optim->squares[i];
   optim->grad_norm = sqrt(squares);
   bool finite = isfinite(optim->grad_norm);
   if (finite) {

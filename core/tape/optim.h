@@ -33,6 +33,7 @@ typedef struct {
   Params *params, *m, *v; /* m, v: moments, blocks "<block>_adam_m" and "_v" */
   int64_t step;           /* updates done */
   double grad_norm;       /* of the last gradient, before clipping */
+  double *squares;        /* of the last gradient's chunks, added up */
   Ema ema;                /* updated in the same pass; average NULL: none */
   char finding[512];      /* of the last objective_step: why it was refused; "": it was not */
 } Optim;

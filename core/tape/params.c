@@ -13,10 +13,17 @@ Params *params_new(Arena *arena, const char *block) {
   return params;
 }
 
+static void make_room(Layout *layout, Arena *arena) {
+  layout->room = 2 * layout->room + 32;
+  Slot *larger = arena_array(arena, Slot, layout->room);
+  if (layout->slots) memcpy(larger, layout->slot, (size_t)layout->slots * sizeof *larger);
+  layout->slot = larger;
+}
+
 int params_slot(Params *params, const char *name, int e, int rows, int n, double bound) {
   Layout *layout = params->layout;
   CHECK(!params->values, "%s: slot %s declared after allocation", params->block, name);
-  CHECK(layout->slots < PARAMS_MAX_SLOTS, "%s: too many slots", params->block);
+  if (layout->slots == layout->room) make_room(layout, params->arena);
   Slot *slot = &layout->slot[layout->slots];
   *slot = (Slot){
     arena_text(params->arena, "%s", name), e, rows, n, row_stride(n), bound, layout->size, 0

@@ -12,8 +12,6 @@
 #include "core/real.h"
 #include "core/rng.h"
 
-enum { PARAMS_MAX_SLOTS = 384 };
-
 typedef struct {
   const char *name; /* "trunk/0/w" */
   int e, rows, n, ld;
@@ -23,9 +21,9 @@ typedef struct {
 } Slot;
 
 typedef struct {
-  int slots;
+  int slots, room;
   size_t size; /* reals in the block */
-  Slot slot[PARAMS_MAX_SLOTS];
+  Slot *slot;  /* [room]; moves while slots are declared */
 } Layout;
 
 typedef struct Params {

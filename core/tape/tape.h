@@ -38,7 +38,7 @@ struct Graph {
   int n_once, n_after, n_lane[TAPE_MAX_PHASES];
   bool once_always;                                     /* a once-node runs every time */
   size_t lane_size, sum_size, gradient_size, kept_size; /* in reals */
-  bool cleared[PARAMS_MAX_SLOTS];       /* by slot: lanes add to its gradient from the start */
+  bool *cleared;                        /* by slot: lanes add to its gradient from the start */
   size_t sum_from[TAPE_MAX_PHASES + 1]; /* sums of phase p: [sum_from[p], sum_from[p + 1]) */
   size_t clear_to[TAPE_MAX_PHASES];     /* of these, what is cleared before the lanes: up to here */
   real **scratch;                       /* per worker: work_size reals, then a lane's values */

@@ -7,6 +7,7 @@ struct Experience {
   Arena *arena;
   ExperienceSpec spec;
   Env *env;
+  float *rows;    /* of the replay */
   Replay *replay; /* NULL until it is opened */
   float *obs;     /* [obs_dim] where the episode is */
   uint64_t episode;
@@ -17,8 +18,10 @@ struct Experience {
 Experience *experience_new(Arena *arena, const ExperienceSpec *spec, Error *error) {
   Experience *x = arena_alloc(arena, sizeof *x);
   *x = (Experience){ .arena = arena, .spec = *spec, .fresh = true, .last_return = NAN };
-  x->obs = arena_array(arena, float, spec->units->obs_dim);
-  x->env = env_create(spec->env, error);
+  const Units *u = spec->units;
+  x->obs = arena_array(arena, float, u->obs_dim);
+  x->rows = replay_rows(arena, spec->capacity, u->obs_dim, u->act_dim, error);
+  x->env = x->rows ? env_create(spec->env, error) : NULL;
   return x->env ? x : NULL;
 }
 
@@ -31,8 +34,8 @@ void experience_close(Experience *x) {
 /* Not before the first step: a resumed run learns from its checkpoint how many rows count. */
 static bool open_replay(Experience *x, int64_t count, Error *error) {
   const Units *u = x->spec.units;
-  x->replay =
-      replay_open(x->arena, x->spec.run, x->spec.capacity, u->obs_dim, u->act_dim, count, error);
+  x->replay = replay_open(x->arena, x->spec.run, x->rows, x->spec.capacity, u->obs_dim, u->act_dim,
+                          count, error);
   return x->replay != NULL;
 }
 

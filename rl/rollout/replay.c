@@ -1,6 +1,7 @@
 /* replay.c -- rows [obs | act | reward | next | live] of float32, as they lie in the file. */
 #include "rl/rollout/replay.h"
 #include "core/check.h"
+#include "core/limits.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -35,16 +36,28 @@ static bool read_rows(Replay *replay, const char *path, Error *error) {
   return true;
 }
 
-Replay *replay_open(Arena *arena, const char *run, int64_t capacity, int obs_dim, int act_dim,
-                    int64_t count, Error *error) {
+static int width_of(int obs_dim, int act_dim) { return 2 * obs_dim + act_dim + 2; }
+
+float *replay_rows(Arena *arena, int64_t capacity, int obs_dim, int act_dim, Error *error) {
+  double bytes = (double)capacity * width_of(obs_dim, act_dim) * sizeof(float);
+  if (bytes < 0x1p60 && arena_has_room((size_t)bytes)) return arena_alloc(arena, (size_t)bytes);
+  error_set(error, FAIL_RUNNING,
+            "the replay of %lld transitions takes %.1f GB of memory, this machine gives %.1f GB; "
+            "train for fewer --steps",
+            (long long)capacity, 1e-9 * bytes, 1e-9 * (double)limits_memory());
+  return NULL;
+}
+
+Replay *replay_open(Arena *arena, const char *run, float *rows, int64_t capacity, int obs_dim,
+                    int act_dim, int64_t count, Error *error) {
   Replay *replay = arena_alloc(arena, sizeof *replay);
   *replay = (Replay){ .obs_dim = obs_dim,
                       .act_dim = act_dim,
-                      .width = 2 * obs_dim + act_dim + 2,
+                      .width = width_of(obs_dim, act_dim),
+                      .rows = rows,
                       .capacity = capacity,
                       .count = count };
   CHECK(count <= capacity, "replay: %lld of %lld", (long long)count, (long long)capacity);
-  replay->rows = arena_alloc(arena, (size_t)capacity * (size_t)replay->width * sizeof(float));
   const char *path = arena_text(arena, "%s/replay.bin", run);
   /* a new run begins an empty file; a resumed one keeps its rows */
   replay->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (count ? 0 : O_TRUNC), 0644);

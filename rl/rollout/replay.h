@@ -9,10 +9,14 @@
 
 typedef struct Replay Replay;
 
-/* Room for `capacity` transitions; the file is RUN/replay.bin, created empty, or cut back to
- * `count` transitions and read if count > 0. */
-Replay *replay_open(Arena *arena, const char *run, int64_t capacity, int obs_dim, int act_dim,
-                    int64_t count, Error *error);
+/* Memory for `capacity` transitions, of which nothing is touched yet; NULL and an error if that is
+ * more than there is. */
+float *replay_rows(Arena *arena, int64_t capacity, int obs_dim, int act_dim, Error *error);
+
+/* In those rows; the file is RUN/replay.bin, created empty, or cut back to `count` transitions and
+ * read if count > 0. */
+Replay *replay_open(Arena *arena, const char *run, float *rows, int64_t capacity, int obs_dim,
+                    int act_dim, int64_t count, Error *error);
 void replay_close(Replay *replay); /* may be NULL */
 
 /* Append one transition; CHECKs the capacity. */

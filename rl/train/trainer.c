@@ -1,5 +1,6 @@
 /* trainer.c -- from a request to a run that is set up. */
 #include "rl/train/trainer.h"
+#include "core/limits.h"
 #include "rl/rollout/task.h"
 #include "rl/source/source_environment.h"
 #include "rl/train/record.h"
@@ -133,6 +134,24 @@ static int own_cpus(const Ranks *ranks) {
   return cpus ? cpus : 1;
 }
 
+TrainerMemory trainer_memory(const Trainer *t) {
+  size_t free = limits_memory(), taken = limits_resident();
+  return (TrainerMemory){ .all = arena_bytes(t->arena),
+                          .weights = algo_bytes(t->agent),
+                          .data = t->source->bytes,
+                          .given = free > SIZE_MAX - taken ? SIZE_MAX : free + taken };
+}
+
+static bool check_memory(const Trainer *t, Error *error) {
+  const TrainerMemory m = trainer_memory(t);
+  return m.all <= m.given ||
+         error_set(error, FAIL_RUNNING,
+                   "this run needs about %.1f GB of memory, %.1f GB of it for weights and moments, "
+                   "and the machine gives %.1f GB; choose a smaller network, batch or lane, or "
+                   "fewer --threads",
+                   1e-9 * (double)m.all, 1e-9 * (double)m.weights, 1e-9 * (double)m.given);
+}
+
 /* the steps of setting up; each needs the ones before */
 static bool open_all(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
@@ -158,6 +177,7 @@ static bool open_all(Trainer *t, Error *error) {
   t->agent = t->algo->create(&t->setup, error);
   if (!t->agent) return false;
   t->agent->def = t->algo, t->agent->setup = &t->setup;
+  if (!check_memory(t, error)) return false;
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
   if (r->init && !init_weights(t, r->init, error)) return false;

@@ -44,6 +44,15 @@ typedef struct {
   bool reference; /* normalised returns are shown */
 } Trainer;
 
+/* What a run needs, once it is set up and before it has touched most of it. */
+typedef struct {
+  size_t all;     /* weights, moments, tapes and replay */
+  size_t weights; /* of these: weights and moments */
+  size_t data;    /* a file's, shared with the page cache */
+  size_t given;   /* by the machine and its limits, with what is taken already */
+} TrainerMemory;
+TrainerMemory trainer_memory(const Trainer *t);
+
 /* Does this process write, evaluate and talk?  Rank 0 does; the others train with it. */
 bool trainer_records(const Trainer *t);
 
