@@ -12,6 +12,7 @@ all:
 # ---- compiler ------------------------------------------------------------------------------------
 
 MODE ?= release
+comma := ,
 B := build/$(MODE)$(if $(MPI),-mpi)
 CC ?= gcc
 CFLAGS ?= -O3 -g
@@ -19,6 +20,10 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototyp
 FLOAT := -ffp-contract=off -fno-math-errno -fno-trapping-math
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(CFLAGS) $(FLOAT) -pthread -MMD -MP -I.
 ALL_LDFLAGS := $(LDFLAGS) -pthread
+# what an error in memory could be used for is caught; sanitizers have checks of their own
+HARDEN := $(filter release double,$(MODE))
+ALL_CFLAGS += $(if $(HARDEN),-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+ALL_LDFLAGS += $(if $(HARDEN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now)
 SAN := $(if $(filter asan,$(MODE)),address)$(if $(filter ubsan,$(MODE)),undefined)
 SAN := $(SAN)$(if $(filter tsan,$(MODE)),thread)
 ifeq ($(MODE),double)
@@ -32,7 +37,6 @@ ALL_CFLAGS += $(if $(filter asan,$(MODE)),-DDIFFRL_CHECKED)
 
 # ---- dependencies: Debian's packages, or NAME_DIR ------------------------------------------------
 
-comma := ,
 # name, its pkg-config module, what to link
 define dependency
 $(1)_CFLAGS := $$(if $$($(1)_DIR),-I$$($(1)_DIR)/include,$$(shell pkg-config --cflags $(2) 2>&-))

@@ -33,6 +33,18 @@ needed=$(readelf -d "$usr/lib/libdiffrl.so" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/
   grep -vE '^lib(c|m|pthread|cjson|gcc_s|asan|ubsan|tsan)\.so|^ld-linux' || true)
 [ -z "$needed" ] || failed "libdiffrl.so needs $needed; expected libc, libm, pthread and cJSON"
 
+# --- hardening ------------------------------------------------------------------------------------
+
+case ${MODE:-release} in release | double)
+  for binary in build/"${MODE:-release}"/diffrl build/"${MODE:-release}"/diffrl-hdf5 \
+    "$usr/lib/libdiffrl.so"; do
+    readelf -dW "$binary" | grep -q 'FLAGS.*NOW' || failed "$binary: expected BIND_NOW"
+    readelf -lW "$binary" | grep -q GNU_RELRO || failed "$binary: expected RELRO"
+    nm -D "$binary" | grep -q __stack_chk_fail || failed "$binary: expected a stack protector"
+    nm -D "$binary" | grep -q '_chk@' || failed "$binary: expected _FORTIFY_SOURCE"
+  done ;;
+esac
+
 # --- the examples ---------------------------------------------------------------------------------
 
 block() { # language number -> that block of the page

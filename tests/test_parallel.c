@@ -97,7 +97,7 @@ static int status_of(void (*work)(void)) {
   int status;
   pid_t child = fork();
   if (!child) {
-    freopen("/dev/null", "w", stderr);
+    if (!freopen("/dev/null", "w", stderr)) _exit(1);
     work();
     _exit(0);
   }
