@@ -1,6 +1,7 @@
 /* command.c -- from words to a struct, by the table of options. */
 #include "cli/command.h"
 #include "core/check.h"
+#include "core/escape.h"
 #include "core/names.h"
 #include <stdlib.h>
 #include <string.h>
@@ -182,7 +183,9 @@ void command_print(const char *text) {
 }
 
 void command_complain(Error *error) {
+  char text[2 * sizeof error->text]; /* it may quote a file */
+  escape_into(text, sizeof text, error->text);
   /* a live line may stand on the terminal; what another rank says is not said twice */
-  if (*error->text) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", error->text);
+  if (*text) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", text);
   *error->text = '\0';
 }

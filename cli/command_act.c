@@ -76,6 +76,11 @@ static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, float *a
     }
     /* the memory of the episode is the actor's: one observation more, the next action */
     actor_act(actor, (int[]){ 0 }, 1, obs, act, NULL);
+    right = actor_check(act, (int)spec->act_dim, error);
+    if (!right) {
+      error_prefix(error, "stdin, line %ld", number);
+      break;
+    }
     print_action(act, (int)spec->act_dim);
     begun = true;
     /* nobody reads any more; main reports that output failed */

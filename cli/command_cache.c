@@ -1,6 +1,6 @@
 /* command_cache.c -- diffrl data cache: the converted copies of data files, and their end. */
 #include "cli/command.h"
-#include "cli/escape.h"
+#include "core/escape.h"
 #include "core/arena.h"
 #include "core/json.h"
 #include "datasets/cache_folder.h"

@@ -1,7 +1,7 @@
 /* command_data.c -- diffrl data make, diffrl data inspect. */
 #include "cli/command_data.h"
 #include "cli/command.h"
-#include "cli/escape.h"
+#include "core/escape.h"
 #include "core/file.h"
 #include "core/config.h"
 #include "core/json.h"

@@ -1,7 +1,7 @@
 /* command_inspect.c -- diffrl inspect: what is in a checkpoint, and whether its checksums agree; or
  * what is in a data file. */
 #include "cli/command_data.h"
-#include "cli/escape.h"
+#include "core/escape.h"
 #include "cli/saved.h"
 #include "core/json.h"
 #include "rl/report/history.h"
@@ -149,7 +149,12 @@ static void print_json(Arena *arena, const Found *f) {
   json_put_text(&out, "file", f->saved.path);
   json_put_text(&out, "algo", checkpoint_text(c, "algo"));
   json_put_text(&out, "env", checkpoint_text(c, "env"));
-  if (step) json_put_number(&out, "step", strtod(step, NULL));
+  Error ignored;
+  double steps;
+  if (checkpoint_read_number(c, "step", &steps, &ignored))
+    json_put_number(&out, "step", steps);
+  else if (step)
+    json_put_text(&out, "step", step);
   json_put_text(&out, "kind", kind_of(arena, c));
   json_put_bool(&out, "checksums", f->verified);
   /* texts may be anything the writer put there: the act record, shapes, versions */

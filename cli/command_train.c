@@ -1,6 +1,7 @@
 /* command_train.c -- diffrl train: what is requested, progress, and the result. */
 #include "cli/command.h"
 #include "cli/saved.h"
+#include "core/escape.h"
 #include "rl/train/preset.h"
 #include "rl/report/report.h"
 #include "rl/report/results.h"
@@ -149,7 +150,7 @@ static void show_settings(const Trainer *t, JsonText *json) {
     const char *origin = t->settings.origin[i] ? t->settings.origin[i] : "default";
     const char *plain = history_text(t->arena, value), *key = t->settings.fields[i].key;
     if (!json) {
-      printf("  %-20s %-12s %s\n", key, plain, origin);
+      printf("  %-20s %-12s %s\n", key, escaped(t->arena, plain), origin);
       continue;
     }
     /* for programs: an object a setting, of what it is and where it comes from */
@@ -242,7 +243,7 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
   json_close(&out, '}');
   /* the plain form is made from the JSON, so that neither says more than the other */
   Json *parsed = json_parse(out.text, out.length, &impossible);
-  command_print(json ? out.text : history_text(t->arena, parsed));
+  command_print(json ? out.text : escaped(t->arena, history_text(t->arena, parsed)));
   json_free(parsed);
   json_text_free(&out);
 }

@@ -1,5 +1,6 @@
 /* eval_images.c -- `diffrl eval` of a model of pictures: its samples beside real ones. */
 #include "cli/command_eval.h"
+#include "core/escape.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "rl/measure/image_quality.h"
@@ -106,7 +107,7 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   if (!measure(&s, arena, error)) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
   JsonText json = { 0 };
   write_json(&s, &json);
-  command_print(asked->json ? json.text : write_line(&s, arena));
+  command_print(asked->json ? json.text : escaped(arena, write_line(&s, arena)));
   keep(&s, arena, &json);
   json_text_free(&json);
   return 0;

@@ -1,6 +1,7 @@
 /* saved.c -- finding the checkpoint, reading it, changing how it acts, timing it. */
 #include "cli/saved.h"
 #include "core/clock.h"
+#include "core/escape.h"
 #include "rl/report/history.h"
 #include <stdlib.h>
 #include <string.h>
@@ -54,14 +55,13 @@ bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, 
   saved->path = saved_find(saved, arena, run, which, error);
   if (!saved->path) return false;
   checkpoint_init(c, arena);
-  if (!checkpoint_load(c, saved->path, NULL, error)) return error_prefix(error, "%s", saved->path);
-  /* these texts are for people; a checkpoint of another program may lack them */
+  if (!checkpoint_load(c, saved->path, NULL, error)) return false; /* which names the file */
   saved->algo = checkpoint_text(c, "algo");
   saved->env = checkpoint_text(c, "env");
   if (saved->env && !strcmp(saved->env, "none")) saved->env = NULL;
-  const char *step = checkpoint_text(c, "step");
-  saved->step = step ? (int64_t)strtod(step, NULL) : 0;
-  return true;
+  return !checkpoint_text(c, "step") || /* another program's file */
+         checkpoint_read_whole(c, "step", 0, (int64_t)1 << 53, &saved->step, error) ||
+         error_prefix(error, "%s", saved->path);
 }
 
 bool saved_policy(Saved *saved, Arena *arena, const Arguments *act, Error *error) {
@@ -85,7 +85,7 @@ const char *saved_act_text(Arena *arena, const Policy *policy) {
   policy_write_act(policy, "act", &text);
   json_close(&text, '}');
   Json *json = json_parse(text.text, text.length, &impossible);
-  const char *plain = history_text(arena, json_get(json, "act"));
+  const char *plain = escaped(arena, history_text(arena, json_get(json, "act")));
   json_free(json);
   json_text_free(&text);
   return plain;

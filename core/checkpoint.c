@@ -14,6 +14,7 @@
 #include "core/json.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,52 @@ const char *checkpoint_need_text(const Checkpoint *checkpoint, const char *key, 
   const char *text = checkpoint_text(checkpoint, key);
   if (!text) error_set(error, FAIL_INPUT, "no \"%s\" in the metadata: not %s", key, what);
   return text;
+}
+
+bool checkpoint_read_number(const Checkpoint *checkpoint, const char *key, double *value,
+                            Error *error) {
+  const char *text = checkpoint_text(checkpoint, key);
+  char *end = NULL;
+  /* as "%.17g" writes them */
+  bool plain = text && *text && !text[strspn(text, "0123456789+-.einf")];
+  *value = plain ? strtod(text, &end) : NAN;
+  if (plain && !*end && !isnan(*value)) return true;
+  return error_set(error, FAIL_INPUT, "\"%s\" in the metadata %s%.40s, expected a number", key,
+                   text ? "is " : "is missing", text ? text : "");
+}
+
+bool checkpoint_read_whole(const Checkpoint *checkpoint, const char *key, int64_t low, int64_t high,
+                           int64_t *value, Error *error) {
+  double number;
+  if (!checkpoint_read_number(checkpoint, key, &number, error)) return false;
+  bool inside = number >= (double)low && number <= (double)high && number == trunc(number);
+  *value = inside ? (int64_t)number : low;
+  return inside || error_set(error, FAIL_INPUT,
+                             "\"%s\" in the metadata is %.17g, expected a whole number from %lld "
+                             "to %lld",
+                             key, number, (long long)low, (long long)high);
+}
+
+/* "F32 [3, 5]" */
+static const char *shape_text(char text[128], const CheckpointTensor *tensor) {
+  int at = snprintf(text, 128, "%s [", checkpoint_type_name(tensor->type));
+  for (int i = 0; i < tensor->rank; i++)
+    at +=
+        snprintf(text + at, 128 - (size_t)at, "%s%lld", i ? ", " : "", (long long)tensor->shape[i]);
+  snprintf(text + at, 128 - (size_t)at, "]");
+  return text;
+}
+
+const void *checkpoint_need_vector(const Checkpoint *checkpoint, const char *name,
+                                   CheckpointType type, int64_t count, Error *error) {
+  const CheckpointTensor *tensor = checkpoint_tensor(checkpoint, name);
+  char found[128];
+  if (tensor && tensor->type == type && tensor->rank == 1 && tensor->shape[0] == count)
+    return tensor->data;
+  error_set(error, FAIL_INPUT, "tensor %s %s%s, expected %s [%lld]", name,
+            tensor ? "is " : "is missing", tensor ? shape_text(found, tensor) : "",
+            checkpoint_type_name(type), (long long)count);
+  return NULL;
 }
 
 void checkpoint_add_config(Checkpoint *checkpoint, const char *key, const ConfigField *fields,

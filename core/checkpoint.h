@@ -54,6 +54,17 @@ const char *checkpoint_text(const Checkpoint *checkpoint, const char *key); /* N
 const char *checkpoint_need_text(const Checkpoint *checkpoint, const char *key, const char *what,
                                  Error *error);
 
+/* A text that is a whole number from low to high (within 2^53), or any number but NaN; FAIL_INPUT
+ * if it is absent or another text. */
+bool checkpoint_read_whole(const Checkpoint *checkpoint, const char *key, int64_t low, int64_t high,
+                           int64_t *value, Error *error);
+bool checkpoint_read_number(const Checkpoint *checkpoint, const char *key, double *value,
+                            Error *error);
+
+/* The data of a tensor that must be of this type and [count]; else NULL and FAIL_INPUT. */
+const void *checkpoint_need_vector(const Checkpoint *checkpoint, const char *name,
+                                   CheckpointType type, int64_t count, Error *error);
+
 /* A struct of settings as a JSON object under this key. */
 void checkpoint_add_config(Checkpoint *checkpoint, const char *key, const ConfigField *fields,
                            size_t count, const void *values);

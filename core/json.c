@@ -216,6 +216,11 @@ static void append(JsonText *out, const char *bytes, size_t count) {
   out->text[out->length] = '\0';
 }
 
+/* U+0080 to U+009F in UTF-8 */
+static bool is_c1(const char *text) {
+  return (unsigned char)text[0] == 0xc2 && ((unsigned char)text[1] & 0xe0) == 0x80;
+}
+
 static void append_quoted(JsonText *out, const char *text) {
   append(out, "\"", 1);
   for (; *text; text++) {
@@ -223,8 +228,10 @@ static void append_quoted(JsonText *out, const char *text) {
     if (*text == '"' || *text == '\\') snprintf(escape, sizeof escape, "\\%c", *text);
     if (*text == '\n')
       snprintf(escape, sizeof escape, "\\n");
-    else if ((unsigned char)*text < 0x20)
+    else if ((unsigned char)*text < 0x20 || *text == 0x7f)
       snprintf(escape, sizeof escape, "\\u%04x", *text);
+    else if (is_c1(text)) /* a terminal obeys these too */
+      snprintf(escape, sizeof escape, "\\u%04x", (unsigned char)*++text);
     append(out, escape, strlen(escape));
   }
   append(out, "\"", 1);

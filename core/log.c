@@ -1,6 +1,7 @@
 /* log.c -- running means, JSON-lines files that survive a crash, and the live line. */
 #include "core/log.h"
 #include "core/check.h"
+#include "core/escape.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -103,11 +104,12 @@ bool log_rewind(const char *path, int64_t step, Error *error) {
 /* ---- for people ------------------------------------------------------------------------------ */
 
 void log_progress(bool final, const char *format, ...) {
-  char line[512];
+  char text[512], line[2 * sizeof text];
   va_list args;
   va_start(args, format);
-  vsnprintf(line, sizeof line, format, args);
+  vsnprintf(text, sizeof text, format, args);
   va_end(args);
+  escape_into(line, sizeof line, text); /* it may quote a file */
   if (!isatty(STDERR_FILENO)) {
     fprintf(stderr, "%s\n", line);
     return;

@@ -32,7 +32,7 @@ bool log_append(const char *path, const char *line, Error *error);
 bool log_rewind(const char *path, int64_t step, Error *error);
 
 /* A line for people: replaces the previous one on a terminal, a plain line elsewhere.
- * `final` ends the live line. */
+ * `final` ends the live line.  Control characters are spelled out (core/escape.h). */
 void log_progress(bool final, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

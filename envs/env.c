@@ -136,9 +136,20 @@ void env_state_save(const Env *env, void *state) {
   ops_of(env)->state_save(env->sim, (char *)state + sizeof env->step);
 }
 
-void env_state_load(Env *env, const void *state) {
-  memcpy(&env->step, state, sizeof env->step);
-  ops_of(env)->state_load(env->sim, (const char *)state + sizeof env->step);
+bool env_state_load(Env *env, const void *state) {
+  const char *from = (const char *)state + sizeof env->step;
+  int64_t step;
+  memcpy(&step, state, sizeof step);
+  bool sound = step >= 0 && step <= env->model->def->horizon;
+  for (size_t i = 0; i + sizeof(double) <= ops_of(env)->state_size(env->sim); i += sizeof(double)) {
+    double number; /* all that simulators save */
+    memcpy(&number, from + i, sizeof number);
+    sound = sound && isfinite(number);
+  }
+  if (!sound) return false;
+  env->step = step;
+  ops_of(env)->state_load(env->sim, from);
+  return true;
 }
 
 int env_nq(const Env *env) { return ops_of(env)->nq(env->sim); }

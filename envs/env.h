@@ -75,7 +75,7 @@ void env_advance(Env *env, const float *act /* [act_dim] */);
  * follow are bit for bit those that followed the save (same simulator release and machine type). */
 size_t env_state_size(const Env *env);
 void env_state_save(const Env *env, void *state);
-void env_state_load(Env *env, const void *state);
+bool env_state_load(Env *env, const void *state); /* false, unchanged: no simulation is so */
 
 /* Generalised positions and velocities for data files; sizes may be 0. */
 int env_nq(const Env *env);

@@ -182,6 +182,16 @@ void actor_answer(Actor *a, const float *seen, int rows, uint64_t step, const ui
     log_prob[r] = density ? (float)graph_values(density)[r * row_stride(1)] : NAN;
 }
 
+bool actor_check(const float *act, int count, Error *error) {
+  for (int j = 0; j < count; j++)
+    if (!isfinite(act[j]))
+      return error_set(error, FAIL_DIVERGED,
+                       "number %d of the action is %g: the weights have diverged, or observations "
+                       "are far from those it was trained on",
+                       j, (double)act[j]);
+  return true;
+}
+
 /* ---- episodes -------------------------------------------------------------------------------- */
 
 void actor_begin(Actor *a, int slot, uint32_t episode) {

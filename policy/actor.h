@@ -29,6 +29,10 @@ void actor_begin(Actor *actor, int slot, uint32_t episode);
 void actor_act(Actor *actor, const int *slot, int count, const float *obs, float *act,
                float *log_prob);
 
+/* Are these numbers of actions finite?  FAIL_DIVERGED with which is not and what may be the reason.
+ */
+bool actor_check(const float *act, int count, Error *error);
+
 /* ---- single answers -------------------------------------------------------------------------- */
 
 /* seen [rows, obs_steps, obs_dim], the oldest first -> act [rows, horizon, act_dim]; log_prob as

@@ -378,24 +378,16 @@ static bool read_act(Policy *p, const Checkpoint *c, Error *error) {
 
 static bool load_vector(const Checkpoint *c, const char *name, float *values, int64_t n,
                         Error *error) {
-  const CheckpointTensor *t = checkpoint_tensor(c, name);
-  if (!t || t->type != CHECKPOINT_F32 || t->rank != 1 || t->shape[0] != n)
-    return error_set(error, FAIL_INPUT, "tensor %s: expected F32 [%d]", name, (int)n);
-  memcpy(values, t->data, (size_t)n * sizeof *values);
-  return true;
+  const void *numbers = checkpoint_need_vector(c, name, CHECKPOINT_F32, n, error);
+  if (numbers) memcpy(values, numbers, (size_t)n * sizeof *values);
+  return numbers != NULL;
 }
 
 static bool load_bounds(Policy *p, const Checkpoint *c, Error *error) {
   int n = (int)p->spec.act_dim;
-  if (!load_vector(c, "action_low", p->low, n, error)) return false;
-  if (!load_vector(c, "action_high", p->high, n, error)) return false;
-  /* bounds scale and clip every action, so a damaged one is refused */
-  for (int j = 0; j < n; j++)
-    if (!isfinite(p->low[j]) || !isfinite(p->high[j]) || p->low[j] > p->high[j])
-      return error_set(error, FAIL_INPUT,
-                       "action_low[%d] is %g and action_high[%d] %g, expected low <= high", j,
-                       (double)p->low[j], j, (double)p->high[j]);
-  return true;
+  return load_vector(c, "action_low", p->low, n, error) &&
+         load_vector(c, "action_high", p->high, n, error) &&
+         units_check_bounds(&p->units, false, error);
 }
 
 static bool load_normalizer(Policy *p, const Checkpoint *c, Error *error) {
@@ -405,7 +397,7 @@ static bool load_normalizer(Policy *p, const Checkpoint *c, Error *error) {
   *n = normalizer_new(p->arena, (int)p->spec.obs_dim);
   p->units.obs = n;
   return load_vector(c, "normalizer/mean", n->mean, n->dim, error) &&
-         load_vector(c, "normalizer/std", n->std, n->dim, error);
+         load_vector(c, "normalizer/std", n->std, n->dim, error) && normalizer_check(n, error);
 }
 
 /* a policy whose file is that of a model */

@@ -188,7 +188,7 @@ static void limits_hold(void **state) {
 static void a_fallback_takes_the_place_of_what_is_not_finite(void **state) {
   const Folder *folder = *state;
   const char *good = saved_diffusion(folder, "d", NULL);
-  const char *bad = saved_diffusion(folder, "nan", "nan weights");
+  const char *bad = saved_diffusion(folder, "nan", "overflow");
   const float given[ACT] = { 7, 8 }, change[ACT] = { 0.5f, 0.5f };
   const float expected[][ACT] = { { 3, 4 }, { 0, 0 }, { 7, 8 } };
   for (int fallback = DIFFRL_FALL_KEEP; fallback <= DIFFRL_FALL_GIVEN; fallback++)

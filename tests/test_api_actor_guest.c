@@ -299,7 +299,7 @@ static void hostile_plans_are_refused(void **state) {
     { "diffuser", "\"attention\":false", "\"attention\":true", "tensor" },
     { "diffuser", "\"obs_dim\":5", "\"obs_dim\":4", "normalizer" },
     { "diffuser", "\"obs_dim\":5", "\"obs_dim\":4096", "4096 numbers" },
-    { "diffuser", "\"act_dim\":2", "\"act_dim\":65", "numbers" },
+    { "diffuser", "\"act_dim\":2", "\"act_dim\":65", "expected F32 [70]" },
     { "diffuser", "\"schedule\":\"cosine\"", "\"schedule\":\"cosin\"", "cosine" },
     { "diffuser", "\"diffusion_steps\":5", "\"diffusion_steps\":100000", "at most 100" },
     { "diffuser", "\"sampler\":\"ddpm\"", "\"sampler\":\"ddp\"", "ddpm" },
@@ -312,32 +312,56 @@ static void hostile_plans_are_refused(void **state) {
   }
 }
 
-static void hostile_numbers_are_refused_or_not_finite(void **state) {
-  for (int i = 0; i < 6; i++) {
+static void hostile_numbers_are_refused(void **state) {
+  static const char *const says[] = { "low <= high", "low <= high", "low <= high", "deviation",
+                                      "deviation",   "finite mean", "finite",      "finite" };
+  for (int i = 0; i < 8; i++) {
     Draft draft = draft_policy(((const Folder *)*state)->arena, "diffusion");
     Policy *p = draft.policy;
     diffrl_policy *policy = NULL;
-    diffrl_actor *actor = NULL;
-    float obs[OBS] = { 1, 2, 3, 4, 5 }, action[ACT];
     if (i == 0) p->low[1] = NAN;
     if (i == 1) p->high[0] = INFINITY;
     if (i == 2) p->low[0] = 2;
     if (i == 3) p->units.obs->std[2] = 0;
-    if (i == 4) p->units.obs->mean[2] = NAN;
-    if (i == 5) params_at(p->critics->target, 0)[0] = NAN; /* which nobody asks */
+    if (i == 4) p->units.obs->std[2] = -1;
+    if (i == 5) p->units.obs->mean[2] = NAN;
+    if (i == 6) params_at(p->actor, 4)[0] = NAN;
+    if (i == 7) params_at(p->critics->target, 0)[0] = INFINITY; /* which nobody asks */
     draft_fill(&draft);
     const char *path = draft_write(&draft, *state, "numbers");
-    diffrl_status status = diffrl_policy_load(&policy, path, NULL, &error);
-    if (i < 3) {
-      refused(status, DIFFRL_BAD_FILE, "low <= high");
-      continue;
-    }
-    OK(diffrl_actor_new(&actor, policy, NULL, NULL, 0, &error));
-    status = diffrl_actor_act(actor, obs, action);
-    assert_int_equal(status, i == 5 ? DIFFRL_OK : DIFFRL_NOT_FINITE);
-    diffrl_actor_free(actor);
-    diffrl_policy_free(policy);
+    refused(diffrl_policy_load(&policy, path, NULL, &error), DIFFRL_BAD_FILE, says[i]);
   }
+}
+
+static void hostile_numbers_of_plans_are_refused(void **state) {
+  static const char *const says[] = { "low <= high", "low <= high", "low <= high",
+                                      "deviation",   "finite mean", "finite" };
+  for (int i = 0; i < 6; i++) {
+    Arena *arena = ((const Folder *)*state)->arena;
+    PlansModel *m = draft_model(arena);
+    diffrl_policy *policy = NULL;
+    if (i == 0) m->low[1] = NAN;
+    if (i == 1) m->low[0] = INFINITY, m->high[0] = INFINITY;
+    if (i == 2) m->low[0] = 2;
+    if (i == 3) m->step.std[2] = 0;
+    if (i == 4) m->step.mean[2] = INFINITY;
+    if (i == 5) params_at(m->base.average, 4)[0] = NAN;
+    Draft draft = draft_planner(arena, m);
+    const char *path = draft_write(&draft, *state, "numbers");
+    refused(diffrl_policy_load(&policy, path, NULL, &error), DIFFRL_BAD_FILE, says[i]);
+  }
+}
+
+/* The host prints what the library says. */
+static void a_text_of_a_file_is_escaped(void **state) {
+  Draft draft = draft_policy(((const Folder *)*state)->arena, "diffusion");
+  diffrl_policy *policy = NULL;
+  draft_fill(&draft);
+  for (size_t i = 0; i < draft.checkpoint.texts; i++)
+    if (!strcmp(draft.checkpoint.text[i].key, "policy"))
+      draft.checkpoint.text[i].value = "{\"kind\":\"\\u001b]0;x\\u0007\"}";
+  const char *path = draft_write(&draft, *state, "texts");
+  refused(diffrl_policy_load(&policy, path, NULL, &error), DIFFRL_BAD_FILE, "\\x1b]0;x\\x07");
 }
 
 static char *read_bytes(const char *path, size_t *size) {
@@ -453,7 +477,9 @@ int main(void) {
     cmocka_unit_test(nonsense_is_refused_with_a_sentence),
     cmocka_unit_test(hostile_texts_are_refused),
     cmocka_unit_test(hostile_plans_are_refused),
-    cmocka_unit_test(hostile_numbers_are_refused_or_not_finite),
+    cmocka_unit_test(hostile_numbers_are_refused),
+    cmocka_unit_test(hostile_numbers_of_plans_are_refused),
+    cmocka_unit_test(a_text_of_a_file_is_escaped),
     cmocka_unit_test(damaged_files_are_refused),
     cmocka_unit_test(numbers_have_a_point_whatever_the_caller_speaks),
     cmocka_unit_test(too_little_memory_is_said),

@@ -148,7 +148,7 @@ static void what_is_handed_out_counts(void **state) {
 
 static void a_failed_plan_leaves_the_old_one(void **state) {
   diffrl_policy *policy = load(saved_planner(*state, "p", NULL), NULL);
-  diffrl_policy *broken = load(saved_planner(*state, "nan", "nan weights"), NULL);
+  diffrl_policy *broken = load(saved_planner(*state, "nan", "overflow"), NULL);
   diffrl_actor *actor = actor_of(policy, NULL), *other = actor_of(policy, NULL);
   diffrl_actor *never = actor_of(broken, NULL);
   float obs[OBS], bad[OBS] = { INFINITY }, action[ACT], expected[ACT];

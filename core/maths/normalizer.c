@@ -39,6 +39,17 @@ void normalizer_fit(Normalizer *n, const float *x, const int64_t *index, int64_t
   }
 }
 
+bool normalizer_check(const Normalizer *n, Error *error) {
+  for (int j = 0; j < n->dim; j++)
+    if (!isfinite(n->mean[j]) || !(n->std[j] > 0) || !isnormal(n->std[j]))
+      return error_set(
+          error, FAIL_INPUT,
+          "normalizer/mean[%d] is %g and normalizer/std[%d] %g, expected a finite mean "
+          "and a deviation above 0",
+          j, (double)n->mean[j], j, (double)n->std[j]);
+  return true;
+}
+
 void normalizer_apply(const Normalizer *n, const float *x, real *out) {
   for (int j = 0; j < n->dim; j++) out[j] = ((real)x[j] - (real)n->mean[j]) / (real)n->std[j];
 }

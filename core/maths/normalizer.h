@@ -4,6 +4,7 @@
 #ifndef CORE_NORMALIZER_H
 #define CORE_NORMALIZER_H
 #include "core/arena.h"
+#include "core/error.h"
 #include "core/real.h"
 #include <stdint.h>
 
@@ -22,6 +23,10 @@ Normalizer normalizer_new(Arena *arena, int dim);
 /* Fit to rows x [.., dim]: to those listed in index [count], or to the first count if index is
  * NULL.  Two passes in double; the deviation divides by count.  count > 0. */
 void normalizer_fit(Normalizer *normalizer, const float *x, const int64_t *index, int64_t count);
+
+/* Of numbers from a file: means are finite and deviations normal positive numbers; else FAIL_INPUT.
+ */
+bool normalizer_check(const Normalizer *normalizer, Error *error);
 
 /* One row: out [dim] = (x - mean) / std, and back: out [dim] = x * std + mean. */
 void normalizer_apply(const Normalizer *normalizer, const float *x, real *out);

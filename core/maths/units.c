@@ -1,6 +1,19 @@
 /* units.c -- bounds in single precision on the way in, as batches always had them; in double on the
  * way out. */
 #include "core/maths/units.h"
+#include <math.h>
+
+bool units_check_bounds(const Units *u, bool open, Error *error) {
+  for (int j = 0; j < u->act_dim; j++) {
+    float low = u->low[j], high = u->high[j];
+    bool right = low <= high && low < INFINITY && high > -INFINITY;
+    if (right && (open || (isfinite(low) && isfinite(high)))) continue;
+    return error_set(error, FAIL_INPUT,
+                     "action_low[%d] is %g and action_high[%d] %g, expected low <= high", j,
+                     (double)low, j, (double)high);
+  }
+  return true;
+}
 
 void units_obs_in(const Units *u, const float *obs, real *out) {
   if (u->obs)

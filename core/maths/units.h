@@ -16,6 +16,10 @@ typedef struct {
   const float *low, *high;
 } Units;
 
+/* Of numbers from a file: low <= high, both finite, or `open`: low may be -infinite and high
+ * infinite.  FAIL_INPUT. */
+bool units_check_bounds(const Units *units, bool open, Error *error);
+
 /* One observation [obs_dim] or action [act_dim] as the network sees it. */
 void units_obs_in(const Units *units, const float *obs, real *out);
 void units_act_in(const Units *units, const float *act, real *out);

@@ -129,12 +129,17 @@ void optim_save(const Optim *optim, Checkpoint *checkpoint) {
 bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error) {
   char name[128];
   step_name(optim, name);
-  const CheckpointTensor *step = checkpoint_tensor(checkpoint, name);
-  if (!step || step->type != CHECKPOINT_I64 || step->rank != 1 || step->shape[0] != 1)
+  if (!checkpoint_tensor(checkpoint, name))
     return error_set(error, FAIL_INPUT, "tensor %s is missing; this file holds no training state",
                      name);
-  optim->step = *(const int64_t *)step->data;
-  return params_load(optim->m, checkpoint, error) && params_load(optim->v, checkpoint, error);
+  const int64_t *step = checkpoint_need_vector(checkpoint, name, CHECKPOINT_I64, 1, error);
+  if (!step) return false;
+  if (*step < 0 || *step > (int64_t)1 << 53)
+    return error_set(error, FAIL_INPUT, "tensor %s is %lld, expected the number of updates done",
+                     name, (long long)*step);
+  optim->step = *step;
+  return params_load(optim->m, checkpoint, error) &&
+         params_load_squares(optim->v, checkpoint, error);
 }
 
 static void find(const Objective *o, int rows, uint64_t step) {

@@ -2,6 +2,7 @@
 #include "core/tape/params.h"
 #include "core/check.h"
 #include "core/kernels/kernels.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -177,20 +178,41 @@ bool params_saved(const Params *params, const Checkpoint *c) {
   return false;
 }
 
-static void load_slot(const Params *params, int s, const CheckpointTensor *tensor) {
+static bool is_finite(real x) { return isfinite(x); }
+static bool is_square(real x) { return x >= 0; }
+
+/* false at the first number that `is_right` refuses, after conversion */
+static bool load_slot(const Params *params, int s, const CheckpointTensor *tensor,
+                      bool (*is_right)(real), Error *error) {
   const Slot *slot = &params->layout->slot[s];
   size_t rows = (size_t)slot->e * (size_t)slot->rows, n = (size_t)slot->n;
   const float *f32 = tensor->data;
   const double *f64 = tensor->data;
   for (size_t r = 0; r < rows; r++)
-    for (size_t j = 0; j < n; j++)
-      params_at(params, s)[r * (size_t)slot->ld + j] =
-          tensor->type == CHECKPOINT_F32 ? (real)f32[r * n + j] : (real)f64[r * n + j];
+    for (size_t j = 0; j < n; j++) {
+      real x = tensor->type == CHECKPOINT_F32 ? (real)f32[r * n + j] : (real)f64[r * n + j];
+      if (!is_right(x))
+        return error_set(error, FAIL_INPUT,
+                         "tensor %s: number %zu of %zu is %g, expected %s; the training diverged, "
+                         "or the file was not written by it; use another checkpoint",
+                         tensor->name, r * n + j, rows * n, (double)x,
+                         is_right == is_square ? "squares" : "finite ones");
+      params_at(params, s)[r * (size_t)slot->ld + j] = x;
+    }
+  return true;
+}
+
+static bool load(Params *params, const Checkpoint *c, bool (*is_right)(real), Error *error) {
+  if (!params_match(params, c, error)) return false;
+  for (int s = 0; s < params->layout->slots; s++)
+    if (!load_slot(params, s, tensor_of(params, s, c), is_right, error)) return false;
+  params_touch(params);
+  return true;
 }
 
 bool params_load(Params *params, const Checkpoint *c, Error *error) {
-  if (!params_match(params, c, error)) return false;
-  for (int s = 0; s < params->layout->slots; s++) load_slot(params, s, tensor_of(params, s, c));
-  params_touch(params);
-  return true;
+  return load(params, c, is_finite, error);
+}
+bool params_load_squares(Params *params, const Checkpoint *c, Error *error) {
+  return load(params, c, is_square, error);
 }

@@ -55,9 +55,11 @@ void params_touch(Params *params);
 real *params_at(const Params *params, int slot); /* [e, rows, ld] */
 
 /* Add every slot as "<block>/<slot>" (dense copies in the checkpoint's arena), or read them back;
- * reading fails (FAIL_INPUT) on an absent tensor or another shape. */
+ * reading fails (FAIL_INPUT) on an absent tensor, another shape, or a number that is not finite; of
+ * squares (Adam's second moments, which may overflow) on one that is negative or NaN. */
 void params_save(const Params *params, Checkpoint *checkpoint);
 bool params_load(Params *params, const Checkpoint *checkpoint, Error *error);
+bool params_load_squares(Params *params, const Checkpoint *checkpoint, Error *error);
 
 /* Does the file hold every slot in this layout's shape?  Nothing is read; FAIL_INPUT. */
 bool params_match(const Params *params, const Checkpoint *checkpoint, Error *error);

@@ -2,6 +2,7 @@
  * of the core is within a caller's reach. */
 #include "policy/api/api.h"
 #include "core/config.h"
+#include "core/escape.h"
 #include "diffusion/grid.h"
 #include "diffusion/sampler.h"
 #include <math.h>
@@ -14,10 +15,12 @@ enum { MOST_STEPS = 1000000 };
 /* ---- statuses -------------------------------------------------------------------------------- */
 
 diffrl_status api_fail(diffrl_error *error, diffrl_status status, const char *format, ...) {
+  char text[sizeof error->text];
   va_list args;
   va_start(args, format);
-  if (error) vsnprintf(error->text, sizeof error->text, format, args);
+  vsnprintf(text, sizeof text, format, args);
   va_end(args);
+  if (error) escape_into(error->text, sizeof error->text, text); /* it may quote a file */
   return status;
 }
 

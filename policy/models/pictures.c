@@ -2,7 +2,6 @@
 #include "policy/models/pictures.h"
 #include "diffusion/guide.h"
 #include "policy/nets/denoiser_unet.h"
-#include <stdlib.h>
 
 #define CONFIG_STRUCT PicturesModel
 static const ConfigField fields[] = { CONFIG_ROWS(PICTURES_FIELDS) };
@@ -50,14 +49,10 @@ static void save(const Model *m, Checkpoint *c) {
 }
 
 static bool load(Model *m, const Checkpoint *c, Error *error) {
-  /* written by `save`; checked, for it sizes the network */
-  const char *text = checkpoint_text(c, "classes");
-  int classes = text ? atoi(text) : 0;
-  ((PicturesModel *)m)->classes = classes;
-  return (classes >= 1 && classes <= 256) ||
-         error_set(error, FAIL_INPUT,
-                   "\"classes\" in the metadata: expected 1 to 256; was it made by `diffrl train "
-                   "image`?");
+  int64_t classes;
+  if (!checkpoint_read_whole(c, "classes", 1, 256, &classes, error)) return false;
+  ((PicturesModel *)m)->classes = (int)classes;
+  return true;
 }
 
 const ModelDef model_pictures = {

@@ -82,25 +82,26 @@ static void save(const Model *base, Checkpoint *c) {
 }
 
 static bool read_vector(const Checkpoint *c, const char *name, float *to, int n, Error *error) {
-  const CheckpointTensor *t = checkpoint_tensor(c, name);
-  if (!t || t->type != CHECKPOINT_F32 || t->rank != 1 || t->shape[0] != n)
-    return error_set(error, FAIL_INPUT, "%s: expected %d numbers of float32", name, n);
-  memcpy(to, t->data, (size_t)n * sizeof *to);
-  return true;
+  const void *numbers = checkpoint_need_vector(c, name, CHECKPOINT_F32, n, error);
+  if (numbers) memcpy(to, numbers, (size_t)n * sizeof *to);
+  return numbers != NULL;
 }
 
-/* bounds are not in the files of the first days */
+/* bounds are not in the files of the first days, and infinite in what was made of those */
 static bool load(Model *base, const Checkpoint *c, Error *error) {
   PlansModel *m = (PlansModel *)base;
   int actions = (int)m->act_dim;
   /* the normaliser comes before the network, which asks for its width */
   if (!m->low) prepare_units(m);
   if (!plan_fits(m, error) || !read_vector(c, "normalizer/mean", m->step.mean, m->width, error) ||
-      !read_vector(c, "normalizer/std", m->step.std, m->width, error))
+      !read_vector(c, "normalizer/std", m->step.std, m->width, error) ||
+      !normalizer_check(&m->step, error))
     return false;
+  const Units units = plans_units(m);
   return !checkpoint_tensor(c, "action_low") ||
          (read_vector(c, "action_low", m->low, actions, error) &&
-          read_vector(c, "action_high", m->high, actions, error));
+          read_vector(c, "action_high", m->high, actions, error) &&
+          units_check_bounds(&units, true, error));
 }
 
 /* ---- the first state ------------------------------------------------------------------------- */

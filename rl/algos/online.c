@@ -41,6 +41,7 @@ static bool interact(Online *o, int64_t t, Error *error) {
     experience_uniform(o->experience, o->explore, (uint64_t)t, act);
   else
     actor_answer(o->actor, obs, 1, (uint64_t)t, NULL, act, NULL);
+  if (t >= o->random_steps && !actor_check(act, o->setup->act_dim, error)) return false;
   if (t >= o->random_steps && o->noise > 0) add_noise(o, t, act);
   experience_step(o->experience, act);
   return true;

@@ -96,24 +96,35 @@ bool experience_save(const Experience *x, Checkpoint *c, Error *error) {
   return true;
 }
 
-/* the numbers of a tensor of this type and length; NULL and an error if it is another */
-static const void *tensor_of(const Checkpoint *c, const char *name, CheckpointType type,
-                             int64_t count, Error *error) {
-  const CheckpointTensor *t = checkpoint_tensor(c, name);
-  if (t && t->type == type && t->rank == 1 && t->shape[0] == count) return t->data;
-  error_set(error, FAIL_INPUT, "tensor %s: expected %d numbers of an online run", name, (int)count);
-  return NULL;
+/* what the file says of an episode and its replay: counts that a run can have, finite numbers */
+static bool check_state(const Experience *x, const float *obs, const double *returns,
+                        const int64_t *counts, Error *error) {
+  bool right = isfinite(returns[0]) && !isinf(returns[1]); /* NAN: no episode has ended yet */
+  for (int j = 0; j < x->spec.units->obs_dim; j++) right &= isfinite(obs[j]) != 0;
+  if (!right)
+    return error_set(error, FAIL_INPUT,
+                     "tensors env/obs and env/returns hold numbers that are not finite; use "
+                     "another checkpoint");
+  right = counts[0] >= 0 && counts[0] <= (int64_t)1 << 53 && (counts[1] == 0 || counts[1] == 1);
+  return (right && counts[2] >= 0 && counts[2] <= x->spec.capacity) ||
+         error_set(error, FAIL_INPUT,
+                   "tensor env/counts is [%lld, %lld, %lld], expected episodes begun, 0 or 1, and "
+                   "at most the %lld transitions of this run",
+                   (long long)counts[0], (long long)counts[1], (long long)counts[2],
+                   (long long)x->spec.capacity);
 }
 
 bool experience_load(Experience *x, const Checkpoint *c, Error *error) {
   /* each tensor is asked for only if the ones before were right */
   int64_t n = x->spec.units->obs_dim, size = (int64_t)env_state_size(x->env);
-  const void *state = tensor_of(c, "env/state", CHECKPOINT_U8, size, error);
-  const float *obs = state ? tensor_of(c, "env/obs", CHECKPOINT_F32, n, error) : NULL;
-  const double *d = obs ? tensor_of(c, "env/returns", CHECKPOINT_F64, 2, error) : NULL;
-  const int64_t *i = d ? tensor_of(c, "env/counts", CHECKPOINT_I64, 3, error) : NULL;
-  if (!i) return false;
-  env_state_load(x->env, state);
+  const void *state = checkpoint_need_vector(c, "env/state", CHECKPOINT_U8, size, error);
+  const float *obs = state ? checkpoint_need_vector(c, "env/obs", CHECKPOINT_F32, n, error) : NULL;
+  const double *d = obs ? checkpoint_need_vector(c, "env/returns", CHECKPOINT_F64, 2, error) : NULL;
+  const int64_t *i = d ? checkpoint_need_vector(c, "env/counts", CHECKPOINT_I64, 3, error) : NULL;
+  if (!i || !check_state(x, obs, d, i, error)) return false;
+  if (!env_state_load(x->env, state))
+    return error_set(error, FAIL_INPUT,
+                     "tensor env/state is no state of this environment; use another checkpoint");
   memcpy(x->obs, obs, (size_t)n * sizeof *obs);
   x->episode_return = d[0], x->last_return = d[1];
   x->episode = (uint64_t)i[0], x->fresh = i[1];

@@ -18,7 +18,8 @@ typedef struct {
   int at_once;         /* simulations of this wave */
   int first, episodes; /* what it is to do now */
   int live, obs_dim, act_dim;
-  bool stopped;
+  bool stopped, diverged;
+  Error why;                          /* if it diverged */
   float *obs, *act, *next, *log_prob; /* [live, dim] */
   double *qpos, *qvel;                /* [live, ROLLOUT_MAX_Q] */
 } Wave;
@@ -59,6 +60,14 @@ static void account(Wave *w) {
   w->live = kept;
 }
 
+/* An action that is not finite is no result: the simulator would fail, or clip it. */
+static bool check_actions(Wave *w) {
+  for (int i = 0; i < w->live; i++)
+    if (!actor_check(w->act + i * w->act_dim, w->act_dim, &w->why))
+      return error_prefix(&w->why, "episode %d", (int)w->id[i]);
+  return true;
+}
+
 static void run_wave(void *context, int piece, int worker) {
   Wave *w = ((Wave **)context)[piece];
   unsigned state = denormals_off(); /* as in the workers */
@@ -75,6 +84,7 @@ static void run_wave(void *context, int piece, int worker) {
     int64_t began = profile_clock(w->spec->profile);
     actor_act(w->actor, w->slot, w->live, w->obs, w->act, w->log_prob);
     profile_add(w->spec->profile, worker, "act", began, 0);
+    if ((w->diverged = !check_actions(w))) break;
     for (int i = 0; i < w->live; i++) step_episode(w, i, worker);
     account(w);
   }
@@ -117,9 +127,10 @@ bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error)
   Wave **wave = arena_array(arena, Wave *, waves);
   for (; made < waves; made++)
     if (!(wave[made] = new_wave(arena, spec, share(at_once, made, waves), error))) break;
+  const Wave *diverged = NULL;
   *stopped = false;
   /* in rounds: each wave takes its next episodes, and all meet when they have ended */
-  for (int next = spec->first; made == waves && next < end && !*stopped;) {
+  for (int next = spec->first; made == waves && next < end && !*stopped && !diverged;) {
     for (int i = 0; i < waves; i++) {
       Wave *w = wave[i];
       w->first = next, w->episodes = w->at_once < end - next ? w->at_once : end - next;
@@ -127,8 +138,10 @@ bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error)
     }
     pool_run(spec->pool, run_wave, wave, waves);
     for (int i = 0; i < waves; i++) *stopped |= wave[i]->stopped;
+    for (int i = waves; i-- > 0;) diverged = wave[i]->diverged ? wave[i] : diverged;
   }
+  if (diverged) *error = diverged->why;
   for (int i = 0; i < made; i++)
     for (int j = 0; j < wave[i]->at_once; j++) env_free(wave[i]->env[j]);
-  return made == waves;
+  return made == waves && !diverged;
 }

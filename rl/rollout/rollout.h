@@ -35,7 +35,8 @@ typedef struct {
 } RolloutSpec;
 
 /* The arena holds buffers and may be reset afterwards.  `stopped` is set if it ended early.  Fails
- * if the simulator cannot be set up or the act record asks for what the policy has not. */
+ * if the simulator cannot be set up or the act record asks for what the policy has not, and with
+ * FAIL_DIVERGED at an action that is not finite. */
 bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error);
 
 #endif

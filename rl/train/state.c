@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static const double most_whole = 0x1p53; /* of steps, as everywhere */
+
 /* sums and counts as tensors, and the order of the names, which files do not keep */
 static void save_log(const Log *log, Checkpoint *c) {
   const char *names = "";
@@ -42,28 +44,40 @@ bool state_save(const Trainer *t, const TrainState *state, const char *path, Err
   return done;
 }
 
-static double number_of(const Checkpoint *c, const char *key) {
-  const char *text = checkpoint_text(c, key);
-  double value = NAN;
-  if (text) sscanf(text, "%lf", &value);
-  return value;
+static bool load_scalar(Log *log, const char *name, const Checkpoint *c, Error *error) {
+  const char *tensor = arena_text(c->arena, "log/%s", name);
+  const double *pair = checkpoint_need_vector(c, tensor, CHECKPOINT_F64, 2, error);
+  int at = log->scalars;
+  if (!pair) return false;
+  if (at == LOG_MAX_SCALARS || strlen(name) >= LOG_MAX_NAME || !isnan(log_mean(log, name)) ||
+      !(pair[1] >= 1 && pair[1] <= most_whole))
+    return error_set(error, FAIL_INPUT, "tensor %s: not the sum and count of a new scalar", tensor);
+  log_scalar(log, name, 0);
+  log->sum[at] = pair[0], log->count[at] = (int64_t)pair[1];
+  return true;
 }
 
-static void load_log(Log *log, const Checkpoint *c) {
-  const char *names = checkpoint_text(c, "log");
+static bool load_log(Log *log, const Checkpoint *c, Error *error) {
+  const char *names = checkpoint_need_text(c, "log", "a checkpoint of a run", error);
   char *rest = names ? arena_text(c->arena, "%s", names) : NULL, *name;
-  while ((name = strsep(&rest, " "))) {
-    /* names that were damaged or are too many are left out: the log is no part of the result */
-    const CheckpointTensor *tensor = checkpoint_tensor(c, arena_text(c->arena, "log/%s", name));
-    int at = log->scalars;
-    if (!tensor || tensor->type != CHECKPOINT_F64 || tensor->rank != 1 || tensor->shape[0] != 2 ||
-        at == LOG_MAX_SCALARS)
-      continue;
-    const double *pair = tensor->data;
-    /* the name takes its place in the list with a 0, then gets its sum and count back */
-    log_scalar(log, name, 0);
-    log->sum[at] = pair[0], log->count[at] = (int64_t)pair[1];
-  }
+  while ((name = strsep(&rest, " ")))
+    if (*name && !load_scalar(log, name, c, error)) return false;
+  return names;
+}
+
+/* Shapes can agree by chance. */
+static bool check_algo(const Trainer *t, const Checkpoint *c, Error *error) {
+  const char *algo = checkpoint_need_text(c, "algo", "a checkpoint of a run", error);
+  if (!algo) return false;
+  return !strcmp(algo, t->algo->name) ||
+         error_set(error, FAIL_INPUT, "a checkpoint of %.60s in a run of %s", algo, t->algo->name);
+}
+
+static bool load_counts(TrainState *state, const Checkpoint *c, Error *error) {
+  const int64_t most = (int64_t)most_whole;
+  return checkpoint_read_whole(c, "step", 0, most, &state->step, error) &&
+         checkpoint_read_whole(c, "evaluated", -1, state->step, &state->evaluated, error) &&
+         checkpoint_read_number(c, "best", &state->best, error);
 }
 
 bool state_saved(const Trainer *t) {
@@ -74,16 +88,11 @@ bool state_load(const Trainer *t, TrainState *state, Error *error) {
   Arena *arena = arena_new();
   Checkpoint c;
   checkpoint_init(&c, arena);
-  bool done = checkpoint_load(&c, t->run.last, NULL, error) && algo_load(t->agent, &c, error);
-  if (done) {
-    state->step = (int64_t)number_of(&c, "step");
-    state->evaluated = (int64_t)number_of(&c, "evaluated");
-    state->best = number_of(&c, "best");
-    /* the log was cleared before, so its names come back in their order */
-    load_log(state->log, &c);
-  }
+  bool read = checkpoint_load(&c, t->run.last, NULL, error); /* which names the file itself */
+  bool done = read && check_algo(t, &c, error) && load_counts(state, &c, error) &&
+              load_log(state->log, &c, error) && algo_load(t->agent, &c, error);
   arena_free(arena);
-  return done || error_prefix(error, "%s", t->run.last);
+  return done || (read && error_prefix(error, "%s", t->run.last));
 }
 
 uint64_t state_number(const Trainer *t, int64_t step) {

@@ -1,5 +1,5 @@
 /* escape.c -- a copy, with what a terminal would obey spelled out. */
-#include "cli/escape.h"
+#include "core/escape.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -16,17 +16,23 @@ static int shown(const unsigned char *c) {
   return *c == 0xc2 && c[1] < 0xa0 ? 0 : length; /* C1 */
 }
 
-const char *escaped(Arena *arena, const char *text) {
-  /* at worst every byte becomes the four characters of \xNN */
-  char *copy = arena_alloc(arena, 4 * strlen(text) + 1), *to = copy;
+void escape_into(char *to, size_t room, const char *text) {
   for (const unsigned char *c = (const unsigned char *)text; *c;) {
     int length = shown(c);
-    if (length) {
+    size_t needed = length ? (size_t)length : 4;
+    if (needed >= room) break;
+    if (length)
       memcpy(to, c, (size_t)length);
-      to += length, c += length;
-    } else
-      to += sprintf(to, "\\x%02x", *c++);
+    else
+      snprintf(to, room, "\\x%02x", *c);
+    to += needed, room -= needed, c += length ? length : 1;
   }
   *to = '\0';
+}
+
+const char *escaped(Arena *arena, const char *text) {
+  size_t room = 4 * strlen(text) + 1;
+  char *copy = arena_alloc(arena, room);
+  escape_into(copy, room, text);
   return copy;
 }
