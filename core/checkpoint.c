@@ -349,6 +349,7 @@ static bool open_source(Source *source, Arena *arena, const char *path, Error *e
   if (source->fd < 0 || fstat(source->fd, &info) != 0)
     return error_set(error, FAIL_INPUT, "cannot be opened: %s", strerror(errno));
   if (!S_ISREG(info.st_mode)) return error_set(error, FAIL_INPUT, "not a regular file");
+  if (file_is_lfs_pointer(path)) return file_fail_lfs_pointer(error);
   size_t size = (size_t)info.st_size;
   if (size < PREFIX + 2 || !read_at(source->fd, &length, PREFIX, 0))
     return error_set(error, FAIL_INPUT, "not a safetensors file: only %zu bytes", size);

@@ -127,3 +127,25 @@ bool file_make_folders(const char *path, Error *error) {
   }
   return error_set(error, FAIL_RUNNING, "cannot make folder %s: %s", folder, strerror(reason));
 }
+
+/* A text of less than 1024 bytes: https://github.com/git-lfs/git-lfs, docs/spec.md. */
+bool file_is_lfs_pointer(const char *path) {
+  static const char *const begins[] = { "version https://git-lfs.github.com/spec/",
+                                        "version https://hawser.github.com/spec/" };
+  char text[1024];
+  struct stat info;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  bool small = fd >= 0 && !fstat(fd, &info) && S_ISREG(info.st_mode) && info.st_size < 1024;
+  ssize_t length = small ? pread(fd, text, sizeof text, 0) : 0;
+  if (fd >= 0) close(fd);
+  for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+    if (length > (ssize_t)strlen(begins[i]) && !memcmp(text, begins[i], strlen(begins[i])))
+      return true;
+  return false;
+}
+
+bool file_fail_lfs_pointer(Error *error) {
+  return error_set(error, FAIL_INPUT,
+                   "a Git LFS pointer, which stands in place of the file until it is fetched; run "
+                   "`git lfs pull` where it was cloned");
+}

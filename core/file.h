@@ -32,6 +32,11 @@ FileDraft file_draft(const char *path, Error *error);
  * path NULL, it is gone. */
 bool file_draft_close(FileDraft *draft, const char *path, Error *error);
 
+/* Is it what a clone without git-lfs leaves in place of a file?  And the end of a message of one:
+ * false with FAIL_INPUT and what to do. */
+bool file_is_lfs_pointer(const char *path);
+bool file_fail_lfs_pointer(Error *error);
+
 /* Make a folder and its parents; those that are there are fine.  FAIL_RUNNING if one cannot be. */
 bool file_make_folders(const char *path, Error *error);
 

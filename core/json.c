@@ -5,6 +5,7 @@
  * duplicate keys and numbers beyond the range of a double. */
 #include "core/json.h"
 #include "core/check.h"
+#include "core/file.h"
 #include <cJSON.h>
 #include <errno.h>
 #include <math.h>
@@ -158,6 +159,7 @@ Json *json_parse_file(const char *path, Error *error) {
     json = json_parse(text, length, error);
   if (file) fclose(file);
   free(text);
+  if (!json && file_is_lfs_pointer(path)) file_fail_lfs_pointer(error);
   if (!json) error_prefix(error, "%s", path);
   return json;
 }

@@ -223,12 +223,28 @@ static void no_text_of_a_file_reaches_a_terminal_as_it_is(void **state) {
   }
 }
 
+/* What a clone without git-lfs leaves in place of a file. */
+static void a_git_lfs_pointer_is_called_one(void **state) {
+  (void)state;
+  static const char pointer[] = "version https://git-lfs.github.com/spec/v1\n"
+                                "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca2"
+                                "4d17e2393\nsize 12345\n";
+  file_write("pointer.safetensors", pointer, sizeof pointer - 1);
+  file_write("pointer.json", pointer, sizeof pointer - 1);
+  program_refuse(3, "act pointer.safetensors", "Git LFS pointer");
+  program_refuse(3, "eval pointer.safetensors", "git lfs pull");
+  program_refuse(3, "inspect pointer.safetensors", "Git LFS pointer");
+  program_refuse(3, CLONE "--init pointer.safetensors --out p", "Git LFS pointer");
+  program_refuse(3, CLONE "--config pointer.json --out p", "Git LFS pointer");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(no_run_resumes_from_what_cannot_be),
     cmocka_unit_test(no_policy_acts_by_what_cannot_be),
     cmocka_unit_test(an_action_that_is_not_finite_is_an_error),
     cmocka_unit_test(no_text_of_a_file_reaches_a_terminal_as_it_is),
+    cmocka_unit_test(a_git_lfs_pointer_is_called_one),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);
 }
