@@ -118,7 +118,16 @@ static void announce_groups(const Trainer *t) {
                (long long)(batch > workers ? batch / workers : 1));
 }
 
-/* One line that says everything a result depends on, and what does not change it. */
+/* Until an average begins it is a random start, by which nothing should act. */
+static void announce_average(const Trainer *t) {
+  int64_t from = algo_average_from(t->agent), steps = t->shared->steps;
+  if (steps >= from || strcmp(t->agent->policy->act.weights.s, "ema")) return;
+  log_progress(true,
+               "note: weights=ema, but the average of the weights begins after step %lld and the "
+               "run ends at %lld: the online weights act (ema_start says when it begins)",
+               (long long)from - 1, (long long)steps);
+}
+
 static void announce(const Trainer *t) {
   const char *source = "";
   const Ranks *r = t->request->ranks;
@@ -132,7 +141,7 @@ static void announce(const Trainer *t) {
                t->env_def ? t->env_def->name : "none", t->preset ? t->preset : "none", source,
                (unsigned long long)t->seed, ranks, pool_threads(t->pool), t->kernels->name);
   announce_groups(t);
-  /* a kind of source may have more to say, such as the rows it uses */
+  announce_average(t);
   if (t->source->def->announce) t->source->def->announce(t->source);
 }
 

@@ -2,6 +2,7 @@
 #include "cli/saved.h"
 #include "core/clock.h"
 #include "core/escape.h"
+#include "core/log.h"
 #include "rl/report/history.h"
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,14 @@ bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, 
 bool saved_policy(Saved *saved, Arena *arena, const Arguments *act, Error *error) {
   saved->policy = policy_load(arena, saved->checkpoint, error);
   if (!saved->policy) return error_prefix(error, "%s", saved->path);
+  if (saved->policy->average_asked)
+    log_progress(true,
+                 "note: weights=ema was to act, but the average of the weights had not begun at "
+                 "step %lld: %s",
+                 (long long)saved->step,
+                 saved->policy->average_waits
+                     ? "the online weights act"
+                     : "it is their random start, as release 0.1 acted; use --act weights=online");
   return change_act(saved->policy, act, error);
 }
 

@@ -197,12 +197,28 @@ bool policy_set_act(Policy *p, const char *pairs, const char *origin, Error *err
     bool foreign = has_key(&all, pair) && !has_key(&act, pair);
     done = foreign ? refuse_row(p, pair, error) : config_set_all(&act, pair, origin, error);
   }
+  if (done && p->average_waits && !strcmp(p->act.weights.s, "ema"))
+    done = error_set(error, FAIL_USAGE,
+                     "weights=ema: the average of the weights had not begun when this file was "
+                     "written, it is still their random start; use weights=online");
   arena_free(scratch);
   return done;
 }
 
+static bool by_average(const Policy *p) {
+  return !strcmp(p->act.weights.s, "ema") && !p->average_waits;
+}
+
+/* as it acts now: an average that has not begun does not */
+static ActRecord acts_by(const Policy *p) {
+  ActRecord act = p->act;
+  if (!by_average(p)) act.weights = (CONFIG_C_TEXT){ "online" };
+  return act;
+}
+
 void policy_write_act(const Policy *p, const char *key, JsonText *text) {
-  config_write_object(p->act_row, p->act_rows, &p->act, key, text);
+  const ActRecord act = acts_by(p);
+  config_write_object(p->act_row, p->act_rows, &act, key, text);
 }
 
 /* The network fixes both lengths; how many actions are done before it is asked again is free. */
@@ -222,8 +238,7 @@ static bool check_steps(const Policy *p, Error *error) {
 static bool check_record(const Policy *p, Error *error) {
   const ActRecord *a = &p->act;
   bool chooses = strstr("softmax argmax average", a->choice.s) != NULL, several = a->candidates > 1;
-  /* blocks that a file exported for acting may lack */
-  if (!strcmp(a->weights.s, "ema") && !params_held(p->actor_ema))
+  if (by_average(p) && !params_held(p->actor_ema))
     return error_set(error, FAIL_USAGE,
                      "weights=ema: this file holds no averaged weights; use weights=online");
   if (several && !(p->critics && params_held(p->critics->target)))
@@ -242,7 +257,7 @@ static bool check_record(const Policy *p, Error *error) {
 
 Tensor *policy_propose(const Policy *p, Graph *g, Tensor *obs, int k, Proposal *more,
                        Error *error) {
-  const Params *actor = strcmp(p->act.weights.s, "ema") ? p->actor : p->actor_ema;
+  const Params *actor = by_average(p) ? p->actor_ema : p->actor;
   *more = (Proposal){ NULL, NULL };
   if (!check_record(p, error)) return NULL;
   return p->def->propose(p, g, actor, obs, k, more, error);
@@ -293,6 +308,8 @@ static void save_vector(Checkpoint *c, const char *name, const float *values, in
 
 void policy_save_shape(const Policy *p, Checkpoint *c) {
   Config act = act_of(p), spec = spec_of(p), own = own_of(p);
+  ActRecord record = acts_by(p);
+  act.values = &record;
   save_text(c, "act", &act, NULL);
   /* the file of a policy of plans is its model's, which has units and bounds itself */
   if (p->def->file) {
@@ -309,6 +326,8 @@ void policy_save_shape(const Policy *p, Checkpoint *c) {
 
 void policy_save(const Policy *p, Checkpoint *c) {
   policy_save_shape(p, c);
+  if (p->average_waits && !strcmp(p->act.weights.s, "ema"))
+    checkpoint_add_text(c, "average", "has not begun");
   blocks_save(&p->blocks, c);
 }
 
@@ -316,7 +335,7 @@ void policy_save_acting(const Policy *p, Checkpoint *c) {
   policy_save_shape(p, c);
   /* beside the actor only what the act record makes use of */
   params_save(p->actor, c);
-  if (!strcmp(p->act.weights.s, "ema")) params_save(p->actor_ema, c);
+  if (by_average(p)) params_save(p->actor_ema, c);
   if (p->act.candidates > 1) params_save(p->critics->target, c);
 }
 
@@ -432,11 +451,37 @@ Policy *policy_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
   return NULL;
 }
 
-/* shape first, then numbers: a damaged file asks for no memory */
+/* Is the average the random start of the run's seed?  So it is until it begins, in every file. */
+static bool is_random_start(const Policy *p, const Checkpoint *c) {
+  Error none;
+  int64_t seed;
+  if (p->def->file || !params_held(p->actor_ema) ||
+      !checkpoint_read_whole(c, "seed", 0, (int64_t)1 << 53, &seed, &none))
+    return false;
+  Arena *scratch = arena_new();
+  Params start = { .block = p->actor->block, .layout = p->actor->layout, .arena = scratch };
+  params_allocate(&start);
+  params_init(&start, (uint64_t)seed);
+  bool same = !memcmp(start.values, p->actor_ema->values, start.layout->size * sizeof(real));
+  arena_free(scratch);
+  return same;
+}
+
+/* The text tells of an average that has not gone on from where it began.  A file without it whose
+ * record says weights=ema is older, and does what it always did. */
+static void find_average(Policy *p, const Checkpoint *c) {
+  bool told = checkpoint_text(c, "average") != NULL, asked = !strcmp(p->act.weights.s, "ema");
+  bool random = told || is_random_start(p, c);
+  p->average_asked = told || (random && asked);
+  p->average_waits = told || (random && !asked);
+  if (told) p->act.weights = (CONFIG_C_TEXT){ "online" };
+}
+
 Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   Policy *p = policy_load_shape(arena, c, error);
   if (!p || !params_match(p->actor, c, error) || !blocks_load_held(&p->blocks, c, error))
     return NULL;
+  find_average(p, c);
   return p;
 }
 

@@ -70,6 +70,8 @@ typedef struct {
   Model *model;              /* a diffusion model of what it answers with; NULL: it has none */
   Critic *critics;           /* NULL: none, or a file without them */
   Params *actor, *actor_ema; /* the model's weights if it has one.  The average may be absent */
+  bool average_waits;        /* it has not begun and is a random start: the online weights act */
+  bool average_asked;        /* of a file: weights=ema was to act, and it has not begun */
   Blocks blocks;             /* all of these */
 } Policy;
 
@@ -124,7 +126,7 @@ size_t policy_bytes(const Policy *policy);
 /* ---- the act record -------------------------------------------------------------------------- */
 
 /* "candidates=1 choice=sample" by `origin`.  FAIL_USAGE for a row that this policy does not have,
- * naming those it has. */
+ * naming those it has, and for weights=ema where the average has not begun. */
 bool policy_set_act(Policy *policy, const char *pairs, const char *origin, Error *error);
 
 /* Its rows as a JSON object: the member `key`; NULL: the whole text. */

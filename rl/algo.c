@@ -102,8 +102,29 @@ size_t algo_bytes(const Agent *agent) {
   return bytes;
 }
 
+/* the optimiser that moves the average of the policy's weights; NULL: none does */
+static const Optim *averaging(const Agent *agent) {
+  const Blocks *b = &agent->blocks;
+  for (int i = 0; i < b->optims; i++)
+    if (agent->policy && b->optim[i]->ema.average &&
+        b->optim[i]->ema.average == agent->policy->actor_ema)
+      return b->optim[i];
+  return NULL;
+}
+
+int64_t algo_average_from(const Agent *agent) {
+  const Optim *optim = averaging(agent);
+  return optim ? optim_average_from(optim) : 0;
+}
+
+void algo_average(const Agent *agent) {
+  const Optim *optim = averaging(agent);
+  if (optim) agent->policy->average_waits = optim->step < optim_average_from(optim);
+}
+
 /* what a checkpoint holds follows from what the agent owns; a simulation is beyond that */
 bool algo_save(const Agent *agent, Checkpoint *c, Error *error) {
+  algo_average(agent);
   if (agent->policy) policy_save(agent->policy, c);
   if (agent->model) model_save(agent->model, c);
   blocks_save(&agent->blocks, c);

@@ -126,6 +126,11 @@ ModelSampling algo_sampling(const AlgoSetup *setup, const Model *model);
 /* An optimiser of these Params that the agent saves and loads. */
 Optim *algo_train(const AlgoSetup *setup, Agent *agent, Params *params, double rate, double clip);
 
+/* The steps after which the average of the policy's weights is one, 0 if it has none; and, before
+ * it is measured or saved, has it begun?  Until then the online weights act. */
+int64_t algo_average_from(const Agent *agent);
+void algo_average(const Agent *agent);
+
 /* All that a checkpoint holds of an agent: policy or model, blocks, and what is special. */
 bool algo_save(const Agent *agent, Checkpoint *checkpoint, Error *error);
 bool algo_load(Agent *agent, const Checkpoint *checkpoint, Error *error);

@@ -164,6 +164,26 @@ static void an_average_waits_and_then_moves(void **state) {
   arena_free(arena);
 }
 
+static void an_average_begins_when_it_is_said_to(void **state) {
+  (void)state;
+  for (int start = 0; start < 7; start++)
+    for (int period = 1; period < 5; period++) {
+      Arena *arena = arena_new();
+      Params *online = one_slot(arena, "net"), *average = params_clone(online, "average");
+      real *gradient = arena_array(arena, real, online->layout->size), before = average->values[0];
+      OptimSpec spec = optim_adam(1e-2);
+      Optim *optim = optim_new(arena, online, &spec);
+      for (int i = 0; i < N; i++) gradient[i] = 1;
+      assert_int_equal(optim_average_from(optim), 0);
+      optim->ema = (Ema){ average, 0.75, start, period };
+      for (int step = 0; step < 12; step++) {
+        assert_true((average->values[0] != before) == (optim->step >= optim_average_from(optim)));
+        assert_true(optim_step(optim, gradient, kernels_find("own", NULL), NULL));
+      }
+      arena_free(arena);
+    }
+}
+
 static void resumed_moments_continue_with_the_same_bits(void **state) {
   (void)state;
   Arena *arena = arena_new();
@@ -275,6 +295,7 @@ int main(void) {
     cmocka_unit_test(any_number_of_threads_gives_the_same_weights),
     cmocka_unit_test(a_cosine_rate_falls_to_zero),
     cmocka_unit_test(an_average_waits_and_then_moves),
+    cmocka_unit_test(an_average_begins_when_it_is_said_to),
     cmocka_unit_test(resumed_moments_continue_with_the_same_bits),
     cmocka_unit_test(one_step_is_pytorchs),
   };

@@ -76,6 +76,12 @@ static real follow_rate(const Optim *o) {
   return now ? (real)(1 - ema->decay) : 0;
 }
 
+/* its first update is the first of its period from `start` on */
+int64_t optim_average_from(const Optim *o) {
+  const Ema *ema = &o->ema;
+  return ema->average ? (ema->start + ema->period - 1) / ema->period * ema->period + 1 : 0;
+}
+
 static AdamStep adam_step(const Optim *o) {
   const OptimSpec *s = &o->spec;
   double rate = optim_rate(s, o->step), t = (double)(o->step + 1);

@@ -47,6 +47,10 @@ double optim_rate(const OptimSpec *spec, int64_t step);
  * min(1, clip / (norm + 1e-6)).  False, and nothing changed, if the gradient is not finite. */
 bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool *pool);
 
+/* The updates after which the average is one: until then it holds what it began with.  0 without
+ * an average. */
+int64_t optim_average_from(const Optim *optim);
+
 void optim_save(const Optim *optim, Checkpoint *checkpoint); /* moments and "<block>_adam/step" */
 bool optim_load(Optim *optim, const Checkpoint *checkpoint, Error *error);
 

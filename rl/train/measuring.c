@@ -38,6 +38,7 @@ static bool take_set(Agent *agent, const MeasureSet *s, JsonText *line, Measured
 bool measuring_take(Agent *agent, MeasureWhen when, JsonText *line, Measured *measured,
                     Error *error) {
   *measured = (Measured){ .any = false };
+  algo_average(agent);
   const MeasureSet *s;
   for (int i = 0; (s = next_set(agent, &i)); i++)
     if (s->when == when && !take_set(agent, s, line, measured, error)) return false;
