@@ -212,6 +212,16 @@ bool config_read(Config *config, const Json *object, const char *origin, Error *
   return true;
 }
 
+bool config_is(const Config *config, const char *key, const char *text) {
+  Error none;
+  Value value;
+  for (const ConfigField *field = config->fields; field < config->fields + config->count; field++)
+    if (!strcmp(field->key, key))
+      return parse(field, text, &value, &none) &&
+             !memcmp(place(config, field), &value, types[field->type].size);
+  return false;
+}
+
 void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values) {
   for (size_t i = 0; i < to->count; i++)
     for (const ConfigField *from = fields; from < fields + count; from++)

@@ -71,6 +71,9 @@ bool config_read(Config *config, const Json *object, const char *origin, Error *
 /* One member, by its own key; as above. */
 bool config_read_member(Config *config, const Json *member, const char *origin, Error *error);
 
+/* Has this key this value, written as in --set?  False too if there is no such key. */
+bool config_is(const Config *config, const char *key, const char *value);
+
 /* Take every setting that another struct has under the same key and with the same type, whatever
  * else either of them has. */
 void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values);

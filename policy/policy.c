@@ -419,28 +419,35 @@ static bool load_normalizer(Policy *p, const Checkpoint *c, Error *error) {
          load_vector(c, "normalizer/std", n->std, n->dim, error) && normalizer_check(n, error);
 }
 
-/* a policy whose file is that of a model */
-static Policy *load_model_shape(Arena *arena, const PolicyDef *def, const Checkpoint *c,
-                                Error *error) {
-  Policy *p = policy_start(arena, def);
-  p->model = model_load_shape(arena, def->file, c, error);
-  if (!p->model) return NULL;
-  /* a model of plans has the dimensions among its settings */
+/* the kind of policy whose file is that of such a model; NULL: none */
+static const PolicyDef *kind_of_model(const ModelDef *model) {
+  for (int i = 0; i < POLICIES; i++)
+    if (model && policies[i]->file == model) return policies[i];
+  return NULL;
+}
+
+bool policy_is_model(const Model *m) { return kind_of_model(m->def) != NULL; }
+
+Policy *policy_of_model(Arena *arena, Model *m, Error *error) {
+  Policy *p = policy_start(arena, kind_of_model(m->def));
   Config spec = spec_of(p);
-  config_copy(&spec, def->file->fields, def->file->field_count, p->model);
-  /* policy_bytes reckons by the width of the network */
-  p->spec.hidden = p->model->settings.hidden;
+  p->model = m;
+  config_copy(&spec, m->def->fields, m->def->field_count, m);
+  p->spec.hidden = m->settings.hidden;
   if (!policy_build(p, error)) return NULL;
   memcpy(p->low, p->units.low, (size_t)p->spec.act_dim * sizeof *p->low);
   memcpy(p->high, p->units.high, (size_t)p->spec.act_dim * sizeof *p->high);
   return p;
 }
 
+static Policy *load_model_shape(Arena *arena, const PolicyDef *def, const Checkpoint *c,
+                                Error *error) {
+  Model *m = model_load_shape(arena, def->file, c, error);
+  return m ? policy_of_model(arena, m, error) : NULL;
+}
+
 Policy *policy_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
-  const PolicyDef *def = NULL;
-  /* whose file is it: that of a model that acts, or of a policy? */
-  for (int i = 0; i < POLICIES; i++)
-    if (policies[i]->file && model_saved(c) == policies[i]->file) def = policies[i];
+  const PolicyDef *def = kind_of_model(model_saved(c));
   Policy *p = def ? load_model_shape(arena, def, c, error) : read_policy(arena, c, error);
   bool done =
       p &&

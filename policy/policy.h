@@ -117,6 +117,11 @@ void policy_set(Policy *policy, const ConfigField *fields, size_t count, const v
 bool policy_set_all(Policy *policy, const char *pairs, Error *error); /* "hidden=32 critics=2" */
 bool policy_build(Policy *policy, Error *error);                      /* FAIL_USAGE */
 
+/* Is a policy of such a model's kind the model's file?  And the policy that such a model is, with
+ * its blocks (FAIL_USAGE). */
+bool policy_is_model(const Model *model);
+Policy *policy_of_model(Arena *arena, Model *model, Error *error);
+
 /* Initial weights of this seed for the actor, its average, the critics and their targets. */
 void policy_init(Policy *policy, uint64_t seed);
 

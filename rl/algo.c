@@ -41,6 +41,16 @@ const AlgoDef *algo_find(const char *name, Error *error) {
   return i < 0 ? NULL : algos[i];
 }
 
+int algo_episodes(const AlgoSetup *setup) {
+  struct {
+    CONFIG_C_INT eval_episodes;
+  } own = { 0 };
+  ConfigField row = { .key = "eval_episodes", .type = CONFIG_INT, .offset = 0 };
+  Config config = { .fields = &row, .count = 1, .values = &own };
+  config_copy(&config, setup->def->fields, setup->def->field_count, setup->config);
+  return (int)own.eval_episodes;
+}
+
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip) {
   OptimSpec spec = optim_adam(rate);
   spec.clip = clip;
@@ -100,6 +110,19 @@ size_t algo_bytes(const Agent *agent) {
       bytes += 2 * owned[i]->optim[k]->params->layout->size * sizeof(real);
   }
   return bytes;
+}
+
+bool algo_check_acting(const Agent *agent, Error *error) {
+  const AlgoSetup *setup = agent->setup;
+  Arena *scratch = arena_new();
+  const Policy *p = agent->policy;
+  bool acts = p || (agent->model && policy_is_model(agent->model));
+  if (acts && !p) p = policy_of_model(scratch, agent->model, error);
+  bool can = !acts || (p && actor_new(scratch, p, 1, setup->seed, NULL, setup->kernels, error));
+  arena_free(scratch);
+  if (can) return true;
+  error->kind = FAIL_USAGE;
+  return error_prefix(error, "what %s trains could not act by these settings", agent->def->name);
 }
 
 /* the optimiser that moves the average of the policy's weights; NULL: none does */

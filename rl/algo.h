@@ -16,7 +16,7 @@
 #include "rl/source/source.h"
 
 /* settings every algorithm has; the first members of every algorithm's struct */
-#define TRAIN_FIELDS(F)                                                                            \
+#define LOOP_FIELDS(F)                                                                             \
   F(INT, steps, 200000, 1, NULL, "gradient steps")                                                 \
   F(INT, batch, 256, 1, 65536, "transitions a gradient step samples")                              \
   F(INT, group, 64, 1, 65536, "rows whose sums are one block; changes bits")                       \
@@ -25,13 +25,17 @@
   F(TEXT, schedule_rate, "constant", "constant|cosine", NULL, "learning rates over training")      \
   F(INT, rate_steps, 0, 0, NULL, "length of a cosine rate; 0: the first --steps")                  \
   F(INT, eval_every, 5000, 0, NULL, "steps between evaluations; 0: only at the end")               \
-  F(INT, eval_episodes, 10, 1, 100000, "episodes of an evaluation during training")                \
   F(INT, log_every, 1000, 1, NULL, "steps between lines of metrics.jsonl")                         \
   F(INT, save_every, 5000, 1, NULL, "steps between writes of last.safetensors")                    \
   F(INT, keep_every, 0, 0, NULL, "steps between kept step-N.safetensors; 0: none")
 typedef struct {
-  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(LOOP_FIELDS)
 } TrainConfig;
+
+/* and those of algorithms whose policies act */
+#define TRAIN_FIELDS(F)                                                                            \
+  LOOP_FIELDS(F)                                                                                   \
+  F(INT, eval_episodes, 10, 1, 100000, "episodes of an evaluation during training")
 
 /* what `create` gets; everything outlives the agent */
 typedef struct {
@@ -80,12 +84,18 @@ typedef struct {
 
 enum { ALGO_MEASURES = 4 };
 
+/* A setting that has an effect only where another has a value, or ("but") another than that. */
+typedef struct {
+  const char *key, *where, *is, *but; /* one of the last two is NULL */
+} SettingNeed;
+
 struct AlgoDef {
   const char *name, *paper, *about;
   const SourceDef *source; /* what it learns from */
   const SourceDef *also;   /* &source_environment: it acts there while it learns; else NULL */
   const ConfigField *fields;
   size_t field_count, config_size;
+  const SettingNeed *needs; /* nullable: what may not be set for nothing; ends with a key NULL */
   Agent *(*create)(const AlgoSetup *setup, Error *error);
   /* nullable: one step in the environment before update number `step` */
   bool (*collect)(Agent *agent, int64_t step, Error *error);
@@ -107,6 +117,9 @@ const AlgoDef *algo_find(const char *name, Error *error); /* suggests the neares
 
 /* Bytes of all weights and of what optimisers keep beside them. */
 size_t algo_bytes(const Agent *agent);
+
+/* The setting eval_episodes; 0: nothing acts. */
+int algo_episodes(const AlgoSetup *setup);
 
 /* Adam at this rate under the shared settings (schedule, its length). */
 OptimSpec algo_optim(const TrainConfig *config, double rate, double clip);
@@ -130,6 +143,9 @@ Optim *algo_train(const AlgoSetup *setup, Agent *agent, Params *params, double r
  * it is measured or saved, has it begun?  Until then the online weights act. */
 int64_t algo_average_from(const Agent *agent);
 void algo_average(const Agent *agent);
+
+/* Can what it yields act as its act record will say?  FAIL_USAGE if not; true if nothing acts. */
+bool algo_check_acting(const Agent *agent, Error *error);
 
 /* All that a checkpoint holds of an agent: policy or model, blocks, and what is special. */
 bool algo_save(const Agent *agent, Checkpoint *checkpoint, Error *error);

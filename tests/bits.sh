@@ -72,7 +72,7 @@ cql cql $hopper $small --set proposals=4
 edac edac $hopper $small --set critics=4
 td3 td3 --env hopper-v2 --set eval_episodes=2 --set random_steps=300 --set eval_every=15
 sac sac --env hopper-v2 --set eval_episodes=2 --set random_steps=300 --set eval_every=15
-diffuser diffuser $hopper $plans
+diffuser diffuser $file --env hopper-v2 $plans
 diffuser/held-out diffuser $file --env none $plans --set pad=false --set attention=true \
   --set predicts=eps --set sampler=ddim --set sample_steps=5 --set conv=direct
 image image $pictures

@@ -200,7 +200,7 @@ static const AlgoDef algo_counter = { .name = "counter",
 static void train_counter(Arena *arena, int64_t steps, const char *report) {
   TrainRequest request = { 0 };
   Source source = { 0 };
-  TrainConfig config = { .steps = steps, .eval_every = 2, .log_every = 1, .eval_episodes = 1 };
+  TrainConfig config = { .steps = steps, .eval_every = 2, .log_every = 1 };
   config.save_every = steps;
   Counter counter = { .updates = 0 };
   Trainer t = { .arena = arena,
@@ -210,7 +210,7 @@ static void train_counter(Arena *arena, int64_t steps, const char *report) {
                 .shared = &config,
                 .run.lock = -1,
                 .source = &source,
-                .setup = { .arena = arena, .config = &config },
+                .setup = { .def = &algo_counter, .arena = arena, .config = &config },
                 .agent = &counter.agent };
   TrainOutcome outcome;
   Error error;

@@ -49,6 +49,11 @@ static const ConfigField fields[] = { SHARED CONFIG_ROWS(ALL_FIELDS) };
 static const ConfigField tenth_fields[] = { SHARED CONFIG_ROWS(TENTH_FIELDS) };
 #undef CONFIG_STRUCT
 
+static const SettingNeed needs[] = { { "deviation", "policy", "gaussian", NULL },
+                                     { "squashed", "policy", "gaussian", NULL },
+                                     { "gamma", "best", NULL, "1" },
+                                     { NULL, NULL, NULL, NULL } };
+
 typedef struct {
   Agent agent;
   const AlgoSetup *setup;
@@ -114,7 +119,8 @@ static bool update(Agent *agent, int64_t step, Log *log) {
   .name = called, .paper = "Pomerleau 1991; Fu et al. 2020, arXiv 2004.07219", .about = what,      \
   .source = &source_transitions, .fields = settings,                                               \
   .field_count = sizeof settings / sizeof *settings, .config_size = sizeof(BcConfig),              \
-  .create = create, .update = update, .measured = { &measured_returns, &measured_held_out }
+  .needs = needs, .create = create, .update = update,                                              \
+  .measured = { &measured_returns, &measured_held_out }
 
 const AlgoDef algo_bc = { BC("bc", "behaviour cloning with a deterministic or Gaussian policy",
                              fields) };

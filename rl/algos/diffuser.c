@@ -25,13 +25,13 @@
   F(INT, eval_plans, 64, 1, 100000, "plans that are measured in the simulator")
 
 typedef struct {
-  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(LOOP_FIELDS)
   CONFIG_MEMBERS(PLANS_FIELDS)
   CONFIG_MEMBERS(DIFFUSER_FIELDS)
 } DiffuserConfig;
 
 #define CONFIG_STRUCT DiffuserConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(PLANS_FIELDS)
+static const ConfigField fields[] = { CONFIG_ROWS(LOOP_FIELDS) CONFIG_ROWS(PLANS_FIELDS)
                                           CONFIG_ROWS(DIFFUSER_FIELDS) };
 #undef CONFIG_STRUCT
 

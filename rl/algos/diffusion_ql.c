@@ -50,6 +50,12 @@ static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(DATA
                                               CONFIG_ROWS(DIFFUSION_QL_FIELDS) };
 #undef CONFIG_STRUCT
 
+static const SettingNeed needs[] = { { "choice", "candidates", NULL, "1" },
+                                     { "temperature", "candidates", NULL, "1" },
+                                     { "temperature", "choice", NULL, "argmax" },
+                                     { "eta_from", "eta", NULL, "0" },
+                                     { NULL, NULL, NULL, NULL } };
+
 enum { BACKUP_ACTIONS = 10 };
 
 typedef struct {
@@ -225,6 +231,7 @@ const AlgoDef algo_diffusion_ql = {
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(DiffusionQlConfig),
+  .needs = needs,
   .create = create,
   .update = update,
   .measured = { &measured_returns, &measured_held_out, &measured_choice },

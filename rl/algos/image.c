@@ -21,13 +21,13 @@
   F(INT, scores, 2048, 0, 30000, "samples that are measured when training has ended; 0: none")
 
 typedef struct {
-  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(LOOP_FIELDS)
   CONFIG_MEMBERS(PICTURES_FIELDS)
   CONFIG_MEMBERS(IMAGE_FIELDS)
 } ImageConfig;
 
 #define CONFIG_STRUCT ImageConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(PICTURES_FIELDS)
+static const ConfigField fields[] = { CONFIG_ROWS(LOOP_FIELDS) CONFIG_ROWS(PICTURES_FIELDS)
                                           CONFIG_ROWS(IMAGE_FIELDS) };
 #undef CONFIG_STRUCT
 

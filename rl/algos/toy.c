@@ -28,15 +28,20 @@
   F(BOOL, pictures, true, NULL, NULL, "render what was learned when training ends")
 
 typedef struct {
-  CONFIG_MEMBERS(TRAIN_FIELDS)
+  CONFIG_MEMBERS(LOOP_FIELDS)
   CONFIG_MEMBERS(POINTS_FIELDS)
   CONFIG_MEMBERS(TOY_FIELDS)
 } ToyConfig;
 
 #define CONFIG_STRUCT ToyConfig
-static const ConfigField fields[] = { CONFIG_ROWS(TRAIN_FIELDS) CONFIG_ROWS(POINTS_FIELDS)
+static const ConfigField fields[] = { CONFIG_ROWS(LOOP_FIELDS) CONFIG_ROWS(POINTS_FIELDS)
                                           CONFIG_ROWS(TOY_FIELDS) };
 #undef CONFIG_STRUCT
+
+static const SettingNeed needs[] = { { "blocks", "net", NULL, "mlp" },
+                                     { "teacher_steps", "distill", "consistency", NULL },
+                                     { "huber", "distill", "consistency", NULL },
+                                     { NULL, NULL, NULL, NULL } };
 
 typedef struct {
   Agent agent;
@@ -232,6 +237,7 @@ const AlgoDef algo_toy = {
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(ToyConfig),
+  .needs = needs,
   .create = create,
   .update = update,
   .measured = { &measured },

@@ -9,10 +9,7 @@
 /* A policy without an environment has no return. */
 static bool acts(const Agent *agent) { return agent->policy && agent->setup->env; }
 
-/* Every algorithm's settings begin with those that all share. */
-static int episodes_of(const Agent *agent) {
-  return (int)((const TrainConfig *)agent->setup->config)->eval_episodes;
-}
+static int episodes_of(const Agent *agent) { return algo_episodes(agent->setup); }
 
 /* Always the same episodes: those that choose the best weights, never those of a report. */
 static bool act_out(Arena *arena, Agent *agent, EvalResult *result, Error *error) {

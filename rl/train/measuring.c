@@ -2,10 +2,7 @@
 #include "rl/train/measuring.h"
 #include "core/log.h"
 
-/* how many numbers the measures of single episodes have */
-static int episodes_of(const Agent *agent) {
-  return (int)((const TrainConfig *)agent->setup->config)->eval_episodes;
-}
+static int episodes_of(const Agent *agent) { return algo_episodes(agent->setup); }
 
 /* the next set from `*set` on that applies; NULL: none */
 static const MeasureSet *next_set(const Agent *agent, int *set) {

@@ -1,14 +1,16 @@
 /* settings.c -- defaults < preset < --config < flags; of a resumed run its record < flags. */
 #include "rl/train/settings.h"
 #include "rl/train/preset.h"
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Settings of release 0.1 that all algorithms had, also those that made no use of them, and the
  * value that stands in the record of nearly every run. */
 static const struct {
   const char *key, *nothing;
-} retired[] = { { "normalize_obs", "false" }, { "reward", "raw" } };
+} retired[] = { { "normalize_obs", "false" }, { "reward", "raw" }, { "eval_episodes", "10" } };
 
 static bool is_setting(const Trainer *t, const char *key) {
   for (size_t i = 0; i < t->settings.count; i++)
@@ -19,7 +21,7 @@ static bool is_setting(const Trainer *t, const char *key) {
 /* Does this member say the value, as a text or as true or false? */
 static bool says(const Json *member, const char *value) {
   if (json_text(member)) return !strcmp(json_text(member), value);
-  /* a member that is no boolean gives back each default that is asked for */
+  if (json_is_number(member)) return json_number(member, NAN) == strtod(value, NULL);
   bool flag = json_bool(member, false);
   return flag == json_bool(member, true) && !strcmp(flag ? "true" : "false", value);
 }
@@ -69,7 +71,29 @@ static bool apply_flags(Trainer *t, Error *error) {
   return true;
 }
 
-/* the algorithm's struct at its defaults; those that all algorithms share are its first members */
+/* those of settings that several algorithms share */
+static const SettingNeed shared_needs[] = { { "rho", "value", "lower", NULL },
+                                            { NULL, NULL, NULL, NULL } };
+
+/* A setting that is given on the command line and changes nothing is a mistake of whoever gave it;
+ * presets and records hold all of them. */
+static bool check_needs(const Trainer *t, const SettingNeed *need, Error *error) {
+  for (; need && need->key; need++) {
+    bool other = config_is(&t->settings, need->where, need->is ? need->is : need->but);
+    for (size_t i = 0; i < t->settings.count && other == (need->is == NULL); i++) {
+      const char *origin = t->settings.origin[i];
+      if (strcmp(t->settings.fields[i].key, need->key) || !origin || strcmp(origin, "--set"))
+        continue;
+      return error_set(error, FAIL_USAGE,
+                       "--set %s=..: it has no effect %s %s=%s; omit it, or "
+                       "choose another %s",
+                       need->key, need->is ? "but with" : "with", need->where,
+                       need->is ? need->is : need->but, need->where);
+    }
+  }
+  return true;
+}
+
 static void start_settings(Trainer *t) {
   t->config = arena_alloc(t->arena, t->algo->config_size);
   t->shared = t->config;
@@ -89,7 +113,9 @@ bool settings_choose(Trainer *t, Error *error) {
   t->preset = preset ? preset->name : NULL;
   /* what the user says stands above the preset */
   if (r->config_file && !apply_file(t, r->config_file, error)) return false;
-  if (!apply_flags(t, error)) return false;
+  if (!apply_flags(t, error) || !check_needs(t, shared_needs, error) ||
+      !check_needs(t, t->algo->needs, error))
+    return false;
   TrainConfig *shared = t->config; /* the length of a cosine is that of the first sitting */
   if (!strcmp(shared->schedule_rate.s, "cosine") && !shared->rate_steps)
     shared->rate_steps = shared->steps;

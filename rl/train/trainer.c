@@ -178,6 +178,7 @@ static bool open_all(Trainer *t, Error *error) {
   if (!t->agent) return false;
   t->agent->def = t->algo, t->agent->setup = &t->setup;
   if (!check_memory(t, error)) return false;
+  if (!algo_check_acting(t->agent, error)) return false;
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
   if (r->init && !init_weights(t, r->init, error)) return false;
