@@ -244,6 +244,18 @@ void config_write(const Config *config, JsonText *out) {
   }
 }
 
+void config_value(const Config *config, const char *key, char text[CONFIG_TEXT_SIZE]) {
+  Config one = *config;
+  JsonText json = { 0 };
+  while (one.count && strcmp(one.fields->key, key)) one.fields++, one.count--;
+  one.count = one.count > 0;
+  config_write(&one, &json);
+  const char *value = json.text ? strchr(json.text, ':') + 1 : "";
+  size_t length = strlen(value), quoted = *value == '"';
+  snprintf(text, CONFIG_TEXT_SIZE, "%.*s", (int)(length - 2 * quoted), value + quoted);
+  json_text_free(&json);
+}
+
 void config_write_object(const ConfigField *fields, size_t count, const void *values,
                          const char *key, JsonText *out) {
   Config config = { .fields = fields, .count = count, .values = (void *)(uintptr_t)values };

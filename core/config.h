@@ -74,6 +74,9 @@ bool config_read_member(Config *config, const Json *member, const char *origin, 
 /* Has this key this value, written as in --set?  False too if there is no such key. */
 bool config_is(const Config *config, const char *key, const char *value);
 
+/* The value of a key that it has, as it is written in --set. */
+void config_value(const Config *config, const char *key, char text[CONFIG_TEXT_SIZE]);
+
 /* Take every setting that another struct has under the same key and with the same type, whatever
  * else either of them has. */
 void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values);

@@ -78,23 +78,52 @@ static const Params *averaged(const Blocks *b, const Params *average) {
   return NULL;
 }
 
-bool blocks_begin(const Blocks *to, const Checkpoint *from, Error *error) {
-  int begun = 0;
+static void add_name(const BlocksBegun *begun, const char **list, const char *name) {
+  *list = arena_text(begun->arena, "%s%s%s", *list, **list ? ", " : "", name);
+}
+
+bool blocks_begin(const Blocks *to, const Checkpoint *from, BlocksBegun *begun, Error *error) {
   for (int i = 0; i < to->count; i++) {
     Params *p = to->params[i];
     const Params *origin = averaged(to, p);
+    if (!params_held(p)) continue;
     /* an average that the file lacks begins as a copy of what it averages, loaded before it */
-    if (!params_saved(p, from)) {
-      if (origin && params_saved(origin, from)) params_copy(p, origin);
-      continue;
-    }
+    bool there = params_saved(p, from), copied = origin && params_saved(origin, from);
+    add_name(begun, there || copied ? &begun->taken : &begun->anew, p->block);
+    if (!there && copied) params_copy(p, origin);
+    if (!there) continue;
     Error why;
-    if (!params_load(p, from, &why))
+    if (!params_match(p, from, &why))
       return error_set(error, FAIL_USAGE,
                        "%s has other shapes than in the new run (%s); expected the same algorithm, "
                        "dimensions and hidden",
                        p->block, why.text);
-    begun++;
+    if (!params_load(p, from, error)) return false;
+    begun->count++;
   }
-  return begun || error_set(error, FAIL_USAGE, "it holds none of the networks of the new run");
+  return true;
+}
+
+/* is `name` a word of the list? */
+static bool is_in(const char *list, const char *name) {
+  size_t length = strlen(name);
+  for (const char *at = list; (at = strstr(at, name)); at += length)
+    if ((at == list || at[-1] == ' ') && (!at[length] || at[length] == ',')) return true;
+  return false;
+}
+
+/* not weights: what is read by others, or moments */
+static bool is_aside(const char *block) {
+  return is_in("log, env, normalizer", block) || strstr(block, "_adam");
+}
+
+const char *blocks_left(const BlocksBegun *begun, const Checkpoint *from) {
+  const char *left = "";
+  for (size_t i = 0; i < from->tensors; i++) {
+    const char *name = from->tensor[i].name, *slash = strchr(name, '/');
+    const char *block = arena_text(begun->arena, "%.*s", slash ? (int)(slash - name) : 0, name);
+    if (*block && !is_aside(block) && !is_in(begun->taken, block) && !is_in(left, block))
+      add_name(begun, &left, block);
+  }
+  return left;
 }

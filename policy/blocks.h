@@ -34,9 +34,20 @@ bool blocks_load(Blocks *blocks, const Checkpoint *checkpoint, Error *error);
  * are compared with the file before memory is taken, so a short file cannot ask for much. */
 bool blocks_load_held(Blocks *blocks, const Checkpoint *checkpoint, Error *error);
 
-/* Begin with the weights of another run: every block that the file holds too.  An average or target
- * "NAME_ema" that it lacks begins at NAME.  FAIL_USAGE if a block has other shapes there, or if
- * none is found. */
-bool blocks_begin(const Blocks *to, const Checkpoint *from, Error *error);
+/* What a new run has of another: names of blocks with commas between them, or "". */
+typedef struct {
+  Arena *arena;      /* of the texts */
+  int count;         /* taken from the file */
+  const char *taken; /* those, and the averages that begin at one of them */
+  const char *anew;  /* what begins as without it */
+} BlocksBegun;
+
+/* Begin with the weights of another run: every block that the file holds too, added to `begun`.  An
+ * average or target "NAME_ema" that it lacks begins at NAME.  FAIL_USAGE if a block has other
+ * shapes there, FAIL_INPUT if its numbers cannot be. */
+bool blocks_begin(const Blocks *to, const Checkpoint *from, BlocksBegun *begun, Error *error);
+
+/* The blocks of a file that are not among these names: in the arena. */
+const char *blocks_left(const BlocksBegun *begun, const Checkpoint *from);
 
 #endif

@@ -492,11 +492,64 @@ Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   return p;
 }
 
-bool policy_begin(Policy *p, const Checkpoint *from, Error *error) {
-  bool here = p->units.obs != NULL, there = checkpoint_tensor(from, "normalizer/mean") != NULL;
-  /* weights that know normalised observations mean nothing for others */
-  if (here != there)
-    return error_set(error, FAIL_USAGE, "its observations are %s; use --set normalize_obs=%s",
-                     there ? "normalised" : "not normalised", there ? "true" : "false");
-  return blocks_begin(&p->blocks, from, error);
+/* Weights answer in the terms they were trained in: the kind, its settings (what a denoiser
+ * predicts, on which schedule) and normalised observations or not. */
+static bool same_terms(const Policy *p, const Policy *other, Error *error) {
+  const char *key;
+  Config own = own_of(p);
+  if (p->def != other->def)
+    return error_set(error, FAIL_USAGE, "it is a %s policy; expected a %s one", other->def->kind,
+                     p->def->kind);
+  if (!config_equal(&own, other, &key)) {
+    char value[CONFIG_TEXT_SIZE];
+    own = own_of(other);
+    config_value(&own, key, value);
+    return error_set(error, FAIL_USAGE, "its %s is %s; use --set %s=%s", key, value, key, value);
+  }
+  bool there = other->units.obs != NULL;
+  return there == (p->units.obs != NULL) ||
+         error_set(error, FAIL_USAGE, "its observations are %s; use --set normalize_obs=%s",
+                   there ? "normalised" : "not normalised", there ? "true" : "false");
+}
+
+/* the other's bounds and normaliser, which its weights were trained in */
+static void take_units(Policy *p, const Policy *other) {
+  size_t n = (size_t)p->spec.act_dim, m = (size_t)p->spec.obs_dim;
+  memcpy(p->low, other->low, n * sizeof *p->low);
+  memcpy(p->high, other->high, n * sizeof *p->high);
+  if (!other->units.obs) return;
+  Normalizer *own = arena_alloc(p->arena, sizeof *own);
+  *own = normalizer_new(p->arena, (int)m);
+  memcpy(own->mean, other->units.obs->mean, m * sizeof *own->mean);
+  memcpy(own->std, other->units.obs->std, m * sizeof *own->std);
+  p->units.obs = own;
+}
+
+static bool same_dims(const Policy *p, const Policy *other, Error *error) {
+  return (p->spec.obs_dim == other->spec.obs_dim && p->spec.act_dim == other->spec.act_dim) ||
+         error_set(error, FAIL_USAGE,
+                   "its policy takes %d numbers and gives %d, and the new one %d and %d; expected "
+                   "the same",
+                   (int)other->spec.obs_dim, (int)other->spec.act_dim, (int)p->spec.obs_dim,
+                   (int)p->spec.act_dim);
+}
+
+bool policy_begin(Policy *p, const Checkpoint *from, BlocksBegun *begun, Error *error) {
+  Arena *scratch = arena_new();
+  const Policy *other = policy_load_shape(scratch, from, error);
+  bool done = other && same_dims(p, other, error) && same_terms(p, other, error) &&
+              blocks_begin(&p->blocks, from, begun, error);
+  if (done && !begun->count)
+    done = error_set(error, FAIL_USAGE, "it holds none of the networks of the new run");
+  if (done) take_units(p, other);
+  arena_free(scratch);
+  return done;
+}
+
+bool policy_read(Policy *p, const Checkpoint *c, Error *error) {
+  bool normalised = p->units.obs != NULL;
+  if (normalised && !checkpoint_tensor(c, "normalizer/mean"))
+    return error_set(error, FAIL_INPUT, "tensor normalizer/mean is missing");
+  return load_bounds(p, c, error) && (!normalised || load_normalizer(p, c, error)) &&
+         blocks_load(&p->blocks, c, error);
 }

@@ -167,8 +167,12 @@ void policy_save_acting(const Policy *policy, Checkpoint *checkpoint);
 Policy *policy_load_shape(Arena *arena, const Checkpoint *checkpoint, Error *error);
 Policy *policy_load(Arena *arena, const Checkpoint *checkpoint, Error *error);
 
-/* Begin with the weights of another policy: blocks_begin, if its observations are normalised or not
- * as here (FAIL_USAGE). */
-bool policy_begin(Policy *policy, const Checkpoint *from, Error *error);
+/* Begin with the weights of another policy: blocks_begin.  They answer in its units, so its bounds
+ * and its normaliser come with them.  FAIL_USAGE if it is of another kind, predicts otherwise, or
+ * normalises where this one does not, and if the file holds none of the blocks. */
+bool policy_begin(Policy *policy, const Checkpoint *from, BlocksBegun *begun, Error *error);
+
+/* To continue training: blocks, bounds and normaliser, which may be those of --init. */
+bool policy_read(Policy *policy, const Checkpoint *checkpoint, Error *error);
 
 #endif

@@ -156,15 +156,22 @@ bool algo_save(const Agent *agent, Checkpoint *c, Error *error) {
 
 /* in the same order; the first part that does not fit says why */
 bool algo_load(Agent *agent, const Checkpoint *c, Error *error) {
-  return (!agent->policy || blocks_load(&agent->policy->blocks, c, error)) &&
+  return (!agent->policy || policy_read(agent->policy, c, error)) &&
          (!agent->model || model_read(agent->model, c, error)) &&
          blocks_load(&agent->blocks, c, error) &&
          (!agent->def->load_more || agent->def->load_more(agent, c, error));
 }
 
-bool algo_begin(Agent *agent, const Checkpoint *from, Error *error) {
-  return agent->policy ? policy_begin(agent->policy, from, error)
-                       : model_begin(agent->model, from, error);
+bool algo_begin(Agent *agent, const Checkpoint *from, BlocksBegun *begun, Error *error) {
+  if (agent->policy)
+    return policy_begin(agent->policy, from, begun, error) &&
+           blocks_begin(&agent->blocks, from, begun, error);
+  if (!model_begin(agent->model, from, error)) return false;
+  const Blocks *all = &agent->model->blocks;
+  for (int i = 0; i < all->count; i++)
+    begun->taken =
+        arena_text(begun->arena, "%s%s%s", begun->taken, i ? ", " : "", all->params[i]->block);
+  return true;
 }
 
 GraphSpec algo_graph_spec(const AlgoSetup *setup, Params *trained) {

@@ -152,7 +152,7 @@ bool algo_save(const Agent *agent, Checkpoint *checkpoint, Error *error);
 bool algo_load(Agent *agent, const Checkpoint *checkpoint, Error *error);
 
 /* --init: begin with the weights of another run. */
-bool algo_begin(Agent *agent, const Checkpoint *from, Error *error);
+bool algo_begin(Agent *agent, const Checkpoint *from, BlocksBegun *begun, Error *error);
 
 /* A tape of this run.  One that trains Params is shared by all ranks, each of which must run it;
  * one that trains none (NULL) belongs to the rank that runs it. */

@@ -309,8 +309,9 @@ static void test_init_starts_from_old_weights(void **state) {
   arena_free(arena);
   program_run(&o, TRAIN " --set hidden=32 --init old --out other");
   program_expect(&o, 2, "hidden");
-  program_run(&o,
-              "train diffusion-ql --data point.hdf5 --env point-v0 --steps 5 --init old --out x");
+  program_run(
+      &o, "train diffusion-ql --data point.hdf5 --env point-v0 --set diffusion_steps=3 --steps 5 "
+          "--init old --out x");
   program_expect(&o, 2, "shapes");
 }
 

@@ -58,6 +58,8 @@ struct SourceDef {
   const char *(*env_of)(const char *data);
   /* NULL and an error if it is not there, or not what the algorithm can learn from */
   Source *(*open)(const SourceRequest *request, Error *error);
+  /* nullable: can a policy that acts within these bounds [act_dim] learn from it?  FAIL_USAGE */
+  bool (*fits)(const Source *source, const float *low, const float *high, Error *error);
   void (*announce)(const Source *source);                 /* nullable: a few lines of progress */
   void (*describe)(const Source *source, JsonText *json); /* nullable: members of "dataset" */
   void (*close)(Source *source);                          /* nullable: what is not in the arena */

@@ -29,6 +29,18 @@ static Source *open_environment(const SourceRequest *request, Error *error) {
   return &e->source;
 }
 
+/* What it explores and what the environment does would differ. */
+static bool fits(const Source *source, const float *low, const float *high, Error *error) {
+  const EnvDef *def = environment_of(source)->def;
+  for (int j = 0; j < def->act_dim; j++)
+    if (low[j] != (float)def->act_low || high[j] != (float)def->act_high)
+      return error_set(error, FAIL_USAGE,
+                       "its policy acts within [%g, %g] in number %d of an action, and %s takes "
+                       "[%g, %g]; expected weights that were trained for these",
+                       (double)low[j], (double)high[j], j, def->name, def->act_low, def->act_high);
+  return true;
+}
+
 static void close_environment(Source *source) { env_unload(((Environment *)source)->model); }
 
 const SourceDef source_environment = {
@@ -39,5 +51,6 @@ const SourceDef source_environment = {
            "with --threads",
   .by_env = true,
   .open = open_environment,
+  .fits = fits,
   .close = close_environment,
 };

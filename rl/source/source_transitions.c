@@ -230,6 +230,21 @@ static void announce_transitions(const Source *source) {
                  (long long)s->guess);
 }
 
+/* A network whose answers lie within other bounds cannot learn what lies beyond them. */
+static bool fits(const Source *source, const float *low, const float *high, Error *error) {
+  const Dataset *d = transitions_of(source)->data;
+  for (int64_t i = 0; i < d->rows * d->act_dim; i++) {
+    int j = (int)(i % d->act_dim);
+    float rounding = 1e-3f * (high[j] - low[j]), a = d->actions[i];
+    if (a >= low[j] - rounding && a <= high[j] + rounding) continue;
+    return error_set(error, FAIL_USAGE,
+                     "its policy acts within [%g, %g] in number %d of an action, and %s holds %g, "
+                     "which it could not learn; train without --init",
+                     (double)low[j], (double)high[j], j, d->source, (double)a);
+  }
+  return true;
+}
+
 static void describe_transitions(const Source *source, JsonText *out) {
   const Transitions *t = transitions_of(source);
   const DatasetSummary *s = &t->summary;
@@ -257,6 +272,7 @@ const SourceDef source_transitions = {
   .beside_env = true,
   .env_of = task_env_of,
   .open = open_transitions,
+  .fits = fits,
   .announce = announce_transitions,
   .describe = describe_transitions,
   .close = close_transitions,

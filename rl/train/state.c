@@ -91,6 +91,7 @@ bool state_load(const Trainer *t, TrainState *state, Error *error) {
   bool read = checkpoint_load(&c, t->run.last, NULL, error); /* which names the file itself */
   bool done = read && check_algo(t, &c, error) && load_counts(state, &c, error) &&
               load_log(state->log, &c, error) && algo_load(t->agent, &c, error);
+  if (done) trainer_keep_units(t);
   arena_free(arena);
   return done || (read && error_prefix(error, "%s", t->run.last));
 }

@@ -1,10 +1,12 @@
 /* trainer.c -- from a request to a run that is set up. */
 #include "rl/train/trainer.h"
 #include "core/limits.h"
+#include "core/log.h"
 #include "rl/rollout/task.h"
 #include "rl/source/source_environment.h"
 #include "rl/train/record.h"
 #include "rl/train/settings.h"
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -74,6 +76,54 @@ static const char *folder_of(const Trainer *t) {
 
 /* ---- old weights ----------------------------------------------------------------------------- */
 
+void trainer_keep_units(const Trainer *t) {
+  const Policy *p = t->agent->policy;
+  if (!p) return;
+  t->source->units.low = p->low, t->source->units.high = p->high;
+  t->source->units.obs = p->units.obs;
+}
+
+/* the largest distance between two normalisers, in deviations of the second */
+static double distance_of(const Normalizer *a, const Normalizer *b) {
+  double most = 0;
+  for (int j = 0; a && b && j < a->dim; j++) {
+    double std = (double)b->std[j];
+    most = fmax(most, fabs((double)a->mean[j] - (double)b->mean[j]) / std);
+    most = fmax(most, fabs((double)a->std[j] - std) / std);
+  }
+  return most;
+}
+
+/* What the data would give and what the weights were trained in. */
+static bool take_units(const Trainer *t, Error *error) {
+  const Policy *p = t->agent->policy;
+  const Units *own = p ? &t->source->units : NULL;
+  size_t bytes = p ? (size_t)p->spec.act_dim * sizeof *p->low : 0;
+  if (!p) return true;
+  bool moved = memcmp(p->low, own->low, bytes) || memcmp(p->high, own->high, bytes);
+  if (moved && !t->source->def->fits(t->source, p->low, p->high, error)) return false;
+  double distance = distance_of(p->units.obs, own->obs);
+  if (moved && trainer_records(t))
+    log_progress(true, "init: actions stay within the bounds of its policy, which are not those "
+                       "that this run would have");
+  if (distance > 0 && trainer_records(t))
+    log_progress(true,
+                 "init: observations are normalised as its policy does, by other data: this run's "
+                 "would differ by up to %.2g of their deviation",
+                 distance);
+  trainer_keep_units(t);
+  return true;
+}
+
+static void say_taken(const Trainer *t, const char *path, const BlocksBegun *begun,
+                      const Checkpoint *from) {
+  const char *left = blocks_left(begun, from);
+  if (!trainer_records(t)) return;
+  log_progress(true, "init: %s gives %s%s%s%s%s; optimisers begin anew", path, begun->taken,
+               *begun->anew ? "; it does not hold, and begins anew, " : "", begun->anew,
+               *left ? "; not used of it are " : "", left);
+}
+
 /* --init: a run's folder or a checkpoint */
 static bool init_weights(Trainer *t, const char *init, Error *error) {
   /* a run's folder stands for its last checkpoint */
@@ -81,10 +131,14 @@ static bool init_weights(Trainer *t, const char *init, Error *error) {
   if (access(path, F_OK)) path = init;
   Arena *arena = arena_new();
   Checkpoint checkpoint;
+  BlocksBegun begun = { .arena = arena, .taken = "", .anew = "" };
   checkpoint_init(&checkpoint, arena);
-  bool done = checkpoint_load(&checkpoint, path, NULL, error);
-  if (done) done = algo_begin(t->agent, &checkpoint, error);
-  if (!done) error_prefix(error, "--init %s", path);
+  bool read = checkpoint_load(&checkpoint, path, NULL, error); /* which names the file */
+  bool done = read && algo_begin(t->agent, &checkpoint, &begun, error) && take_units(t, error);
+  if (done)
+    say_taken(t, path, &begun, &checkpoint);
+  else
+    error_prefix(error, "--init%s%s", read ? " " : "", read ? path : "");
   arena_free(arena);
   return done;
 }

@@ -62,4 +62,7 @@ bool trainer_records(const Trainer *t);
 bool trainer_open(Trainer *t, const TrainRequest *request, Error *error);
 void trainer_close(Trainer *t);
 
+/* The source gives rows in the units of the policy, which may be those of --init. */
+void trainer_keep_units(const Trainer *t);
+
 #endif
