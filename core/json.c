@@ -185,6 +185,13 @@ bool json_bool(const Json *value, bool otherwise) {
   return cJSON_IsBool(value) ? cJSON_IsTrue(value) : otherwise;
 }
 
+bool json_whole(const Json *value, int64_t low, int64_t high, int64_t *whole) {
+  double number = json_number(value, NAN);
+  if (!(number >= (double)low && number <= (double)high) || number != trunc(number)) return false;
+  *whole = (int64_t)number;
+  return true;
+}
+
 bool json_is_number(const Json *value) { return cJSON_IsNumber(value); }
 bool json_is_object(const Json *value) { return cJSON_IsObject(value); }
 bool json_is_array(const Json *value) { return cJSON_IsArray(value); }

@@ -26,6 +26,8 @@ const Json *json_get(const Json *object, const char *key); /* NULL if absent */
 const char *json_text(const Json *value);                  /* NULL if not a string */
 double json_number(const Json *value, double otherwise);   /* otherwise if not a number */
 bool json_bool(const Json *value, bool otherwise);
+/* false, and nothing is set, if it is not a whole number from low to high (within 2^53) */
+bool json_whole(const Json *value, int64_t low, int64_t high, int64_t *whole);
 bool json_is_number(const Json *value);
 bool json_is_object(const Json *value);
 bool json_is_array(const Json *value);

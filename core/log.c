@@ -81,9 +81,15 @@ static int64_t keep_until(FILE *file, int64_t step, Error *error) {
       keep = -1;
       break;
     }
-    bool later = json_number(json_get(json, "step"), -INFINITY) > (double)step;
+    int64_t written;
+    bool told = json_whole(json_get(json, "step"), 0, (int64_t)1 << 53, &written);
     json_free(json);
-    if (later) break;
+    if (!told) {
+      error_set(error, FAIL_INPUT, "record %d: no \"step\", a whole number", number);
+      keep = -1;
+      break;
+    }
+    if (written > step) break;
     keep += length;
   }
   free(line);

@@ -28,7 +28,8 @@ void log_clear(Log *log);
 bool log_append(const char *path, const char *line, Error *error);
 
 /* Cut the file back to the lines whose "step" is at most `step` (resume).  A file that is absent
- * is fine; a last line cut short by a crash is dropped. */
+ * is fine; a last line cut short by a crash is dropped.  FAIL_INPUT for a line that is no record of
+ * a step. */
 bool log_rewind(const char *path, int64_t step, Error *error);
 
 /* A line for people: replaces the previous one on a terminal, a plain line elsewhere.

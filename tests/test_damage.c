@@ -223,6 +223,69 @@ static void no_text_of_a_file_reaches_a_terminal_as_it_is(void **state) {
   }
 }
 
+/* ---- what stands beside a checkpoint --------------------------------------------------------- */
+
+/* the file with the first `from` replaced, or with a line behind it if from is NULL */
+static void rewrite(const char *path, const char *kept, const char *from, const char *to) {
+  size_t n, length = strlen(to);
+  char *text = file_read(kept, &n), *at = from ? strstr(text, from) : text + n;
+  if (!at) fail_msg("%s has no %s", path, from);
+  size_t before = (size_t)(at - text), behind = n - before - (from ? strlen(from) : 0);
+  char *changed = malloc(n + length + 1);
+  assert_non_null(changed);
+  memcpy(changed, text, before);
+  memcpy(changed + before, to, length);
+  memcpy(changed + before + length, text + n - behind, behind);
+  file_write(path, changed, before + length + behind);
+  free(text), free(changed);
+}
+
+static void records_of_runs_are_checked(void **state) {
+  (void)state;
+  static const struct {
+    const char *file, *from, *to;
+    int code;
+    const char *says;
+  } cases[] = {
+    { "config.json", "\"seed\":0", "\"seed\":-1", 3, "\"seed\"" },
+    { "config.json", "\"seed\":0", "\"seed\":1e300", 3, "\"seed\"" },
+    { "config.json", "\"seed\":0", "\"seed\":\"0\"", 3, "\"seed\"" },
+    { "config.json", "\"seed\":0", "\"seed\":0.5", 3, "\"seed\"" },
+    { "config.json", "\"algo\":\"diffusion-bc\"", "\"algo\":7", 3, "\"algo\"" },
+    { "config.json", "\"algo\":\"diffusion-bc\"", "\"algo\":\"\\u001b[2J\"", 2, "\\x1b[2J" },
+    { "config.json", "\"env\":\"point-v0\"", "\"env\":[]", 3, "\"env\"" },
+    { "config.json", "\"data\":\"point.hdf5\"", "\"data\":{}", 3, "\"data\"" },
+    { "config.json", "\"data_hash\":\"", "\"data_hash\":1,\"was\":\"", 3, "\"data_hash\"" },
+    { "config.json", "\"preset\":null", "\"preset\":5", 3, "\"preset\"" },
+    { "config.json", "\"d4rl_reference\":false", "\"d4rl_reference\":\"no\"", 3,
+      "\"d4rl_reference\"" },
+    { "config.json", "\"batch\":16", "\"batch\":-16", 3, "config.json" },
+    { "config.json", "\"batch\":16", "\"batch\":\"\\u001b[2J\"", 3, "batch" },
+    { "config.json", "{", "[", 3, "config.json" },
+    { "metrics.jsonl", NULL, "{\"step\":\"5\"}\n", 3, "no \"step\"" },
+    { "metrics.jsonl", NULL, "{\"step\":-5}\n", 3, "no \"step\"" },
+    { "metrics.jsonl", NULL, "[1]\n", 3, "no \"step\"" },
+    { "eval.jsonl", NULL, "{\"stepp\":5}\n", 3, "no \"step\"" },
+    { "eval.jsonl", NULL, "{\"step\":1e300}\n", 3, "no \"step\"" },
+    { "figures.jsonl", NULL, "{\"step\":1e300,\"file\":\"a.png\"}\n", 0, "" },
+    { "figures.jsonl", NULL, "{\"step\":\"x\",\"file\":\"../a.png\"}\n", 0, "" },
+    { "figures.jsonl", NULL, "{\"file\":5}\n", 0, "" },
+  };
+  file_write("clone/figures.jsonl", "", 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char path[64];
+    Outcome o;
+    assert_int_equal(system("rm -rf odd && cp -r clone odd"), 0);
+    snprintf(path, sizeof path, "odd/%s", cases[i].file);
+    rewrite(path, path, cases[i].from, cases[i].to);
+    program_run(&o, "report odd --out odd.html"); /* which shows what it can */
+    if (o.code != 0 && o.code != 3) fail_msg("report, case %zu: %d, %s", i, o.code, o.err);
+    program_run(&o, "train --resume odd --steps 26");
+    if (strchr(o.err, '\033')) fail_msg("case %zu: %s", i, o.err);
+    program_expect(&o, cases[i].code, cases[i].says);
+  }
+}
+
 /* What a clone without git-lfs leaves in place of a file. */
 static void a_git_lfs_pointer_is_called_one(void **state) {
   (void)state;
@@ -244,6 +307,7 @@ int main(void) {
     cmocka_unit_test(no_policy_acts_by_what_cannot_be),
     cmocka_unit_test(an_action_that_is_not_finite_is_an_error),
     cmocka_unit_test(no_text_of_a_file_reaches_a_terminal_as_it_is),
+    cmocka_unit_test(records_of_runs_are_checked),
     cmocka_unit_test(a_git_lfs_pointer_is_called_one),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);

@@ -194,10 +194,10 @@ static void test_a_record_of_release_0_1_is_resumed(void **state) {
   train(BC " --out release-odd");
   rewrite("release-odd/config.json", "\"hidden\":16", "\"hidden\":16,\"reward\":\"antmaze\"");
   program_run(&o, "train --resume release-odd --steps 40");
-  program_expect(&o, 2, "reward: diffusion-bc has no such setting any more");
+  program_expect(&o, 3, "reward: diffusion-bc has no such setting any more");
   rewrite("release-odd/config.json", "\"settings\"", "\"set\"");
   program_run(&o, "train --resume release-odd --steps 40");
-  program_expect(&o, 2, "expected an object");
+  program_expect(&o, 3, "expected an object");
 }
 
 /* ---- stopping -------------------------------------------------------------------------------- */

@@ -47,9 +47,13 @@ static const char *text_of(const Figures *f, const Json *line, const char *key) 
 static void take_line(Figures *f, const char *text, size_t length) {
   Error ignored;
   Json *line = json_parse(text, length, &ignored);
+  const Json *step = json_get(line, "step");
   Figure figure = { text_of(f, line, "file"), text_of(f, line, "title"),
-                    text_of(f, line, "caption"), (int64_t)json_number(json_get(line, "step"), -1) };
-  if (figure.file && figure.step <= f->step) put(f, figure);
+                    text_of(f, line, "caption"), -1 };
+  /* a figure is a convenience: what does not describe a file of this folder is left out */
+  bool right = figure.file && *figure.file && !strchr(figure.file, '/') &&
+               (!step || json_whole(step, 0, f->step, &figure.step));
+  if (right) put(f, figure);
   json_free(line);
 }
 

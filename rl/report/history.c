@@ -199,7 +199,9 @@ static HistoryEvaluation evaluation_of(const History *history, Arena *arena, con
 }
 
 static bool take_evaluation(History *history, Arena *arena, const Json *line, size_t room) {
+  enum { MOST = 1 << 26 }; /* numbers of all lines: what is described as more is damage */
   if (!has_step(line)) return false;
+  if ((history->evaluations + 1) * (size_t)(history->numbers + 1) > MOST) return false;
   if (!history->evaluation) history->evaluation = arena_array(arena, HistoryEvaluation, room);
   history->evaluation[history->evaluations++] = evaluation_of(history, arena, line);
   return true;

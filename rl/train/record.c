@@ -54,17 +54,43 @@ bool record_write(const Trainer *t, Error *error) {
   return done;
 }
 
+/* a member that is a text, or null or absent where nothing is to say */
+static bool read_text(const Json *json, const char *key, const char **text, Error *error) {
+  const Json *value = json_get(json, key);
+  *text = json_text(value);
+  return !value || *text || json_is_null(value) ||
+         error_set(error, FAIL_INPUT, "\"%s\": expected a text or null", key);
+}
+
+static bool is_flag(const Json *value) { return json_bool(value, true) == json_bool(value, false); }
+
+static bool read_members(Trainer *t, Record *r, Error *error) {
+  int64_t seed;
+  const char *preset;
+  const Json *json = r->json, *reference = json_get(json, "d4rl_reference");
+  if (!json_is_object(json))
+    return error_set(error, FAIL_INPUT, "expected an object; not written by diffrl");
+  /* these texts belong to the JSON, which the caller frees */
+  if (!read_text(json, "algo", &r->algo, error) || !read_text(json, "env", &r->env, error) ||
+      !read_text(json, "data", &r->data, error) ||
+      !read_text(json, "data_hash", &r->data_hash, error) ||
+      !read_text(json, "preset", &preset, error))
+    return false;
+  if (!r->algo) return error_set(error, FAIL_INPUT, "no \"algo\"; not written by diffrl");
+  if (!json_whole(json_get(json, "seed"), 0, (int64_t)1 << 53, &seed))
+    return error_set(error, FAIL_INPUT, "\"seed\": expected a whole number from 0");
+  if (reference && !is_flag(reference))
+    return error_set(error, FAIL_INPUT, "\"d4rl_reference\": expected true or false");
+  /* the seed of a run is never chosen anew */
+  t->seed = (uint64_t)seed;
+  return true;
+}
+
 bool record_read(Trainer *t, Record *record, Error *error) {
   const char *path = arena_text(t->arena, "%s/config.json", t->request->resume);
   if (!(record->json = json_parse_file(path, error)))
     return error_prefix(error, "cannot resume %s", t->request->resume);
-  /* these texts belong to the JSON, which the caller frees */
-  record->algo = json_text(json_get(record->json, "algo"));
-  record->env = json_text(json_get(record->json, "env"));
-  record->data = json_text(json_get(record->json, "data"));
-  record->data_hash = json_text(json_get(record->json, "data_hash"));
-  /* the seed of a run is never chosen anew */
-  t->seed = (uint64_t)json_number(json_get(record->json, "seed"), 0);
-  if (record->algo) return true;
-  return error_set(error, FAIL_INPUT, "%s: no \"algo\"; not written by diffrl", path);
+  if (read_members(t, record, error)) return true;
+  json_free(record->json);
+  return error_prefix(error, "%s", path);
 }

@@ -135,7 +135,10 @@ static void restore_origins(Trainer *t, const Json *changed) {
 
 bool settings_restore(Trainer *t, const Json *record, Error *error) {
   start_settings(t);
-  if (!read_record(t, json_get(record, "settings"), "run", error)) return false;
+  if (!read_record(t, json_get(record, "settings"), "run", error)) {
+    error->kind = FAIL_INPUT;
+    return error_prefix(error, "%s/config.json", t->request->resume);
+  }
   restore_origins(t, json_get(record, "changed"));
   const char *preset = json_text(json_get(record, "preset"));
   t->preset = preset ? arena_text(t->arena, "%s", preset) : NULL;
