@@ -5,6 +5,7 @@
 #include "policy/models/pictures.h"
 #include "policy/models/plans.h"
 #include "policy/models/points.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,19 @@ void sample_choose(const Sample *asked, SamplerSpec *sampler) {
   if (asked->sampler) sampler->method = asked->sampler, sampler->eta = 0;
   if (asked->steps) sampler->steps = (int)asked->steps;
   if (asked->spacing) sampler->spacing = asked->spacing;
+}
+
+bool sample_check(const double *values, const float *floats, size_t count, const char *sampler,
+                  Error *error) {
+  for (size_t i = 0; i < count; i++) {
+    double x = values ? values[i] : (double)floats[i];
+    if (isfinite(x)) continue;
+    return error_set(error, FAIL_DIVERGED,
+                     "sample: a number is %g, so nothing is written: the weights have diverged, or "
+                     "sampler %s does not converge here (try more --steps, or another --sampler)",
+                     x, sampler);
+  }
+  return true;
 }
 
 bool sample_ends(const char *path, const char *end) {

@@ -26,6 +26,10 @@ bool sample_plans(const SampleJob *job, Error *error);  /* of `diffrl train diff
 /* The model's sampler with what was asked for instead. */
 void sample_choose(const Sample *asked, SamplerSpec *sampler);
 
+/* Are all numbers finite, of which one of the arrays [count] holds them?  FAIL_DIVERGED. */
+bool sample_check(const double *values, const float *floats, size_t count, const char *sampler,
+                  Error *error);
+
 bool sample_ends(const char *path, const char *end); /* "a.png", ".png" */
 
 /* NumPy's file of doubles. */

@@ -88,6 +88,6 @@ int main(int count, char **word) {
     code = FAIL_RUNNING;
   }
   /* failures are told here, unless a rank has told its own already */
-  command_complain(&error);
+  if (code) command_complain(&error);
   return code;
 }

@@ -71,8 +71,11 @@ bool sample_images(const SampleJob *job, Error *error) {
   if (count > MOST || sample_ends(asked->out, ".csv"))
     return error_set(error, FAIL_USAGE,
                      "sample: pictures go to FILE.png or FILE.npy, at most %d at once", MOST);
-  double *pictures = arena_array(job->arena, double, (size_t)count *(size_t)(size * size));
-  if (!pictures_sample(&m->base, &how, label, count, pictures, error)) return false;
+  size_t numbers = (size_t)count * (size_t)(size * size);
+  double *pictures = arena_array(job->arena, double, numbers);
+  if (!pictures_sample(&m->base, &how, label, count, pictures, error) ||
+      !sample_check(pictures, NULL, numbers, how.sampler.method, error))
+    return false;
   /* with all labels in turn, the grid has a column for each */
   bool done =
       png ? image_write_grid(m, pictures, count, label == PICTURES_ALL_LABELS, asked->out, error)

@@ -63,8 +63,11 @@ static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env,
   ModelSampling how = model_sampling(&m->base);
   how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
   sample_choose(asked, &how.sampler);
-  p.plans = arena_array(job->arena, float, (size_t)p.count *(size_t)m->base.denoiser->dim);
-  if (!plans_sample(m, &how, p.count, first, p.plans, error)) return false;
+  size_t numbers = (size_t)p.count * (size_t)m->base.denoiser->dim;
+  p.plans = arena_array(job->arena, float, numbers);
+  if (!plans_sample(m, &how, p.count, first, p.plans, error) ||
+      !sample_check(NULL, p.plans, numbers, how.sampler.method, error))
+    return false;
   /* a picture also shows what the simulator makes of the plans' actions */
   if (!(sample_ends(asked->out, ".csv")   ? write_csv(m, &p, asked->out, error)
         : sample_ends(asked->out, ".npy") ? write_npy(job, m, &p, error)

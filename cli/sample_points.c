@@ -67,7 +67,9 @@ bool sample_points(const SampleJob *job, Error *error) {
   int count = asked->count ? (int)asked->count : 4096;
   double *points = arena_array(job->arena, double, TOY_DIM *count);
   Points p = { model, data, &how, points, count };
-  if (!points_sample(model, &how, count, points, error) || !write_points(&p, asked->out, error))
+  if (!points_sample(model, &how, count, points, error) ||
+      !sample_check(points, NULL, (size_t)count * TOY_DIM, how.sampler.method, error) ||
+      !write_points(&p, asked->out, error))
     return false;
   log_progress(true, "%d points of %s by %s: %s", count, model->data, how.sampler.method,
                asked->out);

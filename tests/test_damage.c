@@ -197,6 +197,18 @@ static void an_action_that_is_not_finite_is_an_error(void **state) {
   program_refuse(4, "eval b.safetensors --episodes 3", "of the action is");
 }
 
+static void a_sample_that_is_not_finite_is_an_error(void **state) {
+  (void)state;
+  program_succeed("train toy --data moons --set hidden=8 --set net=mlp --set batch=16 --set "
+                  "eval_points=64 --set pictures=false --steps 2 --out toy");
+  change(&(Change){ "", "denoiser_ema/trunk/0/b", NULL, 0, 3e38, NULL }, "toy/last.safetensors",
+         "toy.safetensors");
+  change(&(Change){ "", "denoiser_ema/trunk/1/w", NULL, 0, 3e38, NULL }, "toy.safetensors",
+         "toy.safetensors");
+  program_refuse(4, "sample toy.safetensors --steps 100 --out x.csv", "a number is");
+  assert_int_equal(file_size("x.csv"), -1);
+}
+
 /* ---- texts ----------------------------------------------------------------------------------- */
 
 static void no_text_of_a_file_reaches_a_terminal_as_it_is(void **state) {
@@ -306,6 +318,7 @@ int main(void) {
     cmocka_unit_test(no_run_resumes_from_what_cannot_be),
     cmocka_unit_test(no_policy_acts_by_what_cannot_be),
     cmocka_unit_test(an_action_that_is_not_finite_is_an_error),
+    cmocka_unit_test(a_sample_that_is_not_finite_is_an_error),
     cmocka_unit_test(no_text_of_a_file_reaches_a_terminal_as_it_is),
     cmocka_unit_test(records_of_runs_are_checked),
     cmocka_unit_test(a_git_lfs_pointer_is_called_one),
