@@ -52,7 +52,7 @@ is_debian() { command -v dpkg-query >/dev/null && command -v apt-get >/dev/null;
 
 installed() { # package sign
   if is_debian; then
-    case $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) in installed) return 0 ;; esac
+    case $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) in installed*) return 0 ;; esac
     return 1
   fi
   case $2 in
