@@ -155,7 +155,7 @@ static void test_a_damaged_checkpoint_is_not_resumed(void **state) {
 static void test_no_room_for_the_first_file(void **state) {
   (void)state;
   Outcome o;
-  program_run_limited(&o, 100, TRAIN " --steps 20 --out tiny");
+  program_run_limited(&o, 1000, TRAIN " --steps 20 --out tiny");
   program_expect(&o, 1, "cannot be written");
 }
 

@@ -199,7 +199,8 @@ static const AlgoDef algo_counter = { .name = "counter",
 
 static void train_counter(Arena *arena, int64_t steps, const char *report) {
   TrainRequest request = { 0 };
-  Source source = { 0 };
+  const SourceDef nothing = { .name = "nothing" };
+  Source source = { .def = &nothing };
   TrainConfig config = { .steps = steps, .eval_every = 2, .log_every = 1 };
   config.save_every = steps;
   Counter counter = { .updates = 0 };
@@ -209,6 +210,7 @@ static void train_counter(Arena *arena, int64_t steps, const char *report) {
                 .config = &config,
                 .shared = &config,
                 .run.lock = -1,
+                .kernels = kernels_find("own", &(Error){ 0 }),
                 .source = &source,
                 .setup = { .def = &algo_counter, .arena = arena, .config = &config },
                 .agent = &counter.agent };
@@ -216,17 +218,6 @@ static void train_counter(Arena *arena, int64_t steps, const char *report) {
   Error error;
   counter.agent = (Agent){ .def = &algo_counter, .setup = &t.setup };
   assert_true(run_open(&t.run, arena, root, true, &error));
-  JsonText text = { 0 };
-  json_open(&text, NULL, '{');
-  json_put_text(&text, "algo", "counter");
-  json_open(&text, "measures", '[');
-  measuring_describe(t.agent, &text);
-  json_close(&text, ']'), json_close(&text, '}');
-  FILE *file = fopen(t.run.config, "w");
-  CHECK(file, "cannot write");
-  fputs(text.text, file);
-  fclose(file);
-  json_text_free(&text);
   if (!train_run(&t, &outcome, &error)) fail_msg("%s", error.text);
   train_show(&t, &outcome);
   const char *runs[] = { root };

@@ -57,7 +57,13 @@ Replay *replay_open(Arena *arena, const char *run, float *rows, int64_t capacity
                       .rows = rows,
                       .capacity = capacity,
                       .count = count };
-  CHECK(count <= capacity, "replay: %lld of %lld", (long long)count, (long long)capacity);
+  if (count < 0 || count > capacity) {
+    error_set(error, FAIL_INPUT,
+              "the checkpoint counts %lld transitions, where a run of so many steps has room for "
+              "%lld; it is damaged or of another run",
+              (long long)count, (long long)capacity);
+    return NULL;
+  }
   const char *path = arena_text(arena, "%s/replay.bin", run);
   /* a new run begins an empty file; a resumed one keeps its rows */
   replay->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (count ? 0 : O_TRUNC), 0644);

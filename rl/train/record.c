@@ -26,6 +26,7 @@ bool record_write(const Trainer *t, Error *error) {
   json_put_integer(&out, "seed", (int64_t)t->seed);
   json_put_integer(&out, "steps", t->shared->steps);
   json_put_text(&out, "preset", t->preset);
+  json_put_text(&out, "init", t->init);
   json_put_bool(&out, "d4rl_reference", t->reference);
   /* all settings, and apart from them those that somebody set: the others held their defaults */
   json_open(&out, "settings", '{');
@@ -74,6 +75,7 @@ static bool read_members(Trainer *t, Record *r, Error *error) {
   if (!read_text(json, "algo", &r->algo, error) || !read_text(json, "env", &r->env, error) ||
       !read_text(json, "data", &r->data, error) ||
       !read_text(json, "data_hash", &r->data_hash, error) ||
+      !read_text(json, "init", &r->init, error) ||
       !read_text(json, "preset", &preset, error))
     return false;
   if (!r->algo) return error_set(error, FAIL_INPUT, "no \"algo\"; not written by diffrl");

@@ -3,7 +3,8 @@
 #define RL_RECORD_H
 #include "rl/train/trainer.h"
 
-/* Write it, and an empty metrics.jsonl beside that of a new run; FAIL_RUNNING. */
+/* Write it, and an empty metrics.jsonl beside that of a new run; FAIL_RUNNING.  With it the folder
+ * becomes a run, so what resuming needs is there before. */
 bool record_write(const Trainer *t, Error *error);
 
 /* What a resumed run takes from it.  Texts belong to json, which the caller frees. */
@@ -11,6 +12,7 @@ typedef struct {
   Json *json;
   const char *algo;                   /* never NULL if read */
   const char *env, *data, *data_hash; /* NULL: none */
+  const char *init;                   /* NULL: it began from its seed */
 } Record;
 
 /* The record of the run that t->request resumes; sets t->seed too.  record is zero before, and its

@@ -27,6 +27,7 @@ void run_name(Run *run, Arena *arena, const char *folder) {
   run->metrics = arena_text(arena, "%s/metrics.jsonl", folder);
   run->eval = arena_text(arena, "%s/eval.jsonl", folder);
   run->measures = arena_text(arena, "%s/measures.json", folder);
+  run->figures = arena_text(arena, "%s/figures.jsonl", folder);
   run->last = arena_text(arena, "%s/last.safetensors", folder);
   run->best = arena_text(arena, "%s/best.safetensors", folder);
   run->report = arena_text(arena, "%s/report.html", folder);
@@ -49,6 +50,26 @@ bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *err
                    "%s holds a run already; continue with `diffrl train --resume "
                    "%s`, or choose another --out",
                    folder, folder);
+}
+
+static bool refuse_old(const char *path, Error *error) {
+  return access(path, F_OK) ||
+         error_set(error, FAIL_USAGE,
+                   "%s lies there without the config.json of its run; move it away, or choose "
+                   "another --out",
+                   path);
+}
+
+bool run_clear(const Run *run, bool replaces_last, Error *error) {
+  const char *const logs[] = { run->metrics, run->eval, run->measures, run->figures };
+  if (!refuse_old(run->best, error) || !(replaces_last || refuse_old(run->last, error)))
+    return false;
+  for (size_t i = 0; i < sizeof logs / sizeof *logs; i++)
+    if (unlink(logs[i]) && errno != ENOENT)
+      return error_set(error, FAIL_RUNNING,
+                       "%s: an older file that cannot be removed: %s; choose another --out",
+                       logs[i], strerror(errno));
+  return true;
 }
 
 void run_close(Run *run) {

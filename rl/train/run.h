@@ -7,7 +7,7 @@
 
 typedef struct {
   const char *folder;
-  const char *config, *metrics, *eval, *measures, *last, *best, *report; /* paths of its files */
+  const char *config, *metrics, *eval, *measures, *figures, *last, *best, *report; /* its files */
   int lock;
 } Run;
 
@@ -19,5 +19,10 @@ void run_name(Run *run, Arena *arena, const char *folder);
  * process is writing to it. */
 bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error);
 void run_close(Run *run);
+
+/* Before a new run: no file of it may be an older one's, of a run that has lost its config.json.
+ * Logs are removed; checkpoints are refused (FAIL_USAGE), but for a `last` if the new run begins by
+ * replacing it. */
+bool run_clear(const Run *run, bool replaces_last, Error *error);
 
 #endif

@@ -1,6 +1,7 @@
 /* state.c -- the checkpoints of a run: what it is, how far, the agent, sums of its log. */
 #include "rl/train/state.h"
 #include "datasets/murmur.h"
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,8 +81,45 @@ static bool load_counts(TrainState *state, const Checkpoint *c, Error *error) {
          checkpoint_read_number(c, "best", &state->best, error);
 }
 
-bool state_saved(const Trainer *t) {
-  return !access(t->run.last, F_OK) || !access(t->run.best, F_OK);
+bool state_saved(const Trainer *t) { return !access(t->run.last, F_OK) || errno != ENOENT; }
+
+/* the step of `best`; -1: there is none that can be read */
+static int64_t best_step(const Trainer *t) {
+  Arena *arena = arena_new();
+  Checkpoint c;
+  Error ignored;
+  checkpoint_init(&c, arena);
+  int64_t step = -1;
+  if (!checkpoint_load(&c, t->run.best, NULL, &ignored) ||
+      !checkpoint_read_whole(&c, "step", 0, (int64_t)most_whole, &step, &ignored))
+    step = -1;
+  arena_free(arena);
+  return step;
+}
+
+bool state_may_begin(const Trainer *t, Error *error) {
+  const TrainConfig *config = t->shared;
+  if (t->init)
+    return error_set(error, FAIL_INPUT,
+                     "%s is missing, and the run began with the weights of %s, which its seed does "
+                     "not make again; start a new one with --init",
+                     t->run.last, t->init);
+  /* a `best` from before the first save is made again, to the bit */
+  int64_t best = best_step(t), first = config->save_every;
+  if (config->keep_every && config->keep_every < first) first = config->keep_every;
+  return best <= first ||
+         error_set(error, FAIL_INPUT,
+                   "%s is missing, though the run came to step %lld and saved every %lld; put it "
+                   "back, or start a new run with --init %s",
+                   t->run.last, (long long)best, (long long)first, t->run.best);
+}
+
+static bool check_steps(const Trainer *t, int64_t done, Error *error) {
+  return done <= t->shared->steps ||
+         error_set(error, FAIL_USAGE,
+                   "%s: %lld steps are done, more than the %lld it is to do in all; give --steps "
+                   "%lld or more, or train a shorter run with another --out",
+                   t->run.folder, (long long)done, (long long)t->shared->steps, (long long)done);
 }
 
 bool state_load(const Trainer *t, TrainState *state, Error *error) {
@@ -90,10 +128,13 @@ bool state_load(const Trainer *t, TrainState *state, Error *error) {
   checkpoint_init(&c, arena);
   bool read = checkpoint_load(&c, t->run.last, NULL, error); /* which names the file itself */
   bool done = read && check_algo(t, &c, error) && load_counts(state, &c, error) &&
-              load_log(state->log, &c, error) && algo_load(t->agent, &c, error);
+              load_log(state->log, &c, error);
+  bool fits = done && check_steps(t, state->step, error); /* which speaks of the run */
+  done = fits && algo_load(t->agent, &c, error);
   if (done) trainer_keep_units(t);
   arena_free(arena);
-  return done || (read && error_prefix(error, "%s", t->run.last));
+  bool of_file = read && (fits || error->kind != FAIL_USAGE);
+  return done || (of_file && error_prefix(error, "%s", t->run.last));
 }
 
 uint64_t state_number(const Trainer *t, int64_t step) {

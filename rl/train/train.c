@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "rl/stop.h"
 #include "rl/train/measuring.h"
+#include "rl/train/record.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,10 +54,23 @@ static const char *what_stands(const Trainer *t) {
 }
 
 static bool load_last(Loop *l, Error *error) {
+  Trainer *t = l->t;
   TrainState state = { l->step, l->evaluated, l->best, &l->log };
-  if (state_saved(l->t) && !state_load(l->t, &state, error)) return false;
+  bool saved = state_saved(t);
+  if (saved ? !state_load(t, &state, error) : !state_may_begin(t, error)) return false;
+  if (!saved && trainer_records(t))
+    log_progress(true, "%s was stopped before its first save, so it begins anew", t->run.folder);
   l->step = state.step, l->evaluated = state.evaluated, l->best = state.best;
-  return rewind_logs(l->t, l->step, l->evaluated, error);
+  return rewind_logs(t, l->step, l->evaluated, error);
+}
+
+/* The folder becomes a run, or a resumed run's record changes, once nothing can refuse it. */
+static bool begin_record(Loop *l, Error *error) {
+  Trainer *t = l->t;
+  if (!trainer_records(t)) return true;
+  if (!t->request->resume && !run_clear(&t->run, t->request->init, error)) return false;
+  /* a start from other weights is not in the seed, so it is saved, before there is a run */
+  return (!t->request->init || save_last(l, error)) && record_write(t, error);
 }
 
 /* ---- what is written while training ---------------------------------------------------------- */
@@ -244,11 +258,8 @@ bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY };
   bool ready = !t->request->resume || load_last(l, error);
   if (!meet(l, ready, error)) return false;
+  if (!meet(l, check_ranks(l, error) && begin_record(l, error), error)) return false;
   figures_open(&t->figures, t->arena, t->run.folder, l->step);
-  /* a start from other weights is not in the seed, so it is saved */
-  ready =
-      check_ranks(l, error) && (!t->request->init || !trainer_records(t) || save_last(l, error));
-  if (!meet(l, ready, error)) return false;
   /* denormals are flushed to zero here as in the worker threads */
   unsigned denormals = denormals_off();
   l->start = l->mark = clock_now(), l->start_step = l->mark_step = l->step;

@@ -206,17 +206,25 @@ static bool check_memory(const Trainer *t, Error *error) {
                    1e-9 * (double)m.all, 1e-9 * (double)m.weights, 1e-9 * (double)m.given);
 }
 
-/* the steps of setting up; each needs the ones before */
-static bool open_all(Trainer *t, Error *error) {
+/* what a run is: as requested, or as the record of a resumed one says */
+static bool choose_all(Trainer *t, const char **hash, Error *error) {
   const TrainRequest *r = t->request;
   Record old = { 0 };
   t->seed = r->seed;
-  /* what the run is */
-  if (r->resume && !record_read(t, &old, error)) return false;
-  bool chosen = choose(t, &old, error);
-  const char *hash = old.data_hash ? arena_text(t->arena, "%s", old.data_hash) : NULL;
+  bool chosen = (!r->resume || record_read(t, &old, error)) && choose(t, &old, error);
+  const char *init = r->resume ? old.init : r->init;
+  /* texts of the record outlive it */
+  *hash = old.data_hash ? arena_text(t->arena, "%s", old.data_hash) : NULL;
+  t->init = init ? arena_text(t->arena, "%s", init) : NULL;
   json_free(old.json);
-  if (!chosen) return false;
+  return chosen;
+}
+
+/* the steps of setting up; each needs the ones before */
+static bool open_all(Trainer *t, Error *error) {
+  const TrainRequest *r = t->request;
+  const char *hash;
+  if (!choose_all(t, &hash, error)) return false;
   /* what computes it and what it learns from */
   t->kernels = kernels_find(t->shared->kernels.s, error);
   t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks), error);
@@ -235,8 +243,7 @@ static bool open_all(Trainer *t, Error *error) {
   if (!algo_check_acting(t->agent, error)) return false;
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
-  if (r->init && !init_weights(t, r->init, error)) return false;
-  return !writes || record_write(t, error);
+  return !r->init || init_weights(t, r->init, error);
 }
 
 bool trainer_records(const Trainer *t) { return !ranks_index(t->request->ranks); }

@@ -30,6 +30,7 @@ typedef struct {
   Config settings;
   const char *preset;    /* its name, or NULL */
   const char *data_name; /* as given; NULL: it learns from no data */
+  const char *init;      /* whose weights it began with; NULL: its seed's */
   Run run;
   Pool *pool;
   const Kernels *kernels;

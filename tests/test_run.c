@@ -1,0 +1,99 @@
+/* test_run.c -- a run's folder and what resuming makes of it: whatever ended a run, it goes on to
+ * the same bits or is refused before anything is written. */
+#include "tests/program.h"
+#include <signal.h>
+
+/* the settings of SMALL but for the intervals, which a line may then choose */
+#define BARE                                                                                       \
+  "train diffusion-ql --data point.hdf5 --env point-v0 --set hidden=16 --set batch=32"             \
+  " --set group=8 --set lane=8 --set candidates=2 --set diffusion_steps=3 --set eval_episodes=2"
+#define TRAIN "train diffusion-ql --data point.hdf5 --env point-v0" SMALL
+
+static int setup(void **state) {
+  if (program_enter(state)) return -1;
+  file_make_data("point.hdf5", "point-v0", 12, 1, "{\"env\": \"point-v0\"}");
+  return 0;
+}
+
+/* A child that writes nowhere, killed once this file is there. */
+static void kill_after(const char *line, const char *path) {
+  FILE *nowhere = fopen("/dev/null", "w");
+  pid_t child = program_start(line, -1, fileno(nowhere), fileno(nowhere), 0);
+  for (int wait = 0; wait < 4000 && file_size(path) < 0; wait++) nap(0.005);
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  fclose(nowhere);
+}
+
+/* ---- beginning anew -------------------------------------------------------------------------- */
+
+static void test_a_run_killed_between_best_and_last_goes_on(void **state) {
+  (void)state;
+  Outcome o;
+#define LATE BARE " --set save_every=1000000 --set eval_every=20"
+  program_succeed(LATE " --steps 60 --out whole");
+  kill_after(LATE " --steps 1000000 --out early", "early/best.safetensors");
+  assert_int_equal(file_size("early/last.safetensors"), -1);
+  program_run(&o, "train --resume early --steps 60");
+  program_expect(&o, 0, "early was stopped before its first save, so it begins anew");
+  assert_same_files("whole", "early", "last.safetensors best.safetensors eval.jsonl");
+}
+
+static void test_a_last_that_is_gone_is_not_begun_anew(void **state) {
+  (void)state;
+  program_succeed(BARE " --set save_every=20 --set eval_every=30 --steps 60 --out gone");
+  assert_int_equal(unlink("gone/last.safetensors"), 0);
+  program_refuse(3, "train --resume gone", "gone/last.safetensors is missing, though the run came");
+  /* nor are weights that no seed makes again */
+  program_succeed(TRAIN " --steps 20 --out old");
+  program_succeed(TRAIN " --steps 20 --init old --out young");
+  assert_int_equal(unlink("young/last.safetensors"), 0);
+  unlink("young/best.safetensors");
+  program_refuse(3, "train --resume young", "the run began with the weights of old");
+}
+
+static void test_a_new_run_has_no_file_of_an_older_one(void **state) {
+  (void)state;
+  program_succeed(TRAIN " --steps 20 --out orphan");
+  program_succeed(TRAIN " --steps 20 --out fresh");
+  assert_int_equal(unlink("orphan/config.json"), 0);
+  program_refuse(2, TRAIN " --steps 20 --out orphan", "without the config.json of its run");
+  assert_int_equal(unlink("orphan/best.safetensors"), 0);
+  program_refuse(2, TRAIN " --steps 20 --out orphan", "orphan/last.safetensors lies there");
+  assert_int_equal(unlink("orphan/last.safetensors"), 0);
+  program_succeed(TRAIN " --steps 20 --out orphan");
+  assert_same_files("fresh", "orphan", "last.safetensors best.safetensors eval.jsonl");
+}
+
+/* ---- fewer steps than are done --------------------------------------------------------------- */
+
+static void test_fewer_steps_than_are_done_are_refused(void **state) {
+  (void)state;
+  static const char *const lines[] = {
+    TRAIN " --steps 40 --out fewer0",
+    "train sac --env point-v0 --set hidden=8 --set batch=8 --set group=8 --set random_steps=20 "
+    "--set eval_episodes=1 --steps 40 --out fewer1",
+  };
+  for (int i = 0; i < 2; i++) {
+    char line[128], copy[32];
+    program_succeed(lines[i]);
+    snprintf(line, sizeof line, "cp -rp fewer%d copy%d", i, i);
+    assert_int_equal(system(line), 0);
+    snprintf(line, sizeof line, "train --resume fewer%d --steps 3", i);
+    program_refuse(2, line, "40 steps are done, more than the 3");
+    snprintf(line, sizeof line, "diff -r fewer%d copy%d", i, i);
+    assert_int_equal(system(line), 0);
+    snprintf(copy, sizeof copy, "train --resume fewer%d", i);
+    program_succeed(copy);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_a_run_killed_between_best_and_last_goes_on),
+    cmocka_unit_test(test_a_last_that_is_gone_is_not_begun_anew),
+    cmocka_unit_test(test_a_new_run_has_no_file_of_an_older_one),
+    cmocka_unit_test(test_fewer_steps_than_are_done_are_refused),
+  };
+  return cmocka_run_group_tests(tests, setup, program_leave);
+}
