@@ -59,6 +59,7 @@ static int make_in(Arena *arena, const Make *c, Error *error) {
 
 static int run_make(const void *request, Error *error) {
   Arena *arena = arena_new();
+  stop_not_on_pipes();
   int code = make_in(arena, request, error);
   arena_free(arena);
   return code;

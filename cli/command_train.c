@@ -299,6 +299,7 @@ static int train_on_this_rank(const TrainRequest *r, Error *error) {
 /* Every rank does the same with the same request; only the first one talks. */
 static int run(const void *request, Error *error) {
   TrainRequest r;
+  stop_not_on_pipes();
   if (!make_request(request, &r, error) || !ranks_open(&r.ranks, stop_asked, error))
     return (int)error->kind;
   int code = train_on_this_rank(&r, error);

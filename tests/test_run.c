@@ -65,6 +65,62 @@ static void test_a_new_run_has_no_file_of_an_older_one(void **state) {
   assert_same_files("fresh", "orphan", "last.safetensors best.safetensors eval.jsonl");
 }
 
+/* ---- who listens ----------------------------------------------------------------------------- */
+
+/* Its stderr, or stdout too, is a pipe of which nobody holds the other end. */
+static int train_into_a_closed_pipe(const char *line, bool out) {
+  int ends[2], status;
+  FILE *nowhere = fopen("/dev/null", "w");
+  assert_int_equal(pipe(ends), 0);
+  close(ends[0]);
+  pid_t child = program_start(line, -1, out ? ends[1] : fileno(nowhere), ends[1], 0);
+  close(ends[1]);
+  fclose(nowhere);
+  waitpid(child, &status, 0);
+  return program_code(status);
+}
+
+static void test_progress_that_nobody_reads_ends_no_run(void **state) {
+  (void)state;
+  program_succeed(TRAIN " --steps 100 --out heard");
+  assert_int_equal(train_into_a_closed_pipe(TRAIN " --steps 100 --out unheard", false), 0);
+  assert_same_files("heard", "unheard", "last.safetensors best.safetensors eval.jsonl");
+  /* the result is lost, and the exit code says so */
+  assert_int_equal(train_into_a_closed_pipe(TRAIN " --steps 100 --out untold", true), 1);
+  assert_same_files("heard", "untold", "last.safetensors best.safetensors eval.jsonl");
+}
+
+static void test_act_into_a_closed_pipe_ends_quietly(void **state) {
+  (void)state;
+  program_succeed(TRAIN " --steps 20 --out acts");
+  char line[4500];
+  snprintf(line, sizeof line,
+           "yes '0 0 0 0' | { '%s' act acts 2>err; echo $? >code; } | head -n 1 >answer",
+           getenv("DIFFRL_UNDER_TEST"));
+  assert_int_equal(system(line), 0);
+  assert_int_equal(file_size("err"), 0);
+  size_t n;
+  char *code = file_read("code", &n);
+  assert_string_equal(code, "141\n");
+  free(code);
+}
+
+/* nohup ignores SIGHUP before the program starts */
+static void test_a_run_under_nohup_outlives_the_terminal(void **state) {
+  (void)state;
+  int status;
+  FILE *nowhere = fopen("/dev/null", "w");
+  signal(SIGHUP, SIG_IGN);
+  pid_t child =
+      program_start(TRAIN " --steps 400 --out nohup", -1, fileno(nowhere), fileno(nowhere), 0);
+  signal(SIGHUP, SIG_DFL);
+  for (int wait = 0; wait < 4000 && file_size("nohup/metrics.jsonl") <= 0; wait++) nap(0.005);
+  kill(child, SIGHUP);
+  waitpid(child, &status, 0);
+  fclose(nowhere);
+  assert_int_equal(program_code(status), 0);
+}
+
 /* ---- fewer steps than are done --------------------------------------------------------------- */
 
 static void test_fewer_steps_than_are_done_are_refused(void **state) {
@@ -93,6 +149,9 @@ int main(void) {
     cmocka_unit_test(test_a_run_killed_between_best_and_last_goes_on),
     cmocka_unit_test(test_a_last_that_is_gone_is_not_begun_anew),
     cmocka_unit_test(test_a_new_run_has_no_file_of_an_older_one),
+    cmocka_unit_test(test_progress_that_nobody_reads_ends_no_run),
+    cmocka_unit_test(test_act_into_a_closed_pipe_ends_quietly),
+    cmocka_unit_test(test_a_run_under_nohup_outlives_the_terminal),
     cmocka_unit_test(test_fewer_steps_than_are_done_are_refused),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);
