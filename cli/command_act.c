@@ -2,6 +2,7 @@
 #include "cli/saved.h"
 #include "rl/rollout/evaluate.h"
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,11 @@ static bool act_lines(Actor *actor, const PolicySpec *spec, float *obs, float *a
   actor_begin(actor, 0, episode);
   for (long number = 1; right; number++) {
     ssize_t length = getline(&line, &room, stdin);
-    if (length <= 0) break;
+    if (length <= 0) {
+      right = !ferror(stdin) ||
+              error_set(error, FAIL_RUNNING, "stdin cannot be read: %s", strerror(errno));
+      break;
+    }
     /* several empty lines in a row end one episode only */
     if (is_blank(line) && strlen(line) == (size_t)length) {
       if (begun) actor_begin(actor, 0, ++episode);

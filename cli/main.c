@@ -7,8 +7,10 @@
 #include "core/names.h"
 #include "rl/version.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 /* in the order in which the overview shows them */
 static const Command *const commands[] = {
@@ -78,13 +80,27 @@ static int start(int count, char *const *word, Error *error) {
   return command ? run(command, count - words, word + words, error) : (int)error->kind;
 }
 
+/* A stream that is closed would be the number of the next file that is opened, and what is meant for
+ * it would be written there.  In its place stands one that fails as it should. */
+static bool fill_streams(Error *error) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+        open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+      return error_set(error, FAIL_RUNNING,
+                       "stream %d is closed and /dev/null cannot be put in its place: %s", fd,
+                       strerror(errno));
+  return true;
+}
+
 int main(int count, char **word) {
   Error error = { 0 };
   signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk: an error, not an end */
-  int code = start(count - 1, word + 1, &error);
+  int code = fill_streams(&error) ? start(count - 1, word + 1, &error) : (int)error.kind;
   /* a result that did not reach its reader is a failure, even if all went well before */
+  errno = 0;
   if (!code && (fflush(stdout) || ferror(stdout))) {
-    error_set(&error, FAIL_RUNNING, "cannot write to standard output: %s", strerror(errno));
+    error_set(&error, FAIL_RUNNING, "cannot write to standard output%s%s", errno ? ": " : "",
+              errno ? strerror(errno) : "");
     code = FAIL_RUNNING;
   }
   /* failures are told here, unless a rank has told its own already */

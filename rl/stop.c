@@ -28,7 +28,8 @@ static void on_signal(int number, siginfo_t *info, void *context) {
 }
 
 static void catch (int number, bool always) {
-  struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART }, old;
+  struct sigaction old, action = { .sa_sigaction = on_signal };
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
   if (always || (!sigaction(number, NULL, &old) && old.sa_handler != SIG_IGN))
     sigaction(number, &action, NULL);
 }

@@ -121,6 +121,36 @@ static void test_a_run_under_nohup_outlives_the_terminal(void **state) {
   assert_int_equal(program_code(status), 0);
 }
 
+/* A shell's `>&-` closes a stream; the next file that is opened would get its number. */
+static void test_a_closed_stream_is_no_file_of_the_run(void **state) {
+  (void)state;
+  static const struct {
+    const char *closed;
+    int code; /* the result is on stdout */
+  } cases[] = {
+    { "<&-", 0 }, { ">&-", 1 }, { "2>&-", 0 }, { "<&- 2>&-", 0 }, { "<&- >&- 2>&-", 1 }
+  };
+  const char *diffrl = getenv("DIFFRL_UNDER_TEST");
+  char line[4600], folder[32], lock[48];
+  program_succeed(TRAIN " --steps 40 --out open");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    snprintf(folder, sizeof folder, "closed%zu", i), snprintf(lock, sizeof lock, "%s/lock", folder);
+    snprintf(line, sizeof line, "exec '%s' " TRAIN " --steps 40 --out %s >said 2>&1 %s", diffrl,
+             folder, cases[i].closed);
+    assert_int_equal(program_code(system(line)), cases[i].code);
+    assert_same_files("open", folder, "last.safetensors best.safetensors eval.jsonl");
+    assert_int_equal(file_size(lock), 0);
+    snprintf(line, sizeof line,
+             "exec '%s' data make hopper-medium --transitions 300 --out %s.hdf5 >said 2>&1 %s",
+             diffrl, folder, cases[i].closed);
+    assert_int_equal(program_code(system(line)), cases[i].code);
+    snprintf(lock, sizeof lock, "%s.hdf5", folder);
+    assert_true(file_size(lock) > 1000);
+  }
+  snprintf(line, sizeof line, "exec '%s' act open <&- >said 2>&1", diffrl);
+  assert_int_equal(program_code(system(line)), 1);
+}
+
 /* ---- fewer steps than are done --------------------------------------------------------------- */
 
 static void test_fewer_steps_than_are_done_are_refused(void **state) {
@@ -152,6 +182,7 @@ int main(void) {
     cmocka_unit_test(test_progress_that_nobody_reads_ends_no_run),
     cmocka_unit_test(test_act_into_a_closed_pipe_ends_quietly),
     cmocka_unit_test(test_a_run_under_nohup_outlives_the_terminal),
+    cmocka_unit_test(test_a_closed_stream_is_no_file_of_the_run),
     cmocka_unit_test(test_fewer_steps_than_are_done_are_refused),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);
