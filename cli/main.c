@@ -80,8 +80,8 @@ static int start(int count, char *const *word, Error *error) {
   return command ? run(command, count - words, word + words, error) : (int)error->kind;
 }
 
-/* A stream that is closed would be the number of the next file that is opened, and what is meant for
- * it would be written there.  In its place stands one that fails as it should. */
+/* The number of a closed stream would be that of the next file that is opened, and what is meant
+ * for the stream would be written there.  In its place stands one that fails as it should. */
 static bool fill_streams(Error *error) {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
     if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&

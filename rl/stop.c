@@ -5,8 +5,9 @@
 
 static volatile sig_atomic_t caught; /* the signal flag */
 
-/* What ends a process and may come from outside.  `always`: also where the process was started with
- * the signal ignored, as shells do with SIGINT for a job behind `&`; nohup's SIGHUP stays ignored. */
+/* What ends a process and may come from outside.  `always`: also where the process was started
+ * with the signal ignored, as shells do with SIGINT for a job behind `&`; nohup's SIGHUP stays
+ * ignored. */
 static const struct {
   int number;
   bool always;

@@ -174,6 +174,44 @@ static void test_fewer_steps_than_are_done_are_refused(void **state) {
   }
 }
 
+/* ---- files that are one state ---------------------------------------------------------------- */
+
+#define SAC                                                                                        \
+  "train sac --env point-v0 --set hidden=8 --set batch=8 --set group=8 --set random_steps=20"      \
+  " --set eval_episodes=1 --set save_every=10 --set keep_every=20"
+
+/* with `bytes` zeros at `at` */
+static void zero(const char *path, long at, long bytes) {
+  FILE *file = fopen(path, "r+b");
+  assert_non_null(file);
+  fseek(file, at, SEEK_SET);
+  while (bytes--) fputc(0, file);
+  assert_int_equal(fclose(file), 0);
+}
+
+static void test_a_replay_that_is_not_the_counted_one_is_found(void **state) {
+  (void)state;
+  program_succeed(SAC " --steps 60 --out sac");
+  program_succeed(SAC " --steps 40 --out torn");
+  long size = file_size("torn/replay.bin");
+  /* a block that a power cut left unwritten: in the middle, at the end, a single byte */
+  const long at[] = { size / 2, size - 4, 0 }, bytes[] = { 100, 4, 1 };
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(system("cp torn/replay.bin whole.bin"), 0);
+    zero("torn/replay.bin", at[i], bytes[i]);
+    assert_int_equal(system("cp torn/replay.bin torn.bin"), 0);
+    program_refuse(3, "train --resume torn --steps 60", "torn/replay.bin was changed or damaged");
+    assert_same_file("torn.bin", "torn/replay.bin");
+    assert_int_equal(system("cp whole.bin torn/replay.bin"), 0);
+  }
+  assert_int_equal(truncate("torn/replay.bin", size - 1), 0);
+  program_refuse(3, "train --resume torn --steps 60", "torn/replay.bin is cut short");
+  /* the way out that the message names: an older state counts fewer rows */
+  assert_int_equal(system("cp torn/step-20.safetensors torn/last.safetensors"), 0);
+  program_succeed("train --resume torn --steps 60");
+  assert_same_files("sac", "torn", "last.safetensors step-40.safetensors replay.bin");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_run_killed_between_best_and_last_goes_on),
@@ -184,6 +222,7 @@ int main(void) {
     cmocka_unit_test(test_a_run_under_nohup_outlives_the_terminal),
     cmocka_unit_test(test_a_closed_stream_is_no_file_of_the_run),
     cmocka_unit_test(test_fewer_steps_than_are_done_are_refused),
+    cmocka_unit_test(test_a_replay_that_is_not_the_counted_one_is_found),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);
 }

@@ -32,15 +32,15 @@ void experience_close(Experience *x) {
 }
 
 /* Not before the first step: a resumed run learns from its checkpoint how many rows count. */
-static bool open_replay(Experience *x, int64_t count, Error *error) {
+static bool open_replay(Experience *x, int64_t count, const char *sum, Error *error) {
   const Units *u = x->spec.units;
   x->replay = replay_open(x->arena, x->spec.run, x->rows, x->spec.capacity, u->obs_dim, u->act_dim,
-                          count, error);
+                          count, sum, error);
   return x->replay != NULL;
 }
 
 const float *experience_obs(Experience *x, Error *error) {
-  if (!x->replay && !open_replay(x, 0, error)) return NULL;
+  if (!x->replay && !open_replay(x, 0, NULL, error)) return NULL;
   if (!x->fresh) return x->obs;
   /* the last episode has ended; where the next one starts follows from seed and number alone */
   env_reset(x->env, x->spec.seed, x->episode++, x->obs);
@@ -78,8 +78,10 @@ double experience_return(const Experience *x) { return x->last_return; }
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
 bool experience_save(const Experience *x, Checkpoint *c, Error *error) {
-  /* rows are on file before a checkpoint counts them */
+  /* rows are on file, and last, before a checkpoint counts them */
   if (x->replay && !replay_flush(x->replay, error)) return false;
+  char sum[MURMUR_TEXT];
+  if (x->replay) replay_sum(x->replay, sum), checkpoint_add_text(c, "replay_sum", sum);
   int64_t size = (int64_t)env_state_size(x->env), n = x->spec.units->obs_dim;
   void *state = arena_alloc(c->arena, (size_t)size);
   env_state_save(x->env, state);
@@ -129,5 +131,5 @@ bool experience_load(Experience *x, const Checkpoint *c, Error *error) {
   x->episode_return = d[0], x->last_return = d[1];
   x->episode = (uint64_t)i[0], x->fresh = i[1];
   /* rows written after the checkpoint are cut off and will be made again */
-  return open_replay(x, i[2], error);
+  return open_replay(x, i[2], checkpoint_text(c, "replay_sum"), error);
 }

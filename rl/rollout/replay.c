@@ -4,9 +4,7 @@
 #include "core/limits.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct Replay {
@@ -14,24 +12,64 @@ struct Replay {
   int obs_dim, act_dim, width; /* width: floats in a row */
   int64_t capacity, count, written;
   float *rows; /* [capacity, width] */
+  Murmur sum;  /* of the rows that are written */
 };
 
-/* Takes back the rows that the checkpoint counts; what was written behind them is cut off. */
-static bool read_rows(Replay *replay, const char *path, Error *error) {
-  char *to = (char *)replay->rows;
-  size_t left = (size_t)replay->count * (size_t)replay->width * sizeof(float);
-  if (ftruncate(replay->file, (off_t)left))
-    return error_set(error, FAIL_RUNNING, "%s: cannot cut back: %s", path, strerror(errno));
-  while (left) {
-    /* a read may return less than was asked for */
-    ssize_t got = read(replay->file, to, left);
-    if (got <= 0)
-      return error_set(error, FAIL_INPUT,
-                       "%s holds fewer than the %lld transitions that the "
-                       "checkpoint counts; the run cannot be resumed",
-                       path, (long long)replay->count);
-    to += got, left -= (size_t)got;
+/* all of it, however often a signal comes; errno is 0 if the file ends before */
+static bool read_whole(int file, char *to, size_t left) {
+  for (off_t at = 0; left;) {
+    ssize_t got = pread(file, to, left < 1 << 30 ? left : 1 << 30, at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return errno = got ? errno : 0, false;
+    to += got, at += got, left -= (size_t)got;
   }
+  return true;
+}
+
+static bool write_whole(int file, const char *from, size_t left, off_t at) {
+  while (left) {
+    ssize_t done = pwrite(file, from, left < 1 << 30 ? left : 1 << 30, at);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return errno = done ? errno : ENOSPC, false;
+    from += done, at += done, left -= (size_t)done;
+  }
+  return true;
+}
+
+/* some file systems cannot sync and say EINVAL: nothing to be done */
+static bool sync_file(int file) {
+  int result;
+  while ((result = fdatasync(file)) && errno == EINTR) {}
+  return !result || errno == EINVAL;
+}
+
+static const char cannot_go_on[] =
+    "the run cannot go on from this checkpoint; if it kept an older one, copy that RUN/step-N"
+    ".safetensors to RUN/last.safetensors, or start a new run with --init";
+
+/* Takes back the rows that the checkpoint counts.  Those that are missing cannot be made again, for
+ * the simulation has gone on. */
+static bool read_rows(Replay *replay, const char *path, const char *sum, Error *error) {
+  size_t bytes = (size_t)replay->count * (size_t)replay->width * sizeof(float);
+  if (!read_whole(replay->file, (char *)replay->rows, bytes))
+    return errno ? error_set(error, FAIL_INPUT, "%s: cannot be read: %s", path, strerror(errno))
+                 : error_set(error, FAIL_INPUT,
+                             "%s is cut short: it holds fewer than the %lld transitions that the "
+                             "checkpoint counts; %s",
+                             path, (long long)replay->count, cannot_go_on);
+  char found[MURMUR_TEXT];
+  murmur_add(&replay->sum, replay->rows, bytes);
+  replay_sum(replay, found);
+  if (sum && strcmp(sum, found))
+    return error_set(error, FAIL_INPUT,
+                     "%s was changed or damaged: its first %lld transitions are not those that the "
+                     "checkpoint counts (checksum %s, expected %.40s); %s",
+                     path, (long long)replay->count, found, sum, cannot_go_on);
+  /* what was written behind them is cut off, now that nothing is wrong */
+  int result;
+  while ((result = ftruncate(replay->file, (off_t)bytes)) && errno == EINTR) {}
+  if (result)
+    return error_set(error, FAIL_RUNNING, "%s: cannot be cut back: %s", path, strerror(errno));
   replay->written = replay->count;
   return true;
 }
@@ -49,7 +87,7 @@ float *replay_rows(Arena *arena, int64_t capacity, int obs_dim, int act_dim, Err
 }
 
 Replay *replay_open(Arena *arena, const char *run, float *rows, int64_t capacity, int obs_dim,
-                    int act_dim, int64_t count, Error *error) {
+                    int act_dim, int64_t count, const char *sum, Error *error) {
   Replay *replay = arena_alloc(arena, sizeof *replay);
   *replay = (Replay){ .obs_dim = obs_dim,
                       .act_dim = act_dim,
@@ -66,18 +104,13 @@ Replay *replay_open(Arena *arena, const char *run, float *rows, int64_t capacity
   }
   const char *path = arena_text(arena, "%s/replay.bin", run);
   /* a new run begins an empty file; a resumed one keeps its rows */
-  replay->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (count ? 0 : O_TRUNC), 0644);
+  int how = O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | (count ? 0 : O_TRUNC);
+  while ((replay->file = open(path, how, 0644)) < 0 && errno == EINTR) {}
   if (replay->file < 0) {
     error_set(error, FAIL_RUNNING, "%s: %s", path, strerror(errno));
     return NULL;
   }
-  /* asked before the file is cut, which would fill up a short one with zeros */
-  struct stat info;
-  bool short_file = fstat(replay->file, &info) ||
-                    info.st_size < (off_t)((size_t)count * (size_t)replay->width * sizeof(float));
-  /* rows that are missing cannot be made again, for the simulation has gone on */
-  if (short_file) replay->count = 0, error_set(error, FAIL_INPUT, "%s is cut short", path);
-  if (!short_file && read_rows(replay, path, error)) return replay;
+  if (!count || read_rows(replay, path, sum, error)) return replay;
   replay_close(replay);
   return NULL;
 }
@@ -100,19 +133,22 @@ void replay_add(Replay *replay, const float *obs, const float *act, float reward
 }
 
 bool replay_flush(Replay *replay, Error *error) {
+  if (replay->written == replay->count) return true;
   size_t size = (size_t)replay->width * sizeof(float);
   /* rows are never changed, so those written before are left alone */
   const char *from = (const char *)replay->rows + (size_t)replay->written * size;
-  size_t left = (size_t)(replay->count - replay->written) * size;
-  off_t at = (off_t)((size_t)replay->written * size);
-  while (left) {
-    ssize_t done = pwrite(replay->file, from, left, at);
-    if (done <= 0)
-      return error_set(error, FAIL_RUNNING, "replay.bin: %s", strerror(errno ? errno : ENOSPC));
-    from += done, at += done, left -= (size_t)done;
-  }
+  size_t bytes = (size_t)(replay->count - replay->written) * size;
+  /* what could not be synced counts as not written, and is written again */
+  if (!write_whole(replay->file, from, bytes, (off_t)((size_t)replay->written * size)) ||
+      !sync_file(replay->file))
+    return error_set(error, FAIL_RUNNING, "replay.bin: cannot be written: %s", strerror(errno));
+  murmur_add(&replay->sum, from, bytes);
   replay->written = replay->count;
   return true;
+}
+
+void replay_sum(const Replay *replay, char text[MURMUR_TEXT]) {
+  murmur_text(murmur_sum(&replay->sum), text);
 }
 
 int64_t replay_count(const Replay *replay) { return replay->count; }
