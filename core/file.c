@@ -26,13 +26,25 @@ static bool put(int fd, const FilePiece *piece) {
   return true;
 }
 
+static int sync_whole(int fd) {
+  int result;
+  while ((result = fsync(fd)) != 0 && errno == EINTR) {}
+  return result;
+}
+
+static int open_whole(const char *path, int how) {
+  int fd;
+  while ((fd = open(path, how | O_CLOEXEC, 0666)) < 0 && errno == EINTR) {}
+  return fd;
+}
+
 /* Makes a rename last.  File systems that cannot sync a folder say EINVAL: nothing to be done. */
 static bool sync_folder(const char *path, Error *error) {
   const char *slash = strrchr(path, '/');
   char folder[PATH_MAX];
   snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+  int fd = open_whole(folder, O_RDONLY | O_DIRECTORY);
+  bool done = fd >= 0 && (sync_whole(fd) == 0 || errno == EINVAL);
   if (!done)
     error_set(error, FAIL_RUNNING, "%s: written, but its folder could not be synced: %s", path,
               strerror(errno));
@@ -59,13 +71,16 @@ bool file_write_pieces(const char *path, const FilePiece *piece, size_t count, E
   char draft[PATH_MAX];
   int length = snprintf(draft, sizeof draft, "%s.tmp", path);
   if (length >= PATH_MAX) return failed(path, ENAMETOOLONG, error);
-  int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), reason;
+  /* what a killed process left there goes, and so does a pipe, which would be waited for */
+  unlink(draft);
+  int fd = open_whole(draft, O_WRONLY | O_CREAT | O_EXCL), reason;
   if (fd < 0) return failed(path, errno, error);
   bool done = true;
   for (size_t i = 0; i < count && done; i++) done = put(fd, &piece[i]);
-  done = done && fsync(fd) == 0;
+  done = done && sync_whole(fd) == 0;
   reason = errno;
-  if (close(fd) != 0 && done) done = false, reason = errno;
+  /* what is synced is there, even if a signal comes while closing */
+  if (close(fd) != 0 && errno != EINTR && done) done = false, reason = errno;
   if (done) return settle(draft, path, error);
   unlink(draft);
   return failed(path, reason, error);
@@ -104,7 +119,7 @@ static bool give_name(const FileDraft *draft, const char *path) {
 }
 
 bool file_draft_close(FileDraft *draft, const char *path, Error *error) {
-  bool done = path && fsync(draft->fd) == 0 && give_name(draft, path);
+  bool done = path && sync_whole(draft->fd) == 0 && give_name(draft, path);
   int reason = errno;
   if (draft->part && !done) unlink(draft->part);
   close(draft->fd);
@@ -112,6 +127,26 @@ bool file_draft_close(FileDraft *draft, const char *path, Error *error) {
   *draft = (FileDraft){ .fd = -1 };
   if (!path) return true;
   return done ? sync_folder(path, error) : failed(path, reason, error);
+}
+
+FILE *file_open(const char *path) {
+  struct stat info;
+  int fd = open_whole(path, O_RDONLY | O_NONBLOCK), reason = 0;
+  if (fd < 0) return NULL;
+  if (fstat(fd, &info) != 0)
+    reason = errno;
+  else if (!S_ISREG(info.st_mode))
+    reason = S_ISDIR(info.st_mode) ? EISDIR : ESPIPE;
+  FILE *file = reason ? NULL : fdopen(fd, "rb");
+  if (file) return file;
+  reason = reason ? reason : errno;
+  close(fd);
+  return errno = reason, NULL;
+}
+
+bool file_is_regular(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
 bool file_make_folders(const char *path, Error *error) {

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Replaces what is at path; FAIL_RUNNING with the path and the reason if it cannot. */
 bool file_write(const char *path, const void *bytes, size_t length, Error *error);
@@ -36,6 +37,11 @@ bool file_draft_close(FileDraft *draft, const char *path, Error *error);
  * false with FAIL_INPUT and what to do. */
 bool file_is_lfs_pointer(const char *path);
 bool file_fail_lfs_pointer(Error *error);
+
+/* Open for reading what is to be a regular file; NULL and errno for any other, too: a pipe could
+ * keep the reader waiting for ever. */
+FILE *file_open(const char *path);
+bool file_is_regular(const char *path);
 
 /* Make a folder and its parents; those that are there are fine.  FAIL_RUNNING if one cannot be. */
 bool file_make_folders(const char *path, Error *error);

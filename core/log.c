@@ -2,6 +2,7 @@
 #include "core/log.h"
 #include "core/check.h"
 #include "core/escape.h"
+#include "core/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -44,66 +45,83 @@ void log_clear(Log *log) { *log = (Log){ 0 }; }
 
 /* ---- JSON lines ------------------------------------------------------------------------------ */
 
-/* Line and line end in one call; if only a part finds room, it is taken back. */
+/* Line and line end, whole or not at all: if only a part finds room, it is taken back. */
 static bool append_line(int fd, const char *line) {
   struct stat before;
-  struct iovec parts[2] = { { (char *)(uintptr_t)line, strlen(line) }, { (char[]){ '\n' }, 1 } };
-  ssize_t size = (ssize_t)(parts[0].iov_len + 1);
   if (fstat(fd, &before) != 0) return false;
-  ssize_t wrote = writev(fd, parts, 2);
-  if (wrote == size) return true;
-  int reason = wrote < 0 ? errno : ENOSPC;
-  if (wrote > 0 && ftruncate(fd, before.st_size) != 0) reason = errno;
-  errno = reason;
-  return false;
+  size_t length = strlen(line), done = 0;
+  while (done <= length) {
+    struct iovec parts[2] = { { (char *)(uintptr_t)line + done, length - done },
+                              { (char[]){ '\n' }, 1 } };
+    ssize_t wrote = writev(fd, parts, 2);
+    if (wrote < 0 && errno == EINTR) continue;
+    int reason = wrote < 0 ? errno : ENOSPC;
+    if (wrote > 0) done += (size_t)wrote;
+    if (wrote > 0) continue;
+    if (done > 0 && ftruncate(fd, before.st_size) != 0) reason = errno;
+    errno = reason;
+    return false;
+  }
+  return true;
+}
+
+/* never waits: what is in the file's place may be a pipe that nobody reads */
+static int open_log(const char *path, int how) {
+  int fd;
+  while ((fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | how, 0666)) < 0 && errno == EINTR) {}
+  return fd;
 }
 
 bool log_append(const char *path, const char *line, Error *error) {
   CHECK(!strchr(line, '\n'), "log_append: more than one line");
-  int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  int fd = open_log(path, O_APPEND | O_CREAT);
   bool done = fd >= 0 && append_line(fd, line);
   if (!done) error_set(error, FAIL_RUNNING, "%s: cannot be written: %s", path, strerror(errno));
   if (fd >= 0) close(fd);
   return done;
 }
 
-/* The length of the file's leading lines with step at most `step`; -1 if a line is not JSON. */
-static int64_t keep_until(FILE *file, int64_t step, Error *error) {
+bool log_sync(const char *path, Error *error) {
+  int fd = open_log(path, 0), result = -1;
+  if (fd < 0 && errno == ENOENT) return true;
+  while (fd >= 0 && (result = fdatasync(fd)) != 0 && errno == EINTR) {}
+  /* file systems that cannot sync say EINVAL: nothing to be done */
+  bool done = !result || (fd >= 0 && errno == EINVAL);
+  if (!done) error_set(error, FAIL_RUNNING, "%s: cannot be synced: %s", path, strerror(errno));
+  if (fd >= 0) close(fd);
+  return done;
+}
+
+/* The length of the file up to the last line with step at most `step` before a later one.  What is
+ * no line of JSON (a power cut leaves zeros) stays if such a line follows. */
+static int64_t keep_until(FILE *file, int64_t step) {
   char *line = NULL;
   size_t room = 0;
-  int64_t keep = 0;
-  for (int number = 1;; number++) {
+  int64_t at = 0, keep = 0;
+  for (;;) {
+    Error ignored;
     ssize_t length = getline(&line, &room, file);
     if (length <= 0 || line[length - 1] != '\n') break; /* the end, or a line cut short */
-    Json *json = json_parse(line, (size_t)length, error);
-    if (!json) {
-      error_prefix(error, "record %d", number);
-      keep = -1;
-      break;
-    }
-    int64_t written;
-    bool told = json_whole(json_get(json, "step"), 0, (int64_t)1 << 53, &written);
+    at += length;
+    Json *json = json_parse(line, (size_t)length, &ignored);
+    bool good = json, later = json_number(json_get(json, "step"), -INFINITY) > (double)step;
     json_free(json);
-    if (!told) {
-      error_set(error, FAIL_INPUT, "record %d: no \"step\", a whole number", number);
-      keep = -1;
-      break;
-    }
-    if (written > step) break;
-    keep += length;
+    if (later) break;
+    if (good) keep = at;
   }
   free(line);
   return keep;
 }
 
 bool log_rewind(const char *path, int64_t step, Error *error) {
-  FILE *file = fopen(path, "r");
+  FILE *file = file_open(path);
   if (!file && errno == ENOENT) return true;
   if (!file) return error_set(error, FAIL_INPUT, "%s: cannot be read: %s", path, strerror(errno));
-  int64_t keep = keep_until(file, step, error);
+  int64_t keep = keep_until(file, step);
   fclose(file);
-  if (keep < 0) return error_prefix(error, "%s", path);
-  return truncate(path, keep) == 0 ||
+  int result;
+  while ((result = truncate(path, keep)) != 0 && errno == EINTR) {}
+  return result == 0 ||
          error_set(error, FAIL_RUNNING, "%s: cannot be cut back: %s", path, strerror(errno));
 }
 

@@ -24,12 +24,14 @@ double log_mean(const Log *log, const char *name); /* NAN if nothing was added *
 void log_write(const Log *log, JsonText *out);     /* "name": mean, ... as members */
 void log_clear(Log *log);
 
-/* Append one line to a JSON-lines file and flush it. */
+/* Append one line to a JSON-lines file and flush it: whole, or not at all.  Never waits. */
 bool log_append(const char *path, const char *line, Error *error);
 
+/* Make what was appended last, after a power cut too; a file that is absent is fine. */
+bool log_sync(const char *path, Error *error);
+
 /* Cut the file back to the lines whose "step" is at most `step` (resume).  A file that is absent
- * is fine; a last line cut short by a crash is dropped.  FAIL_INPUT for a line that is no record of
- * a step. */
+ * is fine; a last line cut short by a crash is dropped, and what is not JSON is passed over. */
 bool log_rewind(const char *path, int64_t step, Error *error);
 
 /* A line for people: replaces the previous one on a terminal, a plain line elsewhere.

@@ -9,16 +9,25 @@
 
 /* The system drops the lock when a process ends, so a run that was killed leaves none behind. */
 static bool take_lock(Run *run, const char *path, Error *error) {
-  run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  while ((run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666)) < 0 &&
+         errno == EINTR) {}
   if (run->lock < 0)
     return error_set(error, FAIL_RUNNING, "cannot write to %s: %s", run->folder, strerror(errno));
   /* a lock that another process holds is refused at once, not waited for */
-  if (!flock(run->lock, LOCK_EX | LOCK_NB)) return true;
+  int result;
+  while ((result = flock(run->lock, LOCK_EX | LOCK_NB)) && errno == EINTR) {}
+  if (!result) return true;
+  int reason = errno;
   run_close(run);
-  return error_set(error, FAIL_USAGE,
-                   "%s: another process is writing to this run; wait for it or "
-                   "choose another --out",
-                   run->folder);
+  if (reason == EWOULDBLOCK)
+    return error_set(error, FAIL_USAGE,
+                     "%s: another process is writing to this run; wait for it or "
+                     "choose another --out",
+                     run->folder);
+  return error_set(error, FAIL_RUNNING,
+                   "%s cannot be locked: %s; expected a file system with locks (over NFS, a lock "
+                   "service): mount it so, or move the run to another",
+                   path, strerror(reason));
 }
 
 void run_name(Run *run, Arena *arena, const char *folder) {
