@@ -151,6 +151,41 @@ static void test_a_closed_stream_is_no_file_of_the_run(void **state) {
   assert_int_equal(program_code(system(line)), 1);
 }
 
+/* ---- what is only told ----------------------------------------------------------------------- */
+
+/* Logs, figures and the report are on a full disk, are pipes that nobody reads, or folders. */
+static void test_what_is_only_told_ends_no_run(void **state) {
+  (void)state;
+  Outcome o;
+  const char *spoil[] = {
+    "ln -sf /dev/full %s/metrics.jsonl; mkfifo %s/eval.jsonl.new; mv -f %s/eval.jsonl.new "
+    "%s/eval.jsonl",
+    "rm %s/metrics.jsonl %s/eval.jsonl; mkdir %s/metrics.jsonl; ln -s nowhere/x %s/eval.jsonl",
+  };
+  const char *figures = "cd %s; rm -f figures.jsonl samples.png report.html; mkdir samples.png "
+                        "report.html; mkfifo figures.jsonl report.html.tmp field.png.tmp";
+#define TOY                                                                                        \
+  "train toy --data moons --set hidden=8 --set eval_points=64 --set eval_draws=1"                  \
+  " --set eval_every=10 --set save_every=10 --set log_every=10 --threads 1"
+  program_succeed(TOY " --steps 40 --set rate_steps=40 --out told");
+  for (int i = 0; i < 2; i++) {
+    char line[512], folder[16];
+    snprintf(folder, sizeof folder, "spoilt%d", i);
+    program_run(&o, TOY " --steps 20 --set rate_steps=40 --out %s", folder);
+    program_expect(&o, 0, "steps=20");
+    snprintf(line, sizeof line, spoil[i], folder, folder, folder, folder);
+    assert_int_equal(system(line), 0);
+    snprintf(line, sizeof line, figures, folder);
+    assert_int_equal(system(line), 0);
+    program_run(&o, "train --resume %s --steps 40", folder);
+    program_expect(&o, 0, "metrics.jsonl: cannot be ");
+    const char *said = strstr(o.err, "metrics.jsonl: cannot be ");
+    assert_null(strstr(said + 1, "metrics.jsonl: cannot be written")); /* once */
+    assert_non_null(strstr(o.err, "no report"));
+    assert_same_files("told", folder, "last.safetensors best.safetensors");
+  }
+}
+
 /* ---- fewer steps than are done --------------------------------------------------------------- */
 
 static void test_fewer_steps_than_are_done_are_refused(void **state) {
@@ -221,6 +256,7 @@ int main(void) {
     cmocka_unit_test(test_act_into_a_closed_pipe_ends_quietly),
     cmocka_unit_test(test_a_run_under_nohup_outlives_the_terminal),
     cmocka_unit_test(test_a_closed_stream_is_no_file_of_the_run),
+    cmocka_unit_test(test_what_is_only_told_ends_no_run),
     cmocka_unit_test(test_fewer_steps_than_are_done_are_refused),
     cmocka_unit_test(test_a_replay_that_is_not_the_counted_one_is_found),
   };

@@ -59,7 +59,7 @@ static void take_line(Figures *f, const char *text, size_t length) {
 
 void figures_open(Figures *f, Arena *arena, const char *folder, int64_t step) {
   *f = (Figures){ .arena = arena, .folder = folder, .step = step };
-  FILE *file = fopen(figures_path(f, list_name), "r");
+  FILE *file = file_open(figures_path(f, list_name));
   /* a new run has no list yet */
   if (!file) return;
   char *line = NULL;

@@ -27,6 +27,7 @@ typedef struct {
   int64_t step; /* what the run is at */
   Figure *figure;
   int count, capacity;
+  bool failed; /* it was said that one could not be made */
 } Figures;
 
 /* The figures that the folder lists already but for those later than `step`, which a resumed run

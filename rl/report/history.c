@@ -1,6 +1,7 @@
 /* history.c -- JSON lines to columns. */
 #include "rl/report/history.h"
 #include "core/check.h"
+#include "core/file.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -42,7 +43,7 @@ static void take_lines(History *history, Arena *arena, FILE *file, TakeLine *tak
 static bool read_lines(History *history, Arena *arena, const char *name, bool required,
                        TakeLine *take, Error *error) {
   const char *path = arena_text(arena, "%s/%s", history->folder, name);
-  FILE *file = fopen(path, "r");
+  FILE *file = file_open(path);
   if (!file && errno == ENOENT && !required) return true;
   if (!file)
     return error_set(error, FAIL_INPUT,
@@ -211,7 +212,7 @@ static bool take_evaluation(History *history, Arena *arena, const Json *line, si
 static void read_end(History *history, Arena *arena, bool described) {
   Error ignored;
   const char *path = arena_text(arena, "%s/measures.json", history->folder);
-  Json *end = access(path, R_OK) ? NULL : json_parse_file(path, &ignored);
+  Json *end = file_is_regular(path) ? json_parse_file(path, &ignored) : NULL;
   if (json_is_object(end)) {
     /* in an old run its keys may be new ones, which need a place before they are read */
     if (!described) take_keys(history, arena, end, 0);

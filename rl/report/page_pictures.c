@@ -1,5 +1,6 @@
 /* page_pictures.c -- the figures that a run lists in figures.jsonl: PNG files inside the page,
  * tables and plots (rl/measure/figures.h says what is in their files). */
+#include "core/file.h"
 #include "rl/report/page.h"
 #include "rl/render/svg.h"
 #include <math.h>
@@ -32,7 +33,7 @@ static void put_base64(FILE *out, FILE *in) {
 /* title: above it */
 static void put_picture(const Page *page, const History *run, const HistoryFigure *figure,
                         const char *title, const char *caption) {
-  FILE *in = fopen(path_of(page, run, figure), "rb");
+  FILE *in = file_open(path_of(page, run, figure));
   /* a figure whose file is gone is left out */
   if (!in) return;
   page_put(page, "<figure class=\"picture\"><div class=\"head\"><h3>");
@@ -184,7 +185,7 @@ static void put_described(const Page *page, const History *run, const HistoryFig
   Error ignored;
   const char *path = path_of(page, run, figure);
   /* a file that is gone or is no JSON leaves nothing behind on the page */
-  Json *all = access(path, R_OK) ? NULL : json_parse_file(path, &ignored);
+  Json *all = file_is_regular(path) ? json_parse_file(path, &ignored) : NULL;
   const Json *plots = json_get(all, "plots"), *rows = json_get(all, "rows");
   if (plots || rows) {
     page_put(page, "<h2>");

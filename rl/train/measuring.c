@@ -48,11 +48,16 @@ void measuring_describe(const Agent *agent, JsonText *out) {
     measures_describe(s->measures, s->count, episodes_of(agent), out);
 }
 
+/* said once, for the next evaluation may fail likewise */
+static void note(Figures *figures, const char *what, const Error *error) {
+  if (!figures->failed) log_progress(true, "%s: %s; training goes on", what, error->text);
+  figures->failed = true;
+}
+
 void measuring_show(Agent *agent, MeasureWhen when, Figures *figures) {
   Error error;
   if (!agent->def->show) return;
   /* a figure that cannot be made is noted; training goes on without it */
-  if (!agent->def->show(agent, when, figures, &error))
-    log_progress(true, "no figure: %s", error.text);
-  if (!figures_save(figures, &error)) log_progress(true, "figures are not listed: %s", error.text);
+  if (!agent->def->show(agent, when, figures, &error)) note(figures, "no figure", &error);
+  if (!figures_save(figures, &error)) note(figures, "figures are not listed", &error);
 }

@@ -20,7 +20,8 @@ typedef struct {
   Log log;
   double start, mark; /* seconds: of the loop, of the last metrics line */
   int64_t start_step, mark_step;
-  int signal; /* that ends the run: agreed between ranks */
+  int signal;       /* that ends the run: agreed between ranks */
+  bool unlogged[2]; /* it was said that metrics, evaluations cannot be written */
 } Loop;
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
@@ -30,21 +31,39 @@ static bool save(Loop *l, const char *path, Error *error) {
   return state_save(l->t, &state, path, error);
 }
 
-static bool save_last(Loop *l, Error *error) {
-  Trainer *t = l->t;
-  if (!save(l, t->run.last, error)) return false;
-  /* copies of some steps are kept, which no later save overwrites */
-  int64_t every = t->shared->keep_every;
+/* copies of some steps are kept, which no later save overwrites */
+static bool save_kept(Loop *l, Error *error) {
+  int64_t every = l->t->shared->keep_every;
   if (!every || !l->step || l->step % every) return true;
-  return save(l,
-              arena_text(t->arena, "%s/step-%lld.safetensors", t->run.folder, (long long)l->step),
+  const char *folder = l->t->run.folder;
+  return save(l, arena_text(l->t->arena, "%s/step-%lld.safetensors", folder, (long long)l->step),
               error);
 }
 
+/* A log is only told, so what fails there is said, once, and training goes on. */
+static void note_log(Loop *l, const char *path, bool done, const Error *error) {
+  bool *said = &l->unlogged[path == l->t->run.eval];
+  if (!done && !*said) log_progress(true, "%s; training goes on", error->text);
+  *said |= !done;
+}
+
+/* `last` says that its step is done, so all that belongs to the step is there before: the copy that
+ * is kept, and the lines. */
+static bool save_last(Loop *l, Error *error) {
+  const Run *run = &l->t->run;
+  Error problem;
+  if (!save_kept(l, error)) return false;
+  note_log(l, run->metrics, log_sync(run->metrics, &problem), &problem);
+  note_log(l, run->eval, log_sync(run->eval, &problem), &problem);
+  return save(l, run->last, error);
+}
+
 /* Lines behind the checkpoint are cut off: their steps are done again. */
-static bool rewind_logs(const Trainer *t, int64_t step, int64_t evaluated, Error *error) {
-  return !trainer_records(t) ||
-         (log_rewind(t->run.metrics, step, error) && log_rewind(t->run.eval, evaluated, error));
+static void rewind_logs(Loop *l) {
+  const Run *run = &l->t->run;
+  Error problem;
+  note_log(l, run->metrics, log_rewind(run->metrics, l->step, &problem), &problem);
+  note_log(l, run->eval, log_rewind(run->eval, l->evaluated, &problem), &problem);
 }
 
 /* for messages of failures: what the run can be resumed from */
@@ -61,7 +80,8 @@ static bool load_last(Loop *l, Error *error) {
   if (!saved && trainer_records(t))
     log_progress(true, "%s was stopped before its first save, so it begins anew", t->run.folder);
   l->step = state.step, l->evaluated = state.evaluated, l->best = state.best;
-  return rewind_logs(t, l->step, l->evaluated, error);
+  if (trainer_records(t)) rewind_logs(l);
+  return true;
 }
 
 /* The folder becomes a run, or a resumed run's record changes, once nothing can refuse it. */
@@ -76,11 +96,11 @@ static bool begin_record(Loop *l, Error *error) {
 /* ---- what is written while training ---------------------------------------------------------- */
 
 /* the last step of every line: closed, appended and freed */
-static bool append(const char *path, JsonText *line, Error *error) {
+static void append(Loop *l, const char *path, JsonText *line) {
+  Error problem;
   json_close(line, '}');
-  bool done = log_append(path, line->text, error);
+  note_log(l, path, log_append(path, line->text, &problem), &problem);
   json_text_free(line);
-  return done;
 }
 
 /* the progress line: speed, up to three means, the main measure and the time that is left */
@@ -100,7 +120,7 @@ static void show(Loop *l, double rate) {
                (int)fmod(left, 60));
 }
 
-static bool report_metrics(Loop *l, Error *error) {
+static void report_metrics(Loop *l) {
   double time = clock_now(), rate = (double)(l->step - l->mark_step) / (time - l->mark);
   JsonText line = { 0 };
   json_open(&line, NULL, '{');
@@ -112,7 +132,7 @@ static bool report_metrics(Loop *l, Error *error) {
   show(l, rate);
   log_clear(&l->log);
   l->mark = time, l->mark_step = l->step;
-  return append(l->t->run.metrics, &line, error);
+  append(l, l->t->run.metrics, &line);
 }
 
 /* What was measured while a stop was asked for may be half a result; resuming measures again. */
@@ -126,7 +146,7 @@ static bool measure_now(Loop *l, Error *error) {
   /* a failure, nothing to measure, or half a result: the line is thrown away */
   if (!done || !measured.any || stop_asked()) return json_text_free(&line), done;
   l->evaluated = l->step, l->last = measured;
-  if (!append(t->run.eval, &line, error)) return false;
+  append(l, t->run.eval, &line);
   /* a measure by which nothing is chosen gives a NAN, which is never better */
   double gain = measure_gain(measured.main, measured.value);
   if (!(gain > l->best)) return true;
@@ -230,7 +250,7 @@ static bool keep_record(Loop *l, Error *error) {
   if (save && !check_ranks(l, error)) return false;
   /* from here on rank 0 alone; the others wait where all meet */
   if (!trainer_records(l->t)) return true;
-  if (due(l->step, c->log_every) && !report_metrics(l, error)) return false;
+  if (due(l->step, c->log_every)) report_metrics(l);
   if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
   return !save || save_last(l, error);
 }
@@ -242,11 +262,14 @@ static bool end_record(Loop *l, Error *error) {
   return (l->signal || evaluate_now(l, error)) && save_last(l, error);
 }
 
+/* Stopped at a step that was due for evaluation: that comes first, and a kept copy knows of it. */
+static bool make_up(Loop *l, Error *error) {
+  return (!due(l->step, l->t->shared->eval_every) || evaluate_now(l, error)) && save_kept(l, error);
+}
+
 static bool train_loop(Loop *l, Error *error) {
   const TrainConfig *c = l->t->shared;
-  /* stopped at a step that was due for evaluation: that is made up for first */
-  bool again = l->step && due(l->step, c->eval_every) && trainer_records(l->t);
-  if (!meet(l, !again || evaluate_now(l, error), error)) return false;
+  if (!meet(l, !l->step || !trainer_records(l->t) || make_up(l, error), error)) return false;
   /* after each step the ranks agree to go on, so that none waits for one that has stopped */
   while (l->step < c->steps && !l->signal)
     if (!meet(l, one_step(l, error) && keep_record(l, error), error)) return false;
