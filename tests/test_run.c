@@ -209,6 +209,27 @@ static void test_fewer_steps_than_are_done_are_refused(void **state) {
   }
 }
 
+/* ---- seeds ----------------------------------------------------------------------------------- */
+
+static void test_the_largest_seed_is_resumed(void **state) {
+  (void)state;
+#define SEEDED TRAIN " --seed 9007199254740992"
+  program_succeed(SEEDED " --steps 40 --out seeded");
+  program_succeed(SEEDED " --steps 20 --out seeds");
+  program_succeed("train --resume seeds --steps 40");
+  assert_same_file("seeded/last.safetensors", "seeds/last.safetensors");
+  /* JSON would not carry the next one */
+  program_refuse(2, TRAIN " --seed 9007199254740993", "out of range");
+  static const char *const edits[] = { "-1", "0.5", "\\\"0\\\"", "1e17", "null" };
+  for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+    char line[256];
+    snprintf(line, sizeof line, "sed -i 's/\"seed\":[^,]*,/\"seed\":%s,/' seeds/config.json",
+             edits[i]);
+    assert_int_equal(system(line), 0);
+    program_refuse(3, "train --resume seeds", "seeds/config.json: expected \"seed\"");
+  }
+}
+
 /* ---- files that are one state ---------------------------------------------------------------- */
 
 #define SAC                                                                                        \
@@ -258,6 +279,7 @@ int main(void) {
     cmocka_unit_test(test_a_closed_stream_is_no_file_of_the_run),
     cmocka_unit_test(test_what_is_only_told_ends_no_run),
     cmocka_unit_test(test_fewer_steps_than_are_done_are_refused),
+    cmocka_unit_test(test_the_largest_seed_is_resumed),
     cmocka_unit_test(test_a_replay_that_is_not_the_counted_one_is_found),
   };
   return cmocka_run_group_tests(tests, setup, program_leave);

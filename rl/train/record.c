@@ -4,6 +4,7 @@
 #include "rl/train/record.h"
 #include "rl/rollout/task.h"
 #include "rl/version.h"
+#include <math.h>
 
 /* what the numbers may depend on beside seed, data and settings */
 static void write_versions(const Trainer *t, JsonText *out) {
@@ -80,7 +81,7 @@ static bool read_members(Trainer *t, Record *r, Error *error) {
     return false;
   if (!r->algo) return error_set(error, FAIL_INPUT, "no \"algo\"; not written by diffrl");
   if (!json_whole(json_get(json, "seed"), 0, (int64_t)1 << 53, &seed))
-    return error_set(error, FAIL_INPUT, "\"seed\": expected a whole number from 0");
+    return error_set(error, FAIL_INPUT, "\"seed\": expected a whole number from 0 to 2^53");
   if (reference && !is_flag(reference))
     return error_set(error, FAIL_INPUT, "\"d4rl_reference\": expected true or false");
   /* the seed of a run is never chosen anew */
