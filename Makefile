@@ -1,5 +1,6 @@
 ## make            the program, its HDF5 helper and the library, in build/release
 ## make test       set up, build, run every test           make test-cross   exports on other compilers
+## make soak       a thousand kills and failing calls
 ## make lint       rooms, doors, names, lengths, format    make format       what lint expects
 ## make demo       data, training, evaluation: minutes     make bench        with one thread and all
 ## make install    PREFIX=/usr/local DESTDIR=              make clean
@@ -131,6 +132,12 @@ $(B)/libdiffrl-all.a: $(OBJ)
 $(B)/tests/test_%: $(B)/tests/test_%.o $(B)/core/kernels/kernels_blas.o $(B)/libdiffrl-all.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
+# makes calls of the program fail: test_kills loads it
+$(B)/tests/test_kills: | $(B)/tests/faults.so
+$(B)/tests/faults.so: tests/faults.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $< -ldl
+
 # ---- tests and other jobs ------------------------------------------------------------------------
 
 help:
@@ -155,6 +162,10 @@ run-tests: all $(TESTS)
 	@MAKE="$(MAKE)" MODE=$(MODE) CC="$(CC)" SAN="$(SAN)" tests/installed.sh
 	@MODE=$(MODE) CC="$(CC)" tests/exported.sh
 	@MODE=$(MODE) CC="$(CC)" tests/bits.sh
+# runs that are killed, or whose writes fail, at a thousand instants: minutes
+soak: setup
+	@$(MAKE) --no-print-directory $(JOBS) all $(B)/tests/test_kills
+	@DIFFRL_KILLS=1000 DIFFRL_FAULTS=1000 $(B)/tests/test_kills
 # the exports of policies by every compiler that the README names
 test-cross: setup
 	@scripts/setup.sh cross
@@ -196,7 +207,7 @@ install-lib: lib
 	printenv DIFFRL_PC > $(DESTDIR)$(PREFIX)/lib/pkgconfig/diffrl.pc
 clean:
 	rm -rf build
-.PHONY: all lib help always setup lint format test run-tests test-cross test-mpi run-test-mpi demo \
+.PHONY: all lib help always setup lint format test run-tests soak test-cross test-mpi run-test-mpi demo \
   bench install install-lib clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -186,6 +186,17 @@ static void test_what_is_only_told_ends_no_run(void **state) {
   }
 }
 
+/* A draft of a file that this sitting would not write. */
+static void test_a_killed_draft_does_not_stay(void **state) {
+  (void)state;
+  program_succeed(TRAIN " --steps 20 --out drafts");
+  assert_int_equal(system("cd drafts && touch step-7.safetensors.tmp plans.png.tmp own.tmp"), 0);
+  program_succeed("train --resume drafts --steps 40");
+  assert_int_equal(file_size("drafts/step-7.safetensors.tmp"), -1);
+  assert_int_equal(file_size("drafts/plans.png.tmp"), -1);
+  assert_int_equal(file_size("drafts/own.tmp"), 0);
+}
+
 /* ---- fewer steps than are done --------------------------------------------------------------- */
 
 static void test_fewer_steps_than_are_done_are_refused(void **state) {
@@ -278,6 +289,7 @@ int main(void) {
     cmocka_unit_test(test_a_run_under_nohup_outlives_the_terminal),
     cmocka_unit_test(test_a_closed_stream_is_no_file_of_the_run),
     cmocka_unit_test(test_what_is_only_told_ends_no_run),
+    cmocka_unit_test(test_a_killed_draft_does_not_stay),
     cmocka_unit_test(test_fewer_steps_than_are_done_are_refused),
     cmocka_unit_test(test_the_largest_seed_is_resumed),
     cmocka_unit_test(test_a_replay_that_is_not_the_counted_one_is_found),

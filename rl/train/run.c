@@ -1,6 +1,7 @@
 /* run.c -- folders and locks. */
 #include "rl/train/run.h"
 #include "core/file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -79,6 +80,23 @@ bool run_clear(const Run *run, bool replaces_last, Error *error) {
                        "%s: an older file that cannot be removed: %s; choose another --out",
                        logs[i], strerror(errno));
   return true;
+}
+
+static bool is_draft(const char *name) {
+  static const char *const ends[] = { ".safetensors.tmp", ".json.tmp", ".jsonl.tmp", ".html.tmp",
+                                      ".png.tmp" };
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+    if (strlen(name) > strlen(ends[i]) && !strcmp(name + strlen(name) - strlen(ends[i]), ends[i]))
+      return true;
+  return false;
+}
+
+void run_sweep(const Run *run) {
+  DIR *folder = opendir(run->folder);
+  if (!folder) return;
+  for (struct dirent *entry; (entry = readdir(folder));)
+    if (is_draft(entry->d_name)) unlinkat(dirfd(folder), entry->d_name, 0);
+  closedir(folder);
 }
 
 void run_close(Run *run) {

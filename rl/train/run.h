@@ -25,4 +25,7 @@ void run_close(Run *run);
  * replacing it. */
 bool run_clear(const Run *run, bool replaces_last, Error *error);
 
+/* Before a run goes on: remove drafts that a killed process left; what cannot be removed stays. */
+void run_sweep(const Run *run);
+
 #endif

@@ -88,6 +88,7 @@ static bool load_last(Loop *l, Error *error) {
 static bool begin_record(Loop *l, Error *error) {
   Trainer *t = l->t;
   if (!trainer_records(t)) return true;
+  if (t->request->resume) run_sweep(&t->run);
   if (!t->request->resume && !run_clear(&t->run, t->request->init, error)) return false;
   /* a start from other weights is not in the seed, so it is saved, before there is a run */
   return (!t->request->init || save_last(l, error)) && record_write(t, error);
