@@ -20,9 +20,15 @@ typedef struct {
 
 /* The pictures it learned from, by their content, wherever they lie now. */
 static bool open_set(Measuring *s, Arena *arena, Error *error) {
+  static const char unsure[] = "the checkpoint does not say which pictures it was trained on";
   const char *hash = checkpoint_text(s->saved->checkpoint, "data_hash");
   s->set = images_open(arena, s->asked->data ? s->asked->data : s->model->base.data, error);
-  if (!s->set || !hash || !strcmp(hash, s->set->hash)) return s->set;
+  if (!s->set || (hash && !strcmp(hash, s->set->hash))) return s->set;
+  /* without a sum nothing but its user can say that these are the right ones */
+  if (!hash && s->asked->data) return log_progress(true, "note: %s", unsure), true;
+  if (!hash)
+    return error_set(error, FAIL_INPUT, "%s; if %s are the right ones, say so with --data %s",
+                     unsure, s->set->name, s->set->name);
   /* distances to other pictures than those it learned from would mean nothing */
   return error_set(error, FAIL_INPUT,
                    "%s is not the data this model was trained on (its content differs); give the "

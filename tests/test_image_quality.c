@@ -118,7 +118,8 @@ static void components_are_eigenvectors_of_the_covariance(void **state) {
         c[j * PIXELS + k] += (x[i * PIXELS + j] - mean[j]) * (x[i * PIXELS + k] - mean[k]);
   for (int j = 0; j < PIXELS * PIXELS; j++) c[j] /= TRAIN - 1;
   eigen_symmetric(c, PIXELS, value, vector);
-  image_space_fit(w->space, COUNT);
+  Error error;
+  assert_true(image_space_fit(w->space, COUNT, &error));
   for (int k = 0; k < COUNT; k++)
     assert_true(fabs(w->space->variance[k] / value[k] - 1) < precision);
   double along = 0;
@@ -130,7 +131,8 @@ static void components_are_eigenvectors_of_the_covariance(void **state) {
 static void features_vary_as_the_components_say(void **state) {
   enum { COUNT = 6 };
   World *w = *state;
-  image_space_fit(w->space, COUNT);
+  Error error;
+  assert_true(image_space_fit(w->space, COUNT, &error));
   double *f = arena_array(w->arena, double, TRAIN *COUNT);
   image_space_project(w->space, draw(w, &w->set.train, TRAIN), TRAIN, f);
   for (int a = 0; a < COUNT; a++)
@@ -250,6 +252,23 @@ static void what_cannot_be_scored_is_told(void **state) {
   assert_non_null(strstr(error.text, "expected at most 64 x 64"));
 }
 
+/* Labels and pixels index what was made for the model: no other set is measured. */
+static void a_set_of_another_shape_is_refused(void **state) {
+  World *w = *state;
+  Error error;
+  for (int other = CLASSES - 1; other <= CLASSES + 1; other += 2) {
+    w->set.classes = other;
+    assert_int_equal(image_quality_pictures(&w->model, &w->set, 20, &error), 0);
+    assert_int_equal(error.kind, FAIL_INPUT);
+    assert_non_null(strstr(error.text, "was trained on 3; give the pictures"));
+  }
+  w->model.labels = false; /* then they are not looked at */
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, 20, &error), 20);
+  w->model.size = BYTES - 1;
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, 20, &error), 0);
+  assert_non_null(strstr(error.text, "pictures of 6 x 6 and this model makes 5 x 5"));
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -265,6 +284,7 @@ int main(void) {
     FACT(a_shift_adds_its_square),
     FACT(copies_of_training_pictures_are_found),
     FACT(what_cannot_be_scored_is_told),
+    FACT(a_set_of_another_shape_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -393,6 +393,52 @@ static void numbers_that_nothing_describes_are_shown_by_their_keys(void **state)
   free(html);
 }
 
+/* measures.json may have keys that no line of eval.jsonl has: every row has a place for them. */
+static void the_end_of_an_old_run_may_have_keys_of_its_own(void **state) {
+  (void)state;
+  write_described(run, 0, "1", NULL, 0);
+  write_metrics(run);
+  write_in(run, "eval.jsonl",
+           "{\"step\":100,\"points\":64,\"loss\":0.5}\n{\"step\":200,\"points\":64,\"loss\":2}\n");
+  FILE *file = open_in(run, "measures.json");
+  fprintf(file, "{\"step\":200");
+  for (int i = 0; i < 60; i++) fprintf(file, ",\"late%d\":%d", i, 1000 + i);
+  fprintf(file, "}");
+  fclose(file);
+  Arena *arena = arena_new();
+  History history;
+  Error error;
+  assert_true(history_read(&history, arena, run, &error));
+  assert_int_equal(history.evaluations, 2);
+  for (int i = 0; i < history.measures; i++)
+    for (size_t k = 0; k < 2; k++) {
+      const HistoryMeasure *m = &history.measure[i];
+      bool late = !strncmp(m->is.key, "late", 4);
+      assert_true(isnan(history_value(&history.evaluation[k], m)) == late);
+      assert_true(isnan(history_value(history.end, m)) == !late);
+    }
+  history_close(&history);
+  arena_free(arena);
+  char *html = report(1);
+  assert_good(html);
+  assert_has(html, "<td>last</td><td>200</td><td>2.00</td><td>64.00</td></tr>");
+  free(html);
+}
+
+/* A number that some evaluations lack is no difference between them. */
+static void what_is_missing_is_not_what_runs_are_compared_by(void **state) {
+  (void)state;
+  write_described(run, 0, "1", NULL, 0);
+  write_metrics(run);
+  write_in(run, "eval.jsonl",
+           "{\"step\":100,\"same\":null,\"loss\":0.5}\n{\"step\":200,\"same\":7,\"loss\":2}\n"
+           "{\"step\":300,\"same\":7,\"loss\":1}\n");
+  char *html = report(1);
+  assert_has(html, "<td>best</td><td>100</td><td>0.5000</td>");
+  assert_has(html, "<h3>loss</h3>");
+  free(html);
+}
+
 static void returns_that_nothing_describes_are_known(void **state) {
   (void)state;
   write_run(run, 7, 0);
@@ -583,6 +629,8 @@ int main(void) {
     FACT(figures_are_shown_in_their_order),
     FACT(tables_and_plots_describe_themselves),
     FACT(numbers_that_nothing_describes_are_shown_by_their_keys),
+    FACT(the_end_of_an_old_run_may_have_keys_of_its_own),
+    FACT(what_is_missing_is_not_what_runs_are_compared_by),
     FACT(returns_that_nothing_describes_are_known),
     FACT(later_evaluations_of_other_weights_are_not_part_of_the_curve),
     FACT(broken_lines_are_skipped_and_counted),

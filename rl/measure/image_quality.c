@@ -16,7 +16,23 @@
 /* What is dealt in turn: labels, where the model is conditioned on them. */
 static int kinds_of(const PicturesModel *m) { return m->labels ? m->classes : 1; }
 
+/* Labels and sizes of the set index what was made for the model's own, so both have to agree. */
+static bool fits(const PicturesModel *m, const ImageSet *set, Error *error) {
+  const Images *test = &set->test;
+  if (m->labels && set->classes != m->classes)
+    return error_set(error, FAIL_INPUT,
+                     "%s has %d labels and this model was trained on %d; give the pictures it was "
+                     "trained on with --data",
+                     set->name, set->classes, m->classes);
+  return (test->height <= m->size && test->width <= m->size) ||
+         error_set(error, FAIL_INPUT,
+                   "%s has pictures of %d x %d and this model makes %d x %d; give the pictures it "
+                   "was trained on with --data",
+                   set->name, test->height, test->width, (int)m->size, (int)m->size);
+}
+
 int image_quality_pictures(const PicturesModel *m, const ImageSet *set, int count, Error *error) {
+  if (!fits(m, set, error)) return 0;
   int kinds = kinds_of(m), size = (int)m->size, *held = calloc((size_t)kinds, sizeof *held);
   NEED_MEMORY(held);
   /* the label with the fewest test pictures limits both sets, which have all labels equally */
@@ -106,7 +122,8 @@ bool image_quality(const PicturesModel *m, const ImageSet *set, const double *sa
   image_quality_deal(m, set, count, real_ones);
   /* the features are those of the training pictures, so neither set of test pictures is favoured */
   ImageSpace *space = image_space_new(arena, &set->train, size, pool, kernels);
-  image_space_fit(space, IMAGE_QUALITY_FEATURES);
+  if (!image_space_fit(space, IMAGE_QUALITY_FEATURES, error))
+    return arena_free(arena), error_prefix(error, "%s", set->name);
   /* samples and the other real set are both compared with set A */
   Gaussian a = fit(arena, space, real_ones[0], count), b = fit(arena, space, real_ones[1], count);
   Gaussian ours = fit(arena, space, drawn, count);

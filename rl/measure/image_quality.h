@@ -23,8 +23,8 @@ typedef struct {
 
 /* The pictures a set may have, at most `count`: A and B are dealt the test pictures in a random
  * order that is always the same, with labels in turn, as the samples have, if the model is
- * conditioned on labels.  0 and an error (FAIL_INPUT) if pictures are too large or too few to be
- * measured. */
+ * conditioned on labels.  0 and an error (FAIL_INPUT) if the set has other labels or larger pictures
+ * than the model, or if pictures are too large or too few to be measured. */
 int image_quality_pictures(const PicturesModel *model, const ImageSet *set, int count,
                            Error *error);
 
@@ -33,7 +33,8 @@ void image_quality_deal(const PicturesModel *model, const ImageSet *set, int cou
                         double *const hand[2]);
 
 /* samples: [count, size, size] with labels in turn, clipped to [-1, 1] before measuring; count:
- * at most image_quality_pictures.  FAIL_DIVERGED if a pixel is not finite. */
+ * at most image_quality_pictures.  FAIL_DIVERGED if a pixel is not finite, FAIL_RUNNING if the
+ * features cannot be found. */
 bool image_quality(const PicturesModel *model, const ImageSet *set, const double *samples,
                    int count, Pool *pool, const Kernels *kernels, ImageQuality *quality,
                    Error *error);

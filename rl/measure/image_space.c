@@ -113,7 +113,7 @@ static double *covariance(Arena *arena, const ImageSpace *space) {
   return c.sum;
 }
 
-void image_space_fit(ImageSpace *space, int components) {
+bool image_space_fit(ImageSpace *space, int components, Error *error) {
   const double tolerance = 1e-9;
   /* small pictures have fewer components than are asked for */
   int count = components < space->pixels ? components : space->pixels;
@@ -123,9 +123,14 @@ void image_space_fit(ImageSpace *space, int components) {
   space->variance = arena_array(space->arena, double, count);
   /* only the leading eigenvectors are needed, not all of several thousand */
   const double *c = covariance(scratch, space);
-  eigen_leading(scratch, space->pool, c, space->pixels, count, tolerance, space->variance,
-                space->component);
+  bool found = eigen_leading(scratch, space->pool, c, space->pixels, count, tolerance,
+                             space->variance, space->component);
   arena_free(scratch);
+  return found || error_set(error, FAIL_RUNNING,
+                            "the %d principal components of its training pictures cannot be told "
+                            "apart, expected an error of at most %g of the first; these pictures "
+                            "are not measured",
+                            count, tolerance);
 }
 
 void image_space_project(const ImageSpace *space, const double *pictures, int count,

@@ -2,6 +2,7 @@
  * nearest to a picture.  Products run on the kernels; the same bits for any number of threads. */
 #ifndef RL_IMAGE_SPACE_H
 #define RL_IMAGE_SPACE_H
+#include "core/error.h"
 #include "core/kernels/kernels.h"
 #include "core/parallel.h"
 #include "datasets/images.h"
@@ -26,8 +27,8 @@ ImageSpace *image_space_new(Arena *arena, const Images *train, int side, Pool *p
                             const Kernels *kernels);
 
 /* Find the leading principal components: eigenvectors of the training pictures' covariance, at most
- * as many as pixels. */
-void image_space_fit(ImageSpace *space, int components);
+ * as many as pixels.  FAIL_RUNNING if the iteration does not come to them. */
+bool image_space_fit(ImageSpace *space, int components, Error *error);
 
 /* pictures: [count, pixels]; feature: [count, components], how far along each component from the
  * mean. */

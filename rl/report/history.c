@@ -159,16 +159,24 @@ static bool read_measures(History *history) {
   return json_is_array(rows);
 }
 
+/* Is it a number, and not the same one in all evaluations?  What is null in some of them was not
+ * measured there, so it is no difference. */
+static bool tells_apart(const History *history, const HistoryMeasure *m) {
+  double least = INFINITY, most = -INFINITY;
+  for (size_t k = 0; k < history->evaluations; k++) {
+    double value = history_value(&history->evaluation[k], m);
+    if (isfinite(value)) least = fmin(least, value), most = fmax(most, value);
+  }
+  return history->evaluations == 1 ? least <= most : least < most;
+}
+
 /* Nothing says by what runs of release 0.1 without returns are compared: by the first number that
  * is not the same in all evaluations.  Of those, less was always better. */
 static void choose_main(History *history) {
   for (int i = 0; i < history->measures; i++)
     if (history->measure[i].is.main) return;
   for (int i = 0; i < history->measures; i++)
-    for (size_t k = 0; k < history->evaluations; k++) {
-      const HistoryMeasure *m = &history->measure[i];
-      double first = history_value(&history->evaluation[0], m);
-      if (history->evaluations > 1 && history_value(&history->evaluation[k], m) == first) continue;
+    if (tells_apart(history, &history->measure[i])) {
       history->measure[i].is.main = history->measure[i].is.less_is_better = true;
       return;
     }
@@ -208,18 +216,17 @@ static bool take_evaluation(History *history, Arena *arena, const Json *line, si
   return true;
 }
 
-/* What was measured when the training ended: one object, if there is one. */
-static void read_end(History *history, Arena *arena, bool described) {
+/* What was measured when the training ended: one object; NULL: there is none.  The caller frees. */
+static Json *parse_end(const History *history, Arena *arena) {
   Error ignored;
   const char *path = arena_text(arena, "%s/measures.json", history->folder);
-  Json *end = file_is_regular(path) ? json_parse_file(path, &ignored) : NULL;
-  if (json_is_object(end)) {
-    /* in an old run its keys may be new ones, which need a place before they are read */
-    if (!described) take_keys(history, arena, end, 0);
-    history->end = arena_alloc(arena, sizeof *history->end);
-    *history->end = evaluation_of(history, arena, end);
-  }
-  json_free(end);
+  return file_is_regular(path) ? json_parse_file(path, &ignored) : NULL;
+}
+
+static void take_end(History *history, Arena *arena, const Json *end) {
+  if (!json_is_object(end)) return;
+  history->end = arena_alloc(arena, sizeof *history->end);
+  *history->end = evaluation_of(history, arena, end);
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -272,6 +279,25 @@ const char *history_text(Arena *arena, const Json *value) {
 
 /* ---- the folder ------------------------------------------------------------------------------ */
 
+/* eval.jsonl and measures.json.  First the table of what either may hold, then their numbers, whose
+ * rows are as long as that table: it may not grow once the first of them is read. */
+static bool read_evaluations(History *history, Arena *arena, Error *error) {
+  Json *end = parse_end(history, arena);
+  size_t skipped = history->skipped;
+  bool read = true;
+  /* runs of release 0.1 describe none, so their keys are collected in a first pass */
+  if (!read_measures(history)) {
+    read = read_lines(history, arena, "eval.jsonl", false, take_keys, error);
+    if (json_is_object(end)) take_keys(history, arena, end, 0);
+  }
+  history->skipped = skipped; /* the same lines again */
+  read = read && read_lines(history, arena, "eval.jsonl", false, take_evaluation, error);
+  /* the main measure depends on the evaluations, so it comes after them */
+  if (read) choose_main(history), take_end(history, arena, end);
+  json_free(end);
+  return read;
+}
+
 bool history_read(History *history, Arena *arena, const char *folder, Error *error) {
   *history = (History){ .folder = folder };
   /* the settings first: they describe the measures */
@@ -280,15 +306,8 @@ bool history_read(History *history, Arena *arena, const char *folder, Error *err
   bool read = json_is_object(history->config) ||
               error_set(error, FAIL_INPUT, "%s: expected an object of settings", config);
   read = read && read_lines(history, arena, "metrics.jsonl", true, take_metrics, error);
-  /* runs of release 0.1 describe none, so their keys are collected in a first pass */
-  bool described = read && read_measures(history);
-  size_t skipped = history->skipped;
-  if (read && !described) read = read_lines(history, arena, "eval.jsonl", false, take_keys, error);
-  history->skipped = skipped; /* the same lines again */
-  read = read && read_lines(history, arena, "eval.jsonl", false, take_evaluation, error) &&
+  read = read && read_evaluations(history, arena, error) &&
          read_lines(history, arena, "figures.jsonl", false, take_figure, error);
-  /* the main measure depends on the evaluations, so it comes after them */
-  if (read) choose_main(history), read_end(history, arena, described);
   if (!read) history_close(history);
   return read;
 }
