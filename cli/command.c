@@ -185,6 +185,9 @@ void command_print(const char *text) {
 void command_complain(Error *error) {
   char text[2 * sizeof error->text]; /* it may quote a file */
   escape_into(text, sizeof text, error->text);
+  /* names and texts of files are quoted in it, and a terminal must not obey them */
+  char text[2 * sizeof error->text];
+  escape_into(text, sizeof text, error->text);
   /* a live line may stand on the terminal; what another rank says is not said twice */
   if (*text) fprintf(stderr, "%sdiffrl: %s\n", isatty(2) ? "\r\033[K" : "", text);
   *error->text = '\0';

@@ -81,7 +81,8 @@ bool command_help(const Command *command, int count, char *const *word, FILE *ou
 /* Write `text` and a line end on stdout; what stdout carries goes through here and is flushed. */
 void command_print(const char *text);
 
-/* Say on stderr what went wrong, if there is a text, once: the text is gone afterwards. */
+/* Say on stderr what went wrong, if there is a text, once: the text is gone afterwards.  Control
+ * characters in it are spelled out. */
 void command_complain(Error *error);
 
 extern const Command command_train, command_eval, command_act, command_data_make,

@@ -52,6 +52,15 @@ bool sample_check(const double *values, const float *floats, size_t count, const
   return true;
 }
 
+bool sample_has_room(int count, size_t bytes_each, Error *error) {
+  size_t bytes = (size_t)count * bytes_each;
+  return arena_has_room(bytes) ||
+         error_set(error, FAIL_USAGE,
+                   "sample: --count %d needs about %.1f GiB of memory, more than there is; sample "
+                   "fewer at once, with another --seed each time",
+                   count, (double)bytes / (1024.0 * 1024.0 * 1024.0));
+}
+
 bool sample_ends(const char *path, const char *end) {
   const char *dot = strrchr(path, '.');
   return dot && !strcmp(dot, end);

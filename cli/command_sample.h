@@ -30,6 +30,9 @@ void sample_choose(const Sample *asked, SamplerSpec *sampler);
 bool sample_check(const double *values, const float *floats, size_t count, const char *sampler,
                   Error *error);
 
+/* Is there memory for so many samples?  FAIL_USAGE if not. */
+bool sample_has_room(int count, size_t bytes_each, Error *error);
+
 bool sample_ends(const char *path, const char *end); /* "a.png", ".png" */
 
 /* NumPy's file of doubles. */

@@ -103,6 +103,8 @@ int main(int count, char **word) {
               errno ? strerror(errno) : "");
     code = FAIL_RUNNING;
   }
+  /* what was tried on the way and done otherwise is no failure */
+  if (!code) *error.text = '\0';
   /* failures are told here, unless a rank has told its own already */
   if (code) command_complain(&error);
   return code;

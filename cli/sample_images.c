@@ -71,6 +71,7 @@ bool sample_images(const SampleJob *job, Error *error) {
   if (count > MOST || sample_ends(asked->out, ".csv"))
     return error_set(error, FAIL_USAGE,
                      "sample: pictures go to FILE.png or FILE.npy, at most %d at once", MOST);
+  if (!sample_has_room(count, (size_t)(size * size) * 2 * sizeof(double), error)) return false;
   size_t numbers = (size_t)count * (size_t)(size * size);
   double *pictures = arena_array(job->arena, double, numbers);
   if (!pictures_sample(&m->base, &how, label, count, pictures, error) ||

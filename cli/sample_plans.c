@@ -19,11 +19,11 @@ static bool write_csv(const PlansModel *m, const PlanSamples *p, const char *pat
   for (int j = 0; j < m->obs_dim; j++) fprintf(out, ",s%d", j);
   /* a plan is stored step by step, the action before the state, as the columns are named */
   const float *x = p->plans;
-  const int horizon = (int)m->horizon;
-  for (int i = 0; i < p->count * horizon; i++) {
-    fprintf(out, "\n%d,%d", i / horizon, i % horizon);
-    for (int j = 0; j < m->width; j++) fprintf(out, ",%.9g", (double)*x++);
-  }
+  for (int i = 0; i < p->count; i++)
+    for (int t = 0; t < (int)m->horizon; t++) {
+      fprintf(out, "\n%d,%d", i, t);
+      for (int j = 0; j < m->width; j++) fprintf(out, ",%.9g", (double)*x++);
+    }
   fputc('\n', out);
   NEED_MEMORY(!fclose(out));
   bool done = file_write(path, text, length, error);
@@ -35,9 +35,10 @@ static bool write_csv(const PlansModel *m, const PlanSamples *p, const char *pat
 static bool write_npy(const SampleJob *job, const PlansModel *m, const PlanSamples *p,
                       Error *error) {
   const int shape[] = { p->count, (int)m->horizon, m->width };
-  int numbers = shape[0] * shape[1] * shape[2];
+  /* a product of three settings: an int does not hold it */
+  size_t numbers = (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2];
   double *values = arena_array(job->arena, double, numbers);
-  for (int i = 0; i < numbers; i++) values[i] = (double)p->plans[i];
+  for (size_t i = 0; i < numbers; i++) values[i] = (double)p->plans[i];
   return sample_write_npy(job->asked->out, values, shape, 3, error);
 }
 
@@ -46,7 +47,7 @@ static float *start_states(const SampleJob *job, const EnvModel *model, int coun
   Env *env = env_create(model, error);
   if (!env) return NULL;
   int dim = env_def(model)->obs_dim;
-  float *first = arena_array(job->arena, float, count *dim);
+  float *first = arena_array(job->arena, float, (size_t)count *(size_t)dim);
   for (int i = 0; i < count; i++)
     env_reset(env, (uint64_t)job->asked->seed, (uint64_t)i, first + (ptrdiff_t)i * dim);
   env_free(env);
@@ -57,6 +58,8 @@ static float *start_states(const SampleJob *job, const EnvModel *model, int coun
 static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env, Error *error) {
   const Sample *asked = job->asked;
   PlanSamples p = { .count = asked->count ? (int)asked->count : 8 };
+  /* a plan is held as floats, and as doubles or as text where it is written */
+  if (!sample_has_room(p.count, (size_t)m->base.denoiser->dim * 32, error)) return false;
   float *first = start_states(job, env, p.count, error);
   if (!first) return false;
   /* the run's own sampler, but for what was asked for instead */

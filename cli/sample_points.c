@@ -65,6 +65,7 @@ bool sample_points(const SampleJob *job, Error *error) {
   how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
   sample_choose(asked, &how.sampler);
   int count = asked->count ? (int)asked->count : 4096;
+  if (!sample_has_room(count, TOY_DIM * 4 * sizeof(double), error)) return false;
   double *points = arena_array(job->arena, double, TOY_DIM *count);
   Points p = { model, data, &how, points, count };
   if (!points_sample(model, &how, count, points, error) ||

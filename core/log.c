@@ -128,12 +128,14 @@ bool log_rewind(const char *path, int64_t step, Error *error) {
 /* ---- for people ------------------------------------------------------------------------------ */
 
 void log_progress(bool final, const char *format, ...) {
-  char text[512], line[2 * sizeof text];
+  enum { MOST = 2048 };
+  char said[MOST], line[2 * MOST];
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  vsnprintf(said, sizeof said, format, args);
   va_end(args);
-  escape_into(line, sizeof line, text); /* it may quote a file */
+  /* a name or a text of a file may be in it */
+  escape_into(line, sizeof line, said);
   if (!isatty(STDERR_FILENO)) {
     fprintf(stderr, "%s\n", line);
     return;
@@ -141,7 +143,7 @@ void log_progress(bool final, const char *format, ...) {
   /* a line wider than the terminal would wrap and could not be replaced */
   struct winsize window;
   bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1;
-  int width = final || !known ? (int)sizeof line : window.ws_col - 1;
+  int width = final || !known ? (int)sizeof line : escape_fit(line, window.ws_col - 1);
   fprintf(stderr, "\r%.*s\033[K%s", width, line, final ? "\n" : "");
   fflush(stderr);
 }
