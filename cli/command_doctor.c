@@ -10,9 +10,11 @@
 #include "datasets/dataset.h"
 #include "datasets/hdf5_process.h"
 #include "envs/env.h"
+#include "rl/rollout/task.h"
 #include "rl/version.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,41 +138,59 @@ static void check_hdf5(Finding *f) {
 
 /* ---- disks ----------------------------------------------------------------------------------- */
 
-/* Can a file be made in the nearest folder above (and including) this path that exists? */
-static bool writable(char *path, size_t size) {
+/* Can a file be made in this folder, or in the nearest one above it that exists? */
   /* climb to the folder that exists, for the missing ones are made when they are needed */
-  while (access(path, F_OK) && strrchr(path, '/') > path) *strrchr(path, '/') = '\0';
-  size_t length = strlen(path);
-  snprintf(path + length, size - length, "/diffrl-doctor-XXXXXX");
+static bool writable(const char *folder) {
+  char path[PATH_MAX + 32];
+  snprintf(path, PATH_MAX, "%s", folder);
+  /* up to the root, whose name is empty before a slash, or to where one stands */
+  while (*path && access(path, F_OK)) {
+    char *slash = strrchr(path, '/');
+    if (slash)
+      *slash = '\0';
+    else
+      strcpy(path, ".");
+  }
+  strcat(path, "/diffrl-doctor-XXXXXX");
   /* making a file is the one sure test of whether files can be made here */
   int file = mkstemp(path);
   if (file >= 0) unlink(path), close(file);
-  path[length] = '\0';
   return file >= 0;
 }
 
 /* Where XDG says, if it names an absolute path, else below the home folder. */
-static void check_folder(Finding *f, const char *variable, const char *below, const char *what) {
-  const char *base = getenv(variable), *home = getenv("HOME");
-  char path[512];
-  if (base && *base == '/')
-    snprintf(path, sizeof path, "%.440s/diffrl", base);
-  else
-    snprintf(path, sizeof path, "%.440s/%s/diffrl", home ? home : "", below);
-  snprintf(f->found, sizeof f->found, "%.500s", path);
-  if (!writable(path, sizeof path))
-    snprintf(f->fix, sizeof f->fix, "%s cannot be written (%s): make it writable, or set %s", path,
-             what, variable);
+static void report_folder(Finding *f, const char *folder, const char *variable, const char *what) {
+  snprintf(f->found, sizeof f->found, "%.500s", folder);
+  if (!writable(folder))
+    snprintf(f->fix, sizeof f->fix, "%.500s cannot be written (%s): make it writable, or set %s",
+             folder, what, variable);
 }
 
+/* where datasets/dataset.c keeps what it has converted: relative paths count for it as none */
 /* The caches of data files lie here. */
 static void check_cache(Finding *f) {
-  check_folder(f, "XDG_CACHE_HOME", ".cache", "without it every start converts the data again");
+  const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  char folder[PATH_MAX];
+  bool own = base && *base == '/';
+  if (own || (home && *home == '/')) {
+    snprintf(folder, sizeof folder, "%s%s/diffrl", own ? base : home, own ? "" : "/.cache");
+    report_folder(f, folder, "XDG_CACHE_HOME", "without it every start converts the data again");
+    return;
+  }
+  snprintf(f->found, sizeof f->found, "none");
+  snprintf(f->fix, sizeof f->fix,
+           "every start converts the data again: set HOME or XDG_CACHE_HOME "
+           "to a path that begins with /");
 }
 
+/* where `data make` writes and --data looks */
 /* Generated data sets lie here. */
 static void check_made(Finding *f) {
-  check_folder(f, "XDG_DATA_HOME", ".local/share", "`data make` writes there");
+  Arena *arena = arena_new();
+  char *folder = arena_text(arena, "%s", task_made_path(arena, "a"));
+  *strrchr(folder, '/') = '\0';
+  report_folder(f, folder, "XDG_DATA_HOME", "`data make` writes there");
+  arena_free(arena);
 }
 
 /* Runs are written below the folder one stands in. */
@@ -227,7 +247,7 @@ static int run(const void *request, Error *error) {
   }
   if (broken)
     error_set(error, FAIL_RUNNING, "doctor: %d of %d checks failed; see above", broken, CHECKS);
-  return (int)error->kind;
+  return broken ? (int)error->kind : 0;
 }
 
 const Command command_doctor = {

@@ -60,7 +60,7 @@ static void list_envs(bool json) {
   }
 }
 
-/* The sets that `data make` generates, then the sets of pictures. */
+/* Every name that --data takes: what `data make` generates, points, and pictures. */
 static void list_datasets(bool json) {
   size_t count;
   const DataSpec *all = make_data_list(&count);
@@ -69,6 +69,9 @@ static void list_datasets(bool json) {
     snprintf(size, sizeof size, "%s, %lld rows", all[i].env, (long long)all[i].transitions);
     put(json, "datasets", all[i].name, size, all[i].about);
   }
+  const ToyDef *points = toy_list(&count);
+  for (size_t i = 0; i < count; i++)
+    put(json, "datasets", points[i].name, "points, endless", points[i].about);
   const ImagesDef *images = images_list(&count);
   for (size_t i = 0; i < count; i++)
     put(json, "datasets", images[i].name, "pictures", images[i].about);

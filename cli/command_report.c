@@ -15,11 +15,11 @@ static const Option options[] = {
 static int run(const void *request, Error *error) {
   const Report *c = request;
   const Arguments *runs = &c->parsed.arguments;
-  if (!c->out)
-    error_set(error, FAIL_USAGE, "report: where to? expected --out FILE.html");
-  else if (report_write(runs->word, (size_t)runs->count, c->out, error))
-    command_print(c->out);
-  return (int)error->kind;
+  bool done = c->out ? report_write(runs->word, (size_t)runs->count, c->out, error)
+                     : error_set(error, FAIL_USAGE, "report: where to? expected --out FILE.html");
+  if (!done) return (int)error->kind;
+  command_print(c->out);
+  return 0;
 }
 
 const Command command_report = {

@@ -226,9 +226,11 @@ static void put_measured(const Trainer *t, JsonText *out) {
   history_close(&history);
   /* no return is told without how the policy acts and how long an action takes */
   if (!s.count || !t->agent->policy) return;
-  double latency = saved_latency(t->agent->policy, t->kernels, &ignored);
+  Error why;
+  double latency = saved_latency(t->agent->policy, t->kernels, &why);
+  if (latency < 0) log_progress(true, "actions are not timed: %s", why.text);
   policy_write_act(t->agent->policy, "act", out);
-  json_put_number(out, "action_us", round(10 * latency) / 10);
+  json_put_number(out, "action_us", latency < 0 ? NAN : round(10 * latency) / 10);
 }
 
 /* The result on stdout, as JSON or as the same members in one line of key=value. */

@@ -129,15 +129,20 @@ static void *place(const Config *config, const ConfigField *field) {
   return (char *)config->values + field->offset;
 }
 
+static Value default_of(const ConfigField *field) {
+  char initial[LIST_SIZE];
+  Value value;
+  Error error;
+  unquote(field->initial, initial, sizeof initial);
+  CHECK(parse(field, initial, &value, &error), "config: a wrong default: %s", error.text);
+  return value;
+}
+
 void config_init(Config *config, const ConfigField *fields, size_t count, void *values) {
   CHECK(count <= MAX_FIELDS, "config: %zu fields", count);
   *config = (Config){ .fields = fields, .count = count, .values = values };
   for (const ConfigField *field = fields; field < fields + count; field++) {
-    char initial[LIST_SIZE];
-    Value value;
-    Error error;
-    unquote(field->initial, initial, sizeof initial);
-    CHECK(parse(field, initial, &value, &error), "config: a wrong default: %s", error.text);
+    Value value = default_of(field);
     memcpy(place(config, field), &value, types[field->type].size);
   }
 }
@@ -262,6 +267,19 @@ void config_write_object(const ConfigField *fields, size_t count, const void *va
   json_open(out, key, '{');
   config_write(&config, out);
   json_close(out, '}');
+}
+
+bool config_is_default(const Config *config, size_t i) {
+  const ConfigField *field = &config->fields[i];
+  Value value = default_of(field), held;
+  memcpy(&held, place(config, field), types[field->type].size);
+  switch (field->type) {
+  case CONFIG_INT: return held.whole == value.whole;
+  case CONFIG_FLOAT: return held.number == value.number;
+  case CONFIG_BOOL: return held.flag == value.flag;
+  case CONFIG_TEXT: return !strcmp(held.text.s, value.text.s);
+  }
+  return false;
 }
 
 bool config_equal(const Config *config, const void *other, const char **key) {

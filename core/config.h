@@ -86,6 +86,8 @@ void config_write(const Config *config, JsonText *out); /* members only, in list
 /* The same of a struct without its Config, as an object: the member `key`; NULL: the whole text. */
 void config_write_object(const ConfigField *fields, size_t count, const void *values,
                          const char *key, JsonText *out);
+/* Is field i what the list says, whoever set it? */
+bool config_is_default(const Config *config, size_t i);
 bool config_equal(const Config *config, const void *other, const char **key); /* first difference */
 void config_help(const Config *config, FILE *out); /* key, default, range, text: one line each */
 

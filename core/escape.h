@@ -1,19 +1,3 @@
-/* escape.h -- texts from files on a terminal, which obeys control characters.
- *
- * What goes to people is escaped at the doors (log_progress, command_complain, the library's error
- * texts), so that a message may quote a file as it stands. */
-#ifndef CORE_ESCAPE_H
-#define CORE_ESCAPE_H
-#include "core/arena.h"
-
-/* The text with control characters (C0, DEL, C1) and bytes that are not UTF-8 as \x1b; a backslash
- * stays one.  Lives in the arena. */
-const char *escaped(Arena *arena, const char *text);
-
-/* The same into `to`, cut between characters to what `room` bytes hold with their end. */
-void escape_into(char *to, size_t room, const char *text);
-
-#endif
 /* escape.h -- texts from files on a terminal, which obeys control characters. */
 #ifndef CORE_ESCAPE_H
 #define CORE_ESCAPE_H

@@ -2,6 +2,7 @@
  * what eval and act say. */
 #include "core/checkpoint.h"
 #include "core/json.h"
+#include "rl/rollout/task.h"
 #include "tests/program.h"
 #include <fcntl.h>
 #include <sys/file.h>
@@ -187,9 +188,9 @@ static void test_help_and_version(void **state) {
 static void test_lists_and_doctor(void **state) {
   (void)state;
   static const char *const lists[][2] = {
-    { "algos", "diffusion-ql" }, { "envs", "hopper-v2" },   { "datasets", "hopper-medium" },
-    { "samplers", "ddim" },      { "schedules", "cosine" }, { "presets", "eta=1 clip=9" },
-    { "kernels", "plain" },
+    { "algos", "diffusion-ql" },   { "envs", "hopper-v2" }, { "datasets", "hopper-medium" },
+    { "datasets", "moons" },       { "samplers", "ddim" },  { "schedules", "cosine" },
+    { "presets", "eta=1 clip=9" }, { "kernels", "plain" },
   };
   Outcome o;
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
@@ -202,6 +203,34 @@ static void test_lists_and_doctor(void **state) {
   program_run(&o, "doctor");
   unsetenv("XDG_CACHE_HOME");
   program_expect(&o, 1, "XDG_CACHE_HOME");
+}
+
+/* The folder that doctor looks at is the one that `data make` would write to. */
+static void test_doctor_looks_where_data_are_made(void **state) {
+  (void)state;
+  static const char *const set[][2] = { { "HOME", "/no/such/home" },
+                                        { "XDG_DATA_HOME", "relative" },
+                                        { "XDG_DATA_HOME", "/no/such/data" } };
+  char *home = strdup(getenv("HOME"));
+  for (int i = 0; i <= 3; i++) {
+    if (i < 3)
+      setenv(set[i][0], set[i][1], 1);
+    else
+      unsetenv("XDG_DATA_HOME"), unsetenv("HOME");
+    Arena *arena = arena_new();
+    char *folder = arena_text(arena, "data folder    %s", task_made_path(arena, "x"));
+    *strrchr(folder, '/') = '\n', strrchr(folder, '\n')[1] = '\0';
+    Outcome o;
+    program_run(&o, "doctor");
+    if (!strstr(o.out, folder)) fail_msg("not %s in %s", folder, o.out);
+    /* who may write to the root may make these folders */
+    const char *bad = access("/", W_OK) && i < 3 ? "BAD   data folder" : "ok    data folder";
+    if (!strstr(o.out, bad)) fail_msg("not %s in %s", bad, o.out);
+    arena_free(arena);
+    if (i == 1) unsetenv("XDG_DATA_HOME"), setenv("HOME", home, 1);
+  }
+  setenv("HOME", home, 1);
+  free(home);
 }
 
 static void test_inspect_says_what_is_there(void **state) {
@@ -437,6 +466,7 @@ int main(void) {
     cmocka_unit_test(test_no_room_for_the_first_file),
     cmocka_unit_test(test_help_and_version),
     cmocka_unit_test(test_lists_and_doctor),
+    cmocka_unit_test(test_doctor_looks_where_data_are_made),
     cmocka_unit_test(test_inspect_says_what_is_there),
     cmocka_unit_test(test_inspect_of_data_is_data_inspect),
     cmocka_unit_test(test_inspect_shows_a_checkpoint),

@@ -56,6 +56,20 @@ static void the_list_makes_the_defaults(void **state) {
   assert_string_equal(f->td.schedule.s, "vp");
   assert_string_equal(f->td.note.s, "");
   for (size_t i = 0; i < TD_COUNT; i++) assert_null(f->config.origin[i]);
+  for (size_t i = 0; i < TD_COUNT; i++) assert_true(config_is_default(&f->config, i));
+}
+
+/* A setting is its default by its value, whoever set it. */
+static void a_default_that_somebody_sets_stays_one(void **state) {
+  Fixture *f = *state;
+  assert_true(set(f, "batch", "256", "a") && set(f, "eta", "1.00", "a") &&
+              set(f, "max_q_backup", "yes", "a") && set(f, "schedule", "vp", "a"));
+  for (size_t i = 0; i < TD_COUNT; i++) assert_true(config_is_default(&f->config, i));
+  assert_true(set(f, "batch", "255", "b") && set(f, "eta", "2", "b") &&
+              set(f, "max_q_backup", "no", "b") && set(f, "schedule", "cosine", "b"));
+  int changed = 0;
+  for (size_t i = 0; i < TD_COUNT; i++) changed += !config_is_default(&f->config, i);
+  assert_int_equal(changed, 4);
 }
 
 static void text_becomes_values(void **state) {
@@ -204,6 +218,7 @@ int main(void) {
 #define FACT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
     FACT(the_list_makes_the_defaults),
+    FACT(a_default_that_somebody_sets_stays_one),
     FACT(text_becomes_values),
     FACT(bad_values_are_refused_and_change_nothing),
     FACT(one_origin_gives_one_value),

@@ -60,12 +60,20 @@ static void parts_of_characters_are_spelled_out(void **state) {
 static void only_whole_characters_are_cut_off(void **state) {
   (void)state;
   char to[6];
-  escape_into(to, sizeof to, "ab\x1b""cd");
+  escape_into(to, sizeof to,
+              "ab\x1b"
+              "cd");
   assert_string_equal(to, "ab"); /* \x1b would take four of the three that are left */
   escape_into(to, sizeof to, "abc\xe2\x82\xac");
   assert_string_equal(to, "abc");
-  assert_int_equal(escape_fit("a\xe2\x82\xac""b", 2), 4);
-  assert_int_equal(escape_fit("a\xe2\x82\xac""b", 9), 5);
+  assert_int_equal(escape_fit("a\xe2\x82\xac"
+                              "b",
+                              2),
+                   4);
+  assert_int_equal(escape_fit("a\xe2\x82\xac"
+                              "b",
+                              9),
+                   5);
   assert_int_equal(escape_fit("", 9), 0);
 }
 

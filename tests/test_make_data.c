@@ -73,6 +73,7 @@ static void metadata_say_what_the_rows_say(void **state) {
   assert_non_null(meta);
   assert_string_equal(json_text(json_get(meta, "env")), "hopper-v2");
   assert_string_equal(json_text(json_get(meta, "simulator")), env_simulator());
+  assert_null(json_get(meta, "algorithm")); /* nothing trained a random policy */
   assert_float_equal(json_number(json_get(meta, "return_mean"), 0), s.return_mean, 1e-3);
   assert_float_equal(json_number(json_get(meta, "return_std"), 0), s.return_std, 1e-3);
   assert_float_equal(json_number(json_get(meta, "return_min"), 0), s.return_min, 1e-3);

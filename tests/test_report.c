@@ -286,6 +286,39 @@ static void any_measure_is_shown_as_it_is_described(void **state) {
   free(html);
 }
 
+/* A measure of several numbers has its plot whichever of the runs has it. */
+static void parts_of_any_run_are_shown(void **state) {
+  (void)state;
+  write_run(run, 0, 0);
+  write_own(other, 1);
+  char *html = report(2);
+  assert_has(html, "<h3>Surprise by part</h3>");
+  free(html);
+  write_own(run, 0);
+  html = report(2);
+  char *first = strstr(html, "<h3>Surprise by part</h3>");
+  assert_non_null(first);
+  assert_null(strstr(first + 1, "<h3>Surprise by part</h3>"));
+  free(html);
+}
+
+/* What the footer says, a shell does: with the page, and a folder's name in quotes. */
+static void the_footer_is_the_command(void **state) {
+  (void)state;
+  char odd[128], expected[512];
+  write_run(run, 0, 0);
+  snprintf(odd, sizeof odd, "%s/it's & one", root);
+  assert_int_equal(symlink(run, odd), 0);
+  Error error;
+  assert_true(report_write((const char *const[]){ odd }, 1, page_path, &error));
+  char *html = read_page();
+  snprintf(expected, sizeof expected,
+           "<code>diffrl report '%s/it'\\''s &amp; one' --out %s</code>.", root, page_path);
+  assert_has(html, expected);
+  free(html);
+  unlink(odd);
+}
+
 static void what_is_measured_at_the_end_has_a_table(void **state) {
   (void)state;
   write_own(run, 0);
@@ -624,6 +657,8 @@ int main(void) {
     FACT(every_metric_has_a_curve),
     FACT(a_null_is_a_gap),
     FACT(any_measure_is_shown_as_it_is_described),
+    FACT(parts_of_any_run_are_shown),
+    FACT(the_footer_is_the_command),
     FACT(what_is_measured_at_the_end_has_a_table),
     FACT(runs_compared_by_different_measures_say_by_which),
     FACT(figures_are_shown_in_their_order),

@@ -6,6 +6,7 @@
 #include "rl/measure/image_quality.h"
 #include "rl/render/picture_grid.h"
 #include "rl/source/source_pictures.h"
+#include <math.h>
 #include <string.h>
 
 #define IMAGE_FIELDS(F)                                                                            \
@@ -179,7 +180,8 @@ static double test_loss(ImageAgent *m, double part[TIMES_SHOWN]) {
       sum += value, part[at] += value, count[at]++;
     }
   }
-  for (int i = 0; i < TIMES_SHOWN; i++) part[i] /= count[i];
+  /* few test pictures may leave a part of the times without any */
+  for (int i = 0; i < TIMES_SHOWN; i++) part[i] = count[i] ? part[i] / count[i] : NAN;
   return sum / all;
 }
 

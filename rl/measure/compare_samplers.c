@@ -242,7 +242,7 @@ static void put_plots(const Comparison *c, const Shown *s, JsonText *out) {
   for (int f = 0; f < FAMILIES; f++) {
     int first = 0;
     /* a family of several prefixes is drawn once, at its first row */
-    while (families[first].family != families[f].family) first++;
+    while (strcmp(families[first].family, families[f].family) != 0) first++;
     if (first < f) continue;
     json_open(out, NULL, '{');
     json_put_text(out, "title", families[f].family);

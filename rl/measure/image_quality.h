@@ -23,8 +23,8 @@ typedef struct {
 
 /* The pictures a set may have, at most `count`: A and B are dealt the test pictures in a random
  * order that is always the same, with labels in turn, as the samples have, if the model is
- * conditioned on labels.  0 and an error (FAIL_INPUT) if the set has other labels or larger pictures
- * than the model, or if pictures are too large or too few to be measured. */
+ * conditioned on labels.  0 and an error (FAIL_INPUT) if the set has other labels or larger
+ * pictures than the model, or if pictures are too large or too few to be measured. */
 int image_quality_pictures(const PicturesModel *model, const ImageSet *set, int count,
                            Error *error);
 

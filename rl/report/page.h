@@ -12,6 +12,7 @@
 typedef struct {
   const History *run; /* [count] */
   size_t count;
+  const char *path; /* of the page itself */
   Arena *arena;
   FILE *out;
 } Page;
@@ -19,7 +20,7 @@ typedef struct {
 /* ---- the sections ---------------------------------------------------------------------------- */
 
 void page_put_results(const Page *page);  /* tables, each with the act record it belongs to */
-void page_put_pictures(const Page *page); /* of models of points */
+void page_put_pictures(const Page *page); /* what figures.jsonl lists */
 void page_put_figures(const Page *page);  /* learning curves and metrics */
 void page_put_record(const Page *page);   /* settings, data, versions */
 

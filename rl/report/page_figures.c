@@ -232,16 +232,15 @@ static void add_parts(const Page *page, Figure *figure, const HistoryEvaluation 
 }
 
 /* One run: a few of its evaluations, the last among them; several: the last of each. */
-static void put_parts(const Page *page, const char *key) {
+static void put_parts(const Page *page, const Measure *is) {
   enum { MOST = 4 };
-  const Measure *is = &history_measure(&page->run[0], key)->is;
   Figure figure = new_figure(page, heading(page, is), 448, 250);
   /* the unit of several numbers says what they lie along */
   if (is->unit) figure.plot.x_label = is->unit;
   figure.plot.log_scale = is->less_is_better;
   for (size_t r = 0; r < page->count; r++) {
     const History *run = &page->run[r];
-    const HistoryMeasure *m = history_measure(run, key);
+    const HistoryMeasure *m = history_measure(run, is->key);
     size_t all = m ? run->evaluations : 0;
     /* several runs: each at its last evaluation; one run: how it changed over training */
     size_t shown = page->count > 1 || all < 2 ? 1 : all < MOST ? all : MOST;
@@ -256,12 +255,21 @@ static void put_parts(const Page *page, const char *key) {
   put_figure(page, &figure, page->count == 1, is->caption ? is->caption : "");
 }
 
-/* A plot for every measure of several numbers that has a title. */
+/* Do runs before this one have the measure?  Then it has its plot already. */
+static bool is_earlier(const Page *page, size_t run, const char *key) {
+  for (size_t i = 0; i < run; i++)
+    if (history_measure(&page->run[i], key)) return true;
+  return false;
+}
+
+/* A plot for every measure of several numbers that has a title, in the order in which the runs
+ * first name them. */
 static void put_all_parts(const Page *page) {
-  const History *run = &page->run[0];
-  for (int i = 0; i < run->measures; i++)
-    if (run->measure[i].is.title && run->measure[i].numbers > 1)
-      put_parts(page, run->measure[i].is.key);
+  for (size_t r = 0; r < page->count; r++)
+    for (int i = 0; i < page->run[r].measures; i++) {
+      const HistoryMeasure *m = &page->run[r].measure[i];
+      if (m->is.title && m->numbers > 1 && !is_earlier(page, r, m->is.key)) put_parts(page, &m->is);
+    }
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */

@@ -53,19 +53,39 @@ static void put_lead(const Page *page) {
   page_put(page, "</p>\n");
 }
 
+/* As a shell takes it for one word. */
+static void put_word(const Page *page, const char *word) {
+  static const char plain[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=,:@%";
+  fputc(' ', page->out);
+  if (*word && !word[strspn(word, plain)]) {
+    svg_text(page->out, word);
+    return;
+  }
+  /* within quotes only a quote itself has to be written otherwise */
+  page_put(page, "'");
+  for (const char *quote; (quote = strchr(word, '\'')); word = quote + 1) {
+    svg_text(page->out, arena_text(page->arena, "%.*s", (int)(quote - word), word));
+    page_put(page, "'\\''");
+  }
+  svg_text(page->out, word);
+  page_put(page, "'");
+}
+
 /* The command that writes this page again, and how much could not be read. */
 static void put_footer(const Page *page) {
   size_t skipped = 0;
   for (size_t i = 0; i < page->count; i++) skipped += page->run[i].skipped;
   page_put(page, "<footer>Written by <code>diffrl report");
-  for (size_t i = 0; i < page->count; i++) {
-    fputc(' ', page->out);
-    svg_text(page->out, page->run[i].folder);
-  }
+  for (size_t i = 0; i < page->count; i++) put_word(page, page->run[i].folder);
+  page_put(page, " --out");
+  put_word(page, page->path);
   page_put(page, "</code>.");
   if (skipped)
-    fprintf(page->out, " Skipped %zu unreadable line%s of metrics.jsonl and eval.jsonl.", skipped,
-            skipped == 1 ? "" : "s");
+    fprintf(page->out,
+            " Skipped %zu unreadable line%s of metrics.jsonl, eval.jsonl and "
+            "figures.jsonl.",
+            skipped, skipped == 1 ? "" : "s");
   page_put(page, "</footer>\n");
 }
 
@@ -105,7 +125,7 @@ bool report_write(const char *const *runs, size_t count, const char *out_path, E
   CHECK(count > 0, "report_write: no runs");
   Arena *arena = arena_new();
   History *history = arena_array(arena, History, count);
-  Page page = { .run = history, .count = count, .arena = arena };
+  Page page = { .run = history, .count = count, .path = out_path, .arena = arena };
   size_t read = 0;
   /* one run that cannot be read fails the page, for a comparison without it would mislead */
   while (read < count && history_read(&history[read], arena, runs[read], error)) read++;

@@ -16,24 +16,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* clang-format off */
 static const DataSpec specs[] = {
-  { "hopper-random", "hopper-v2", { "random" }, 1000000, "a randomly initialised policy" },
-  { "hopper-medium",
-    "hopper-v2",
-    { "hopper-medium" },
-    1000000,
+  { "hopper-random", "hopper-v2", { "random" }, NULL, 1000000, "a randomly initialised policy" },
+  { "hopper-medium", "hopper-v2", { "hopper-medium" }, "SAC", 1000000,
     "SAC stopped at a third of the expert's return" },
-  { "hopper-expert",
-    "hopper-v2",
-    { "hopper-expert" },
-    1000000,
+  { "hopper-expert", "hopper-v2", { "hopper-expert" }, "SAC", 1000000,
     "SAC at a normalised return of 90 or more" },
-  { "hopper-medium-expert",
-    "hopper-v2",
-    { "hopper-medium", "hopper-expert" },
-    2000000,
+  { "hopper-medium-expert", "hopper-v2", { "hopper-medium", "hopper-expert" }, "SAC", 2000000,
     "half medium, half expert" },
 };
+/* clang-format on */
 enum { SPECS = sizeof specs / sizeof *specs, BLOCK = 64 /* episodes held in memory */ };
 
 const DataSpec *make_data_list(size_t *count) {
@@ -170,7 +163,7 @@ static const char *metadata(const Making *m) {
   json_open(&out, NULL, '{');
   json_put_text(&out, "name", arena_text(m->arena, "diffrl/%s-v1", m->spec->name));
   json_put_text(&out, "env", m->spec->env);
-  json_put_text(&out, "algorithm", "SAC");
+  if (m->spec->algorithm) json_put_text(&out, "algorithm", m->spec->algorithm);
   json_put_text(&out, "policy",
                 m->spec->policy[1]
                     ? arena_text(m->arena, "%s, then %s", m->spec->policy[0], m->spec->policy[1])

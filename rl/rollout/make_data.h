@@ -8,9 +8,9 @@
 
 typedef struct {
   const char *name, *env;
-  const char
-      *policy[2];      /* rolled out one after the other, half of the rows each; [1] may be NULL */
-  int64_t transitions; /* by default */
+  const char *policy[2]; /* rolled out one after the other, half of the rows each; [1]: or NULL */
+  const char *algorithm; /* that trained them; NULL: none did */
+  int64_t transitions;   /* by default */
   const char *about;
 } DataSpec;
 

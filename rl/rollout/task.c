@@ -33,7 +33,8 @@ const char *task_made_path(Arena *arena, const char *name) {
   /* the user's data folder, where generated sets are kept */
   const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
   name = task_set_name(arena, name);
-  if (data && *data) return arena_text(arena, "%s/diffrl/%s-v1.hdf5", data, name);
+  /* a relative one is to be ignored (XDG base directories), as the cache does */
+  if (data && *data == '/') return arena_text(arena, "%s/diffrl/%s-v1.hdf5", data, name);
   return arena_text(arena, "%s/.local/share/diffrl/%s-v1.hdf5", home ? home : ".", name);
 }
 

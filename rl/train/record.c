@@ -29,13 +29,14 @@ bool record_write(const Trainer *t, Error *error) {
   json_put_text(&out, "preset", t->preset);
   json_put_text(&out, "init", t->init);
   json_put_bool(&out, "d4rl_reference", t->reference);
-  /* all settings, and apart from them those that somebody set: the others held their defaults */
+  /* all settings, and apart from them those that somebody set to something else than the default */
   json_open(&out, "settings", '{');
   config_write(&t->settings, &out);
   json_close(&out, '}');
   json_open(&out, "changed", '[');
   for (size_t i = 0; i < t->settings.count; i++)
-    if (t->settings.origin[i]) json_put_text(&out, NULL, t->settings.fields[i].key);
+    if (t->settings.origin[i] && !config_is_default(&t->settings, i))
+      json_put_text(&out, NULL, t->settings.fields[i].key);
   json_close(&out, ']');
   /* what was measured with what, and what the data are */
   write_versions(t, &out);
