@@ -233,6 +233,18 @@ static void put_measured(const Trainer *t, JsonText *out) {
   json_put_number(out, "action_us", latency < 0 ? NAN : round(10 * latency) / 10);
 }
 
+static void put_warnings(const Warnings *w, JsonText *out) {
+  json_open(out, "warnings", '[');
+  for (int i = 0; i < w->count; i++) json_put_text(out, NULL, w->item[i].text);
+  json_close(out, ']');
+}
+
+/* What went wrong and was not told when it happened. */
+static void tell_warnings(const Warnings *w) {
+  for (int i = 0; i < w->count; i++)
+    if (!w->item[i].happening) log_progress(true, "warning: %s", w->item[i].text);
+}
+
 /* The result on stdout, as JSON or as the same members in one line of key=value. */
 static void print_result(const Trainer *t, const TrainOutcome *done, bool json) {
   Error impossible;
@@ -251,6 +263,7 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
     json_put_integer(&out, "sent_bytes_per_step", done->sent);
   }
   put_measured(t, &out);
+  if (t->warnings.count) put_warnings(&t->warnings, &out);
   json_close(&out, '}');
   /* the plain form is made from the JSON, so that neither says more than the other */
   Json *parsed = json_parse(out.text, out.length, &impossible);
@@ -272,7 +285,11 @@ static void write_report(const Trainer *t) {
 static int train(Trainer *t, Error *error) {
   TrainOutcome done;
   stop_on_signals();
-  if (!train_run(t, &done, error)) return (int)error->kind;
+  if (!train_run(t, &done, error)) {
+    /* the page of a run that diverged says how */
+    if (error->kind == FAIL_DIVERGED && trainer_records(t)) write_report(t);
+    return (int)error->kind;
+  }
   int code = done.signal ? 128 + done.signal : 0;
   /* ranks other than the first have nothing to write or to say */
   if (!trainer_records(t)) return code;
@@ -282,6 +299,7 @@ static int train(Trainer *t, Error *error) {
                  "`diffrl train --resume %s`",
                  done.signal, strsignal(done.signal), (long long)done.steps, t->run.folder);
   train_show(t, &done);
+  tell_warnings(&t->warnings);
   write_report(t);
   print_result(t, &done, t->request->json);
   return code;

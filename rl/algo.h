@@ -14,6 +14,7 @@
 #include "rl/measure/figures.h"
 #include "rl/measure/measure.h"
 #include "rl/source/source.h"
+#include "rl/warnings.h"
 
 /* settings every algorithm has; the first members of every algorithm's struct */
 #define LOOP_FIELDS(F)                                                                             \
@@ -52,6 +53,7 @@ typedef struct {
   const EnvModel *env;             /* what it acts in or is measured in; NULL: none */
   bool reference;                  /* normalised returns are shown */
   const char *run;                 /* the run's folder */
+  Warnings *warnings;              /* nullable: where it is told what goes wrong */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
   /* nullable: sees each tape that trains before it is sealed (a test gives its own noise) */
   void (*recorded)(void *user, Graph *g);
@@ -69,7 +71,8 @@ typedef struct {
   bool wants_init;        /* needs --init */
 } Agent;                  /* first member of every algorithm's state */
 
-/* Measures that are taken together (rl/measure/measure.h says what a measure is). */
+/* Measures that are taken together (rl/measure/measure.h says what a measure is).  A set without
+ * any looks at the agent for warnings alone (rl/warnings.h). */
 typedef struct {
   const Measure *measures;
   int count;

@@ -66,7 +66,8 @@ static void tables_name_their_own_rows(void **state) {
     bool compared = false;
     for (int s = 0; algos[a]->measured[s]; s++) {
       const MeasureSet *set = algos[a]->measured[s];
-      assert_true(s < ALGO_MEASURES && set->count > 0 && set->measure);
+      assert_true(s < ALGO_MEASURES && set->measure);
+      assert_true(set->count > 0 || !set->measures); /* none: it looks for warnings */
       for (int i = 0; i < set->count; i++) {
         const Measure *m = &set->measures[i];
         assert_true(names_a_row(set, m->beside) && names_a_row(set, m->spread));

@@ -13,6 +13,7 @@
 #include "rl/algos/objective.h"
 #include "rl/algos/td.h"
 #include "rl/algos/temperature.h"
+#include "rl/algos/values.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 #include <math.h>
@@ -146,5 +147,5 @@ const AlgoDef algo_cql = {
   .config_size = sizeof(CqlConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_returns },
+  .measured = { &measured_returns, &measured_values },
 };

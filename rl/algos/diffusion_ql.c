@@ -9,6 +9,7 @@
 #include "rl/algo.h"
 #include "rl/algos/held_out.h"
 #include "rl/algos/objective.h"
+#include "rl/algos/values.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 #include <string.h>
@@ -234,5 +235,5 @@ const AlgoDef algo_diffusion_ql = {
   .needs = needs,
   .create = create,
   .update = update,
-  .measured = { &measured_returns, &measured_held_out, &measured_choice },
+  .measured = { &measured_returns, &measured_values, &measured_held_out, &measured_choice },
 };

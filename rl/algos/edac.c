@@ -11,6 +11,7 @@
 #include "rl/algos/objective.h"
 #include "rl/algos/td.h"
 #include "rl/algos/temperature.h"
+#include "rl/algos/values.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 #include <string.h>
@@ -134,5 +135,5 @@ const AlgoDef algo_edac = {
   .config_size = sizeof(EdacConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_returns },
+  .measured = { &measured_returns, &measured_values },
 };

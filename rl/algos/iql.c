@@ -10,6 +10,7 @@
 #include "policy/policies/policy_gaussian.h"
 #include "rl/algos/objective.h"
 #include "rl/algos/td.h"
+#include "rl/algos/values.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 #include <string.h>
@@ -146,5 +147,5 @@ const AlgoDef algo_iql = {
   .config_size = sizeof(IqlConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_returns },
+  .measured = { &measured_returns, &measured_values },
 };

@@ -12,6 +12,7 @@
 #include "policy/policies/policy_gaussian.h"
 #include "rl/algos/objective.h"
 #include "rl/algos/td.h"
+#include "rl/algos/values.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 
@@ -129,5 +130,5 @@ const AlgoDef algo_rebrac = {
   .config_size = sizeof(RebracConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_returns },
+  .measured = { &measured_returns, &measured_values },
 };

@@ -10,6 +10,7 @@
 #include "policy/policies/policy_gaussian.h"
 #include "rl/algos/objective.h"
 #include "rl/algos/td.h"
+#include "rl/algos/values.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
 
@@ -120,5 +121,5 @@ const AlgoDef algo_td3_bc = {
   .config_size = sizeof(Td3BcConfig),
   .create = create,
   .update = update,
-  .measured = { &measured_returns },
+  .measured = { &measured_returns, &measured_values },
 };

@@ -1,7 +1,7 @@
 /* returns.c -- the episodes of an evaluation, as numbers of the table. */
 #include "rl/measure/returns.h"
-#include "core/log.h"
 #include "rl/rollout/evaluate.h"
+#include "rl/source/source_transitions.h"
 #include "rl/stop.h"
 #include <math.h>
 #include <string.h>
@@ -22,6 +22,22 @@ static bool act_out(Arena *arena, Agent *agent, EvalResult *result, Error *error
   return evaluate(arena, setup->env, agent->policy, &spec, result, error);
 }
 
+/* What an episode's length is judged by: the data's, else the limit of the task. */
+static double usual_length(const AlgoSetup *setup) {
+  if (setup->source->def != &source_transitions) return env_def(setup->env)->horizon;
+  return transitions_of(setup->source)->summary.length_mean;
+}
+
+/* A policy whose episodes end at once has learned nothing, whatever its losses say. */
+static void judge_length(const Agent *agent, const EvalResult *result) {
+  const double few = agent->setup->source->def == &source_transitions ? 0.1 : 0.01;
+  double usual = usual_length(agent->setup), length = result->length_mean;
+  warnings_state(agent->setup->warnings, "short_episodes", length < few * usual,
+                 "episodes end after a few steps: %.1f on average in the last evaluation, and %s "
+                 "%.0f; the policy fails at once",
+                 length, few < 0.1 ? "the task lasts" : "those of the data have", usual);
+}
+
 /* The episodes' numbers in the order of the table; what they need is given back at once. */
 static bool measure(Agent *agent, double *value, Error *error) {
   const AlgoSetup *setup = agent->setup;
@@ -29,6 +45,7 @@ static bool measure(Agent *agent, double *value, Error *error) {
   EvalResult result;
   bool done = act_out(arena, agent, &result, error);
   if (done) eval_values(&result, env_def(setup->env), setup->reference, value);
+  if (done && !stop_asked()) judge_length(agent, &result);
   arena_free(arena);
   return done;
 }
@@ -60,14 +77,15 @@ static bool falls_behind(const EvalResult *chosen, const EvalResult *single) {
 }
 
 /* What was found, and what a user may do about it. */
-static void warn(const ActRecord *act, const EvalResult *chosen, const EvalResult *single) {
-  log_progress(true,
-               "the critics choose badly: with candidates=%d choice=%s temperature=%g the last "
-               "evaluation returns %.5g, one sample of the same actor %.5g; act with `--act "
-               "candidates=1`, try choice=average or a higher temperature, or train with other "
-               "nstep, critics, value or layernorm",
-               (int)act->candidates, act->choice.s, act->temperature, chosen->return_mean,
-               single->return_mean);
+static void judge(const Agent *agent, const EvalResult *chosen, const EvalResult *single) {
+  const ActRecord *act = &agent->policy->act;
+  warnings_state(agent->setup->warnings, "choice", falls_behind(chosen, single),
+                 "the critics choose badly: with candidates=%d choice=%s temperature=%g the last "
+                 "evaluation returns %.5g, one sample of the same actor %.5g; act with `--act "
+                 "candidates=1`, try choice=average or a higher temperature, or train with other "
+                 "nstep, critics, value or layernorm",
+                 (int)act->candidates, act->choice.s, act->temperature, chosen->return_mean,
+                 single->return_mean);
 }
 
 /* Evaluate twice, as trained and with a single sample, then put the act record back. */
@@ -82,7 +100,7 @@ static bool measure_choice(Agent *agent, double *value, Error *error) {
   *act = trained;
   if (done) value[0] = chosen.return_mean, value[1] = single.return_mean;
   /* an evaluation that a signal cut short proves nothing */
-  if (done && !stop_asked() && falls_behind(&chosen, &single)) warn(act, &chosen, &single);
+  if (done && !stop_asked()) judge(agent, &chosen, &single);
   arena_free(arena);
   return done;
 }

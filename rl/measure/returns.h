@@ -8,8 +8,8 @@
 extern const MeasureSet measured_returns;
 
 /* At the end, of a policy that chooses among candidates: the same episodes again, as it acts and
- * with a single sample.  Where the choice returns far less, a line on stderr says so and what can
- * be done about it. */
+ * with a single sample.  Where the choice returns far less, a warning says so and what can be
+ * done about it. */
 extern const MeasureSet measured_choice;
 
 #endif

@@ -243,6 +243,21 @@ static bool take_figure(History *history, Arena *arena, const Json *line, size_t
   return true;
 }
 
+/* ---- warnings -------------------------------------------------------------------------------- */
+
+/* config.json has them, oldest first; runs of release 0.1 have none. */
+static void read_warnings(History *history, Arena *arena) {
+  const Json *rows = json_get(history->config, "warnings");
+  if (!json_is_array(rows)) return;
+  history->warning = arena_array(arena, const char *, json_count(rows) + 1);
+  for (const Json *row = json_first(rows); row; row = json_next(row)) {
+    const char *text = json_text(json_get(row, "text"));
+    double step = json_number(json_get(row, "step"), NAN);
+    if (text)
+      history->warning[history->warnings++] = arena_text(arena, "Step %.0f: %s.", step, text);
+  }
+}
+
 /* ---- values as text -------------------------------------------------------------------------- */
 
 /* Nested objects and arrays get brackets; the outermost object is a plain row of key=value. */
@@ -308,6 +323,7 @@ bool history_read(History *history, Arena *arena, const char *folder, Error *err
   read = read && read_lines(history, arena, "metrics.jsonl", true, take_metrics, error);
   read = read && read_evaluations(history, arena, error) &&
          read_lines(history, arena, "figures.jsonl", false, take_figure, error);
+  if (read) read_warnings(history, arena);
   if (!read) history_close(history);
   return read;
 }

@@ -54,6 +54,8 @@ typedef struct {
   HistoryEvaluation *end; /* measures.json; NULL: none */
   HistoryFigure *figure;
   size_t figures;
+  const char **warning; /* [warnings] sentences: what went wrong, and at which step */
+  size_t warnings;
   size_t skipped; /* broken lines in all files */
 } History;
 

@@ -7,9 +7,10 @@
 
 /* One style sheet inside the page; plots take their colours from the same variables. */
 const char page_style[] =
-    ":root{color-scheme:light dark;--ink:#1d1e20;--soft:#62646a;--rule:#dcdcd8}\n"
+    ":root{color-scheme:light dark;--ink:#1d1e20;--soft:#62646a;--rule:#dcdcd8;"
+    "--warn:#a8480d}\n"
     "@media screen and (prefers-color-scheme:dark){:root{--ink:#e4e5e7;--soft:#9a9ea4;"
-    "--rule:#33363a}}\n"
+    "--rule:#33363a;--warn:#f0a35e}}\n"
     "*{box-sizing:border-box}\n"
     "body{margin:0 auto;padding:3.5rem 1.5rem 4rem;max-width:61rem;background:var(--page);"
     "color:var(--ink);font:15px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',"
@@ -23,6 +24,10 @@ const char page_style[] =
     "p{margin:.6rem 0}.lead,figcaption,.note,footer{color:var(--soft)}\n"
     ".lead{margin:.5rem 0 2.4rem;font-size:1rem}figcaption,.note,footer{font-size:.85rem}\n"
     "figcaption,.note{max-width:48rem}figcaption{margin-top:.4rem}\n"
+    ".warnings{border:1px solid var(--warn);border-left-width:4px;border-radius:6px;"
+    "padding:.7rem 1.2rem;margin:0 0 2.4rem}.warnings h2{margin:0;padding:0;border:0;"
+    "font-size:1rem;color:var(--warn)}.warnings ul{margin:.4rem 0 0;padding-left:1.1rem}"
+    ".warnings li{overflow-wrap:anywhere}\n"
     "code,.act{font-family:ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace;"
     "font-size:.86em;overflow-wrap:anywhere}\n"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;"

@@ -53,6 +53,24 @@ static void put_lead(const Page *page) {
   page_put(page, "</p>\n");
 }
 
+/* The first box of the page: what went wrong, if anything did. */
+static void put_warnings(const Page *page) {
+  size_t count = 0;
+  for (size_t i = 0; i < page->count; i++) count += page->run[i].warnings;
+  if (!count) return;
+  page_put(page, "<div class=\"warnings\"><h2>What went wrong</h2>\n<ul>\n");
+  for (size_t i = 0; i < page->count; i++) {
+    const History *run = &page->run[i];
+    for (size_t k = 0; k < run->warnings; k++) {
+      page_put(page, "<li>");
+      if (page->count > 1) svg_text(page->out, arena_text(page->arena, "%s: ", run->folder));
+      svg_text(page->out, run->warning[k]);
+      page_put(page, "</li>\n");
+    }
+  }
+  page_put(page, "</ul></div>\n");
+}
+
 /* As a shell takes it for one word. */
 static void put_word(const Page *page, const char *word) {
   static const char plain[] =
@@ -100,6 +118,7 @@ static void put_page(const Page *page) {
   svg_text(page->out, title);
   page_put(page, "</h1>\n");
   put_lead(page);
+  put_warnings(page);
   page_put_results(page);
   page_put_pictures(page);
   page_put_figures(page);

@@ -27,7 +27,7 @@ static bool take_set(Agent *agent, const MeasureSet *s, JsonText *line, Measured
   double main;
   const Measure *found = done ? measures_main(s->measures, s->count, episodes, value, &main) : NULL;
   if (found) measured->main = found, measured->value = main;
-  measured->any |= done;
+  measured->any |= done && s->count; /* a set without measures leaves no line */
   arena_free(arena);
   return done;
 }

@@ -15,7 +15,7 @@ static void write_versions(const Trainer *t, JsonText *out) {
   json_close(out, '}');
 }
 
-bool record_write(const Trainer *t, Error *error) {
+static void write_record(Trainer *t, JsonText *json) {
   JsonText out = { 0 };
   json_open(&out, NULL, '{');
   json_put_text(&out, "diffrl", DIFFRL_VERSION);
@@ -49,7 +49,26 @@ bool record_write(const Trainer *t, Error *error) {
   json_open(&out, "measures", '[');
   measuring_describe(t->agent, &out);
   json_close(&out, ']');
+  json_open(&out, "warnings", '[');
+  warnings_write(&t->warnings, &out);
+  json_close(&out, ']');
   json_close(&out, '}');
+  *json = out;
+}
+
+void record_refresh(Trainer *t) {
+  Error error;
+  JsonText out = { 0 };
+  if (!t->warnings.changed) return;
+  write_record(t, &out);
+  if (!file_write(t->run.config, out.text, out.length, &error))
+    log_progress(true, "warnings are not recorded: %s", error.text);
+  json_text_free(&out);
+}
+
+bool record_write(Trainer *t, Error *error) {
+  JsonText out = { 0 };
+  write_record(t, &out);
   /* the metrics of a resumed run stay; their tail is cut when its checkpoint is read */
   bool done = (t->request->resume || file_write(t->run.metrics, "", 0, error)) &&
               file_write(t->run.config, out.text, out.length, error);

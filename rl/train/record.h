@@ -5,7 +5,11 @@
 
 /* Write it, and an empty metrics.jsonl beside that of a new run; FAIL_RUNNING.  With it the folder
  * becomes a run, so what resuming needs is there before. */
-bool record_write(const Trainer *t, Error *error);
+/* Write it, and an empty metrics.jsonl beside that of a new run; FAIL_RUNNING. */
+bool record_write(Trainer *t, Error *error);
+
+/* Write it again if warnings have changed: what fails is noted and ends nothing. */
+void record_refresh(Trainer *t);
 
 /* What a resumed run takes from it.  Texts belong to json, which the caller frees. */
 typedef struct {

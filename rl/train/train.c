@@ -6,6 +6,7 @@
 #include "rl/stop.h"
 #include "rl/train/measuring.h"
 #include "rl/train/record.h"
+#include "rl/train/watch.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@ typedef struct {
   double best;       /* the main measure of `best`, more is better (measure_gain); -inf: none */
   Measured last;     /* of this sitting, for the progress line */
   Log log;
+  Watch watch;
   double start, mark; /* seconds: of the loop, of the last metrics line */
   int64_t start_step, mark_step;
   int signal;       /* that ends the run: agreed between ranks */
@@ -81,6 +83,9 @@ static bool load_last(Loop *l, Error *error) {
     log_progress(true, "%s was stopped before its first save, so it begins anew", t->run.folder);
   l->step = state.step, l->evaluated = state.evaluated, l->best = state.best;
   if (trainer_records(t)) rewind_logs(l);
+  /* what was seen behind the checkpoint will be seen again */
+  warnings_rewind(&t->warnings, l->step);
+  watch_resume(&l->watch, t->run.metrics);
   return true;
 }
 
@@ -130,6 +135,7 @@ static void report_metrics(Loop *l) {
   json_put_number(&line, "steps_per_s", rate);
   /* means over the steps since the last line, which then begin anew */
   log_write(&l->log, &line);
+  watch_metrics(&l->watch, &l->log);
   show(l, rate);
   log_clear(&l->log);
   l->mark = time, l->mark_step = l->step;
@@ -147,6 +153,7 @@ static bool measure_now(Loop *l, Error *error) {
   /* a failure, nothing to measure, or half a result: the line is thrown away */
   if (!done || !measured.any || stop_asked()) return json_text_free(&line), done;
   l->evaluated = l->step, l->last = measured;
+  watch_measured(&l->watch, &measured, l->best);
   append(l, t->run.eval, &line);
   /* a measure by which nothing is chosen gives a NAN, which is never better */
   double gain = measure_gain(measured.main, measured.value);
@@ -189,6 +196,7 @@ void train_show(Trainer *t, const TrainOutcome *outcome) {
     log_progress(true, "not measured at the end: %s", error.text);
   t->figures.step = outcome->steps;
   measuring_show(t->agent, MEASURE_END, &t->figures);
+  record_refresh(t);
 }
 
 /* ---- ranks ----------------------------------------------------------------------------------- */
@@ -238,6 +246,7 @@ static bool one_step(Loop *l, Error *error) {
                      "rate, or clip)%s",
                      (long long)l->step, what_stands(t), first_seen(t));
   l->step += !lost;
+  t->warnings.step = l->step;
   return !lost;
 }
 
@@ -253,6 +262,7 @@ static bool keep_record(Loop *l, Error *error) {
   if (!trainer_records(l->t)) return true;
   if (due(l->step, c->log_every)) report_metrics(l);
   if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
+  record_refresh(l->t);
   return !save || save_last(l, error);
 }
 
@@ -279,7 +289,7 @@ static bool train_loop(Loop *l, Error *error) {
 
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   Loop *l = arena_alloc(t->arena, sizeof *l);
-  *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY };
+  *l = (Loop){ .t = t, .evaluated = -1, .best = -INFINITY, .watch.warnings = &t->warnings };
   bool ready = !t->request->resume || load_last(l, error);
   if (!meet(l, ready, error)) return false;
   if (!meet(l, check_ranks(l, error) && begin_record(l, error), error)) return false;
@@ -288,6 +298,9 @@ bool train_run(Trainer *t, TrainOutcome *outcome, Error *error) {
   unsigned denormals = denormals_off();
   l->start = l->mark = clock_now(), l->start_step = l->mark_step = l->step;
   bool done = train_loop(l, error);
+  if (!done && error->kind == FAIL_DIVERGED)
+    warnings_state(&t->warnings, "diverged", true, "%s", error->text);
+  if (trainer_records(t)) record_refresh(t);
   denormals_restore(denormals);
   /* speed and traffic are those of this sitting */
   double seconds = clock_now() - l->start, steps = (double)(l->step - l->start_step);

@@ -62,6 +62,7 @@ static void prepare_setup(Trainer *t) {
                           .source = t->source,
                           .env = t->env,
                           .run = t->run.folder,
+                          .warnings = &t->warnings,
                           .config = t->config };
   t->setup.reference = t->reference;
 }
@@ -211,7 +212,9 @@ static bool choose_all(Trainer *t, const char **hash, Error *error) {
   const TrainRequest *r = t->request;
   Record old = { 0 };
   t->seed = r->seed;
-  bool chosen = (!r->resume || record_read(t, &old, error)) && choose(t, &old, error);
+  if (r->resume && !record_read(t, &old, error)) return false;
+  warnings_read(&t->warnings, json_get(old.json, "warnings"));
+  bool chosen = choose(t, &old, error);
   const char *init = r->resume ? old.init : r->init;
   /* texts of the record outlive it */
   *hash = old.data_hash ? arena_text(t->arena, "%s", old.data_hash) : NULL;

@@ -40,7 +40,8 @@ typedef struct {
   EnvModel *env;                  /* likewise */
   AlgoSetup setup;
   Agent *agent;
-  Figures figures; /* of the run so far; train_run opens the list */
+  Figures figures;   /* of the run so far; train_run opens the list */
+  Warnings warnings; /* of all sittings */
   uint64_t seed;
   bool reference; /* normalised returns are shown */
 } Trainer;
