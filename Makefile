@@ -189,11 +189,12 @@ install: all install-lib
 	install -m 755 $(B)/diffrl-hdf5 $(DESTDIR)$(PREFIX)/libexec/diffrl/diffrl-hdf5
 define DIFFRL_PC
 prefix=$(PREFIX)
+libdir=$${prefix}/lib
 Name: diffrl
 Description: Diffusion models: schedules, denoisers, samplers
 Version: $(VERSION)
 Cflags: -I$${prefix}/include
-Libs: -L$${prefix}/lib -ldiffrl
+Libs: -L$${libdir} -ldiffrl
 Libs.private: $(CJSON_LIBS) -pthread -lm
 endef
 export DIFFRL_PC

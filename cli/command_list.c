@@ -12,6 +12,7 @@
 #include "datasets/images.h"
 #include "datasets/toy_sets.h"
 #include "rl/train/preset.h"
+#include <string.h>
 
 typedef struct {
   Parsed parsed;
@@ -73,8 +74,15 @@ static void list_datasets(bool json) {
   for (size_t i = 0; i < count; i++)
     put(json, "datasets", points[i].name, "points, endless", points[i].about);
   const ImagesDef *images = images_list(&count);
-  for (size_t i = 0; i < count; i++)
-    put(json, "datasets", images[i].name, "pictures", images[i].about);
+  for (size_t i = 0; i < count; i++) {
+    char about[512];
+    snprintf(about, sizeof about, "%s; labels", images[i].about);
+    /* a name is what `sample --label` takes */
+    for (int k = 0; k < IMAGES_MAX_NAMES && images[i].class_name[k]; k++)
+      snprintf(about + strlen(about), sizeof about - strlen(about), "%s %s", k ? "," : "",
+               images[i].class_name[k]);
+    put(json, "datasets", images[i].name, "pictures", about);
+  }
 }
 
 /* Methods that add noise on the way solve the SDE, the others the ODE. */

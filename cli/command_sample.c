@@ -2,6 +2,7 @@
 #include "cli/command_sample.h"
 #include "cli/saved.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "policy/models/pictures.h"
 #include "policy/models/plans.h"
 #include "policy/models/points.h"
@@ -32,11 +33,33 @@ static const Option options[] = {
 
 /* ---- what all kinds share -------------------------------------------------------------------- */
 
-void sample_choose(const Sample *asked, SamplerSpec *sampler) {
+/* Can the table of this sampler be made? */
+static bool fits(const SamplerSpec *sampler, const Model *model) {
+  Arena *scratch = arena_new();
+  Error ignored;
+  bool made = sampler_new(scratch, sampler, model->denoiser, &ignored) != NULL;
+  arena_free(scratch);
+  return made;
+}
+
+void sample_choose(const SampleJob *job, const Model *model, SamplerSpec *sampler) {
+  const Sample *asked = job->asked;
   /* the run's eta is meant for its own sampler; another one begins without */
   if (asked->sampler) sampler->method = asked->sampler, sampler->eta = 0;
   if (asked->steps) sampler->steps = (int)asked->steps;
   if (asked->spacing) sampler->spacing = asked->spacing;
+  SamplerSpec later = *sampler;
+  later.from = points_start(model->schedule);
+  /* the run's own choice stands; and what fits neither way is refused with its own reason */
+  bool chosen = asked->sampler || asked->steps || asked->spacing;
+  if (!chosen || sampler->from > 0 || !(later.from > 0) || fits(sampler, model) ||
+      !fits(&later, model))
+    return;
+  *sampler = later;
+  log_progress(true,
+               "note: %s cannot begin at time %g, where no signal is left; it begins at time %.4g, "
+               "where noise is 80 times the signal",
+               later.method, model->schedule->t_max, later.from);
 }
 
 bool sample_check(const double *values, const float *floats, size_t count, const char *sampler,

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "core/checkpoint.h"
 #include "diffusion/sampler.h"
+#include "policy/model.h"
 
 typedef struct {
   Parsed parsed;
@@ -23,8 +24,9 @@ bool sample_points(const SampleJob *job, Error *error); /* of `diffrl train toy`
 bool sample_images(const SampleJob *job, Error *error); /* of `diffrl train image` */
 bool sample_plans(const SampleJob *job, Error *error);  /* of `diffrl train diffuser` */
 
-/* The model's sampler with what was asked for instead. */
-void sample_choose(const Sample *asked, SamplerSpec *sampler);
+/* The model's sampler with what was asked for instead.  One that cannot begin where no signal is
+ * left begins just before it, as the figures of `train toy` do, and a line says so. */
+void sample_choose(const SampleJob *job, const Model *model, SamplerSpec *sampler);
 
 /* Are all numbers finite, of which one of the arrays [count] holds them?  FAIL_DIVERGED. */
 bool sample_check(const double *values, const float *floats, size_t count, const char *sampler,

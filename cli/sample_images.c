@@ -31,10 +31,13 @@ static bool read_label(const PicturesModel *m, const char *text, int *label, Err
     const char *name = class_name(m, *label);
     if ((name && !strcmp(name, text)) || (end != text && !*end && number == *label)) return true;
   }
-  /* the message shows one name, if the set has any, as an example */
-  const char *first = class_name(m, 0);
-  return error_set(error, FAIL_USAGE, "sample: --label %s: expected 0 to %d%s%s", text,
-                   m->classes - 1, first ? ", or a name like " : "", first ? first : "");
+  /* all names, if the set has any */
+  char names[512] = "";
+  for (int i = 0; i < m->classes && class_name(m, i); i++)
+    snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : ", or one of ",
+             class_name(m, i));
+  return error_set(error, FAIL_USAGE, "sample: --label %s: expected 0 to %d%s", text,
+                   m->classes - 1, names);
 }
 
 /* 0: without regard to the label, 1: as trained, above: further towards it. */
@@ -52,7 +55,7 @@ static bool choose(const SampleJob *job, const PicturesModel *m, ModelSampling *
   const Sample *asked = job->asked;
   *how = model_sampling(&m->base), *label = PICTURES_ALL_LABELS;
   how->seed = (uint64_t)asked->seed, how->pool = job->pool, how->kernels = job->kernels;
-  sample_choose(asked, &how->sampler);
+  sample_choose(job, &m->base, &how->sampler);
   return (!asked->label || read_label(m, asked->label, label, error)) &&
          (!asked->guidance || read_guidance(asked->guidance, &how->guidance, error));
 }

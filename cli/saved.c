@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/escape.h"
 #include "core/log.h"
+#include "policy/models/plans.h"
 #include "rl/report/history.h"
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,18 @@ bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, 
          error_prefix(error, "%s", saved->path);
 }
 
+/* A model that is no policy: what it is, and what can be done with it instead. */
+static bool refuse_model(const Saved *saved, Error *error) {
+  const ModelDef *def = model_saved(saved->checkpoint);
+  if (!def || checkpoint_text(saved->checkpoint, "policy") || def == &model_plans) return true;
+  return error_set(error, FAIL_USAGE,
+                   "%s is a model of %s, made by `diffrl train %s`: it does not act; `diffrl "
+                   "sample` samples it, and what was measured is in the report of its run",
+                   saved->path, def->kind, def->trained_by);
+}
+
 bool saved_policy(Saved *saved, Arena *arena, const Arguments *act, Error *error) {
+  if (!refuse_model(saved, error)) return false;
   saved->policy = policy_load(arena, saved->checkpoint, error);
   if (!saved->policy) return error_prefix(error, "%s", saved->path);
   if (saved->policy->average_asked)

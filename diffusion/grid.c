@@ -52,7 +52,8 @@ static const struct {
   bool discrete; /* only for discrete schedules */
   bool by_noise; /* needs a finite lambda */
 } spacings[] = {
-  { "linspace", "evenly in time, from end to end", linspace, false, false },
+  { "linspace", "evenly in time, from end to end; as diffusers' Euler, not as its DPM and UniPC",
+    linspace, false, false },
   { "leading", "multiples of N / K; never the noisiest step", leading, true, false },
   { "trailing", "N, N - N/K, .. less one; the noisiest step first", trailing, true, false },
   { "quadratic", "evenly in sqrt(t); Song et al. 2021 (DDIM)", quadratic, false, false },
@@ -81,14 +82,14 @@ bool grid_times(const Schedule *s, const char *name, double from, int count, dou
   if (spacings[i].discrete && !s->steps)
     return error_set(error, FAIL_USAGE,
                      "spacing %s picks from integer steps; schedule %s is "
-                     "continuous: use linspace or lambda",
+                     "continuous: use linspace or quadratic",
                      name, s->def->name),
            false;
   if (spacings[i].by_noise && !(schedule_level(s, start).a > 0))
     return error_set(error, FAIL_USAGE,
                      "spacing %s needs some signal at its start, but schedule %s has none at time "
-                     "%g: start from an earlier time or use linspace or trailing",
-                     name, s->def->name, start),
+                     "%g: start from an earlier time, or use linspace or %s",
+                     name, s->def->name, start, s->steps ? "trailing" : "quadratic"),
            false;
   spacings[i].fill(s, start, count, times);
   for (int j = 1; j < count; j++)

@@ -1,6 +1,7 @@
 /* grid.h -- at which times a sampler steps.
  *
- *   linspace   evenly in t, or in n and rounded
+ *   linspace   evenly in t, or in n and rounded: of diffusers' Euler and Heun schedulers.  Its DPM,
+ *              UniPC and DEIS ones take one time more from N - 1 to 0 and leave the 0 out
  *   leading    multiples of N / K (integers)                       discrete only
  *   trailing   N, N - N/K, .. rounded, less one                    discrete only
  *   quadratic  evenly in sqrt(t); discrete: in sqrt(n) up to sqrt(0.8 N)   Song et al. 2021 (DDIM)

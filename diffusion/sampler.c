@@ -141,20 +141,30 @@ static int *orders(Arena *arena, const Method *m, const SamplerSpec *spec, int *
 
 static bool finite_form(Form f) { return isfinite(f.to_x) && isfinite(f.to_out); }
 
+/* Why a step is infinitely long: the end of the table where ln(a/s) is infinite. */
+static bool fail_length(const Sampler *sampler, const Level *first, Error *error) {
+  const Schedule *s = sampler->schedule;
+  const char *method = sampler->spec.method;
+  double earlier = schedule_time(s, -log(80));
+  if (!(first->a > 0))
+    return error_set(error, FAIL_USAGE,
+                     "sampler %s has no step of finite length from time %g of schedule %s, where "
+                     "no signal is left: start at an earlier time (at %.4g noise is 80 times the "
+                     "signal), or take ddpm, ddim, heun or dpmpp_2m",
+                     method, first->time, s->def->name, s->steps ? floor(earlier) : earlier);
+  return error_set(error, FAIL_USAGE,
+                   "sampler %s has no step of finite length to time %g of schedule %s, where no "
+                   "noise is left: end at an earlier time, or take ddpm, ddim, heun or dpmpp_2m",
+                   method, sampler->end.time, s->def->name);
+}
+
 /* does every step have a finite length?  Not where a noise form meets sigma 0 or no signal. */
-static bool check_lengths(const Sampler *sampler, Error *error) {
+static bool check_lengths(const Sampler *sampler, const Level *first, Error *error) {
   for (int i = 0; i < sampler->stages; i++) {
     const Stage *s = &sampler->stage[i];
     double sum = s->base + s->noise;
     for (int j = 0; j < SAMPLER_HISTORY; j++) sum += s->out[j];
-    if (isfinite(sum)) continue;
-    error_set(
-        error, FAIL_USAGE,
-        "sampler %s has no finite step at time %g of schedule %s, where there is no %s: start "
-        "or end elsewhere, or take ddpm, ddim or a dpmpp method",
-        sampler->spec.method, s->at.time, sampler->schedule->def->name,
-        s->at.a > 0 ? "noise" : "signal");
-    return false;
+    if (!isfinite(sum)) return fail_length(sampler, first, error);
   }
   return true;
 }
@@ -205,7 +215,7 @@ Sampler *sampler_new(Arena *arena, const SamplerSpec *spec, const Denoiser *d, E
       early && !d->schedule->def->preserves ? t.knot[0].s : schedule_prior(d->schedule);
   sampler->end = t.knot[steps];
   sampler->stage = t.stage, sampler->data_form = method->combines == PREDICTS_X0;
-  if (!check_forms(sampler, d, error) || !check_lengths(sampler, error)) return NULL;
+  if (!check_forms(sampler, d, error) || !check_lengths(sampler, &t.knot[0], error)) return NULL;
   finish(sampler);
   return sampler;
 }

@@ -217,8 +217,8 @@ DIFFRL_API diffrl_status diffrl_sampler_run_from(diffrl_sampler *sampler, uint64
 /* A trained policy: what `diffrl train` saves and `diffrl export` writes. */
 typedef struct diffrl_policy diffrl_policy;
 
-/* path: a .safetensors file.  act: changes of how it acts as `diffrl act --act` takes them,
- * "candidates=1 choice=sample"; NULL: as the file says. */
+/* path: a .safetensors file, or a run's folder for its last one.  act: changes of how it acts as
+ * `diffrl act --act` takes them, "candidates=1 choice=sample"; NULL: as the file says. */
 DIFFRL_API diffrl_status diffrl_policy_load(diffrl_policy **made, const char *path, const char *act,
                                             diffrl_error *error);
 DIFFRL_API void diffrl_policy_free(diffrl_policy *policy);

@@ -17,16 +17,25 @@ began=$(date +%s)
 
 # number NAME: the value of a member in the JSON object on stdin
 number() { sed -n "s/.*\"$1\":\\([-0-9.eE+]*\\).*/\\1/p" | head -n 1; }
+figure() { # WIDTH JSON NAME: a number, or a dash where the command gave none
+  value=$(echo "$2" | number "$3")
+  if [ -n "$value" ]; then printf " %$1.1f" "$value"; else printf " %$1s" -; fi
+}
 row() { # LABEL JSON
-  printf '%-44s %9.1f %8.1f %11.1f\n' "$1" "$(echo "$2" | number return_mean)" \
-    "$(echo "$2" | number return_std)" "$(echo "$2" | number normalized_mean)"
+  printf '%-44s' "$1"
+  figure 9 "$2" return_mean
+  figure 8 "$2" return_std
+  figure 11 "$2" normalized_mean
+  echo
 }
 train() { # ALGO FOLDER
   "$diffrl" train "$1" --data "$data" --env hopper-v2 --preset quick --seed "$seed" --out "$2"
 }
 evaluate() {
-  "$diffrl" eval "$@" --episodes "$episodes" --json 2>>"$out/eval.log" ||
+  "$diffrl" eval "$@" --episodes "$episodes" --json 2>>"$out/eval.log" || {
     tail -n 1 "$out/eval.log" >&2
+    : >"$out/failed"
+  }
 }
 
 echo "1. a data set: $rows steps of a half-trained hopper"
@@ -58,5 +67,9 @@ echo "4. $episodes episodes each"
   echo "Generated data: not comparable with published D4RL scores."
 } | tee "$out/table.txt"
 "$diffrl" report "$out/ql" "$out/bc" --out "$out/report.html" >/dev/null
+if [ -e "$out/failed" ]; then
+  echo "demo: an evaluation failed; see $out/eval.log" >&2
+  exit 1
+fi
 echo "Report: $out/report.html"
 echo "$(($(date +%s) - began)) s in all, of which diffusion-ql took $trained s"

@@ -53,6 +53,19 @@ block() { # language number -> that block of the page
     inside' $page
 }
 
+# --- the command of the page ----------------------------------------------------------------------
+
+# what it builds starts from any folder, without a word to the loader
+command=$(sed -n '/^cc -o/,/^```/p' $page | sed '$d')
+cp docs/examples/control_loop.c "$folder"
+sed -i "s|^prefix=.*|prefix=$usr|" "$usr/lib/pkgconfig/diffrl.pc"
+(cd "$folder" && PKG_CONFIG_PATH=$usr/lib/pkgconfig CFLAGS='' sh -ec "${command:-false}") ||
+  failed "the command of $page does not build: $command"
+if [ -z "${SAN:-}" ]; then
+  "$folder/control_loop" rl/behaviour/hopper-expert.safetensors >/dev/null ||
+    failed "what the command of $page builds does not start"
+fi
+
 strict='-Wall -Wextra -pedantic -Werror -O2'
 # shellcheck disable=SC2046,SC2086  # lists of flags
 check_example() { # number, example, its arguments, compiler and standard, other flags
@@ -60,11 +73,11 @@ check_example() { # number, example, its arguments, compiler and standard, other
   block c "$1" | cmp -s - "$source" || failed "$page does not show $source"
   block text "$1" >"$folder/expected"
   $4 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/shared" "$source" \
-    ${5:-} $(diffrl --libs) -lm
+    ${5:-} $(diffrl --libs) -lm "-Wl,-rpath,$(diffrl --variable=libdir)"
   $4 $strict ${SAN:+-fsanitize=$SAN} $(diffrl --cflags) -o "$folder/static" "$source" \
     ${5:-} $(diffrl --static --libs | sed "s|-ldiffrl|$usr/lib/libdiffrl.a|")
   for linked in shared static; do
-    LD_LIBRARY_PATH=$usr/lib "$folder/$linked" $3 >"$folder/printed"
+    "$folder/$linked" $3 >"$folder/printed"
     cmp -s "$folder/printed" "$folder/expected" ||
       failed "$2, $4, $linked: $page says otherwise: $(diff "$folder/expected" "$folder/printed")"
   done

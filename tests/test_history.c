@@ -103,7 +103,8 @@ static void act_by_program(char said[PROGRAM_TEXT]) {
 static void act_by_library(char said[PROGRAM_TEXT]) {
   diffrl_policy *policy = NULL;
   diffrl_actor *actor = NULL;
-  assert_int_equal(diffrl_policy_load(&policy, "chunks/last.safetensors", NULL, NULL), DIFFRL_OK);
+  /* a run's folder, as the program takes it */
+  assert_int_equal(diffrl_policy_load(&policy, "chunks", NULL, NULL), DIFFRL_OK);
   assert_int_equal(diffrl_actor_new(&actor, policy, NULL, NULL, 0, NULL), DIFFRL_OK);
   assert_int_equal(diffrl_policy_obs_steps(policy), 2);
   assert_int_equal(diffrl_policy_horizon(policy), 4);

@@ -213,7 +213,19 @@ static void no_signal_needs_a_network_that_sees(void **state) {
   }
   SamplerSpec noisy = { .method = "dpm_2m", .steps = 10, .spacing = "linspace" };
   assert_null(sampler_new(arena, &noisy, &v.base, &error));
-  assert_non_null(strstr(error.text, "no finite step"));
+  assert_non_null(strstr(error.text, "no step of finite length from time 99 "));
+  assert_non_null(strstr(error.text, "no signal is left: start at an earlier time"));
+  /* a later step that needs the first one's length has the same reason, not its own time */
+  Schedule *flow = schedule_new(arena, &(ScheduleSpec){ .name = "flow" }, &error);
+  Oracle velocity = oracle(flow, PREDICTS_VELOCITY, 1, gaussian);
+  static const char *const cannot[] = { "unipc", "unipc_bh1", "dpm_2m", "ancestral", "edm_heun" };
+  for (size_t i = 0; i < sizeof cannot / sizeof *cannot; i++) {
+    SamplerSpec spec = { .method = cannot[i], .steps = 8 };
+    assert_null(sampler_new(arena, &spec, &velocity.base, &error));
+    assert_non_null(strstr(error.text, "from time 1 of schedule flow, where no signal is left"));
+    spec.from = 0.98;
+    assert_non_null(sampler_new(arena, &spec, &velocity.base, &error));
+  }
   arena_free(arena);
 }
 

@@ -3,6 +3,7 @@
  * and sentences for what cannot be.  Promises B1 and B9 of docs/design.md. */
 #include "core/json.h"
 #include "core/real.h"
+#include "diffusion/sampler.h"
 #include "tests/program.h"
 
 #define TOY                                                                                        \
@@ -174,7 +175,28 @@ static void test_bad_input_is_told(void **state) {
   file_write("junk.safetensors", "junk", 4);
   program_refuse(3, "sample junk.safetensors --out a.csv", "junk.safetensors");
   program_refuse(1, "sample small --out nowhere/a.csv", "cannot be written");
-  program_refuse(3, "eval small", "not a policy");
+  static const char *const acts[] = { "eval small", "act small", "export small --out exported" };
+  for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
+    program_refuse(2, acts[i], "is a model of points, made by `diffrl train toy`: it does not act");
+  /* the advice about spacings leads to one that can be had */
+  program_refuse(2, "sample small --spacing trailing --out a.csv", "use linspace or quadratic");
+  program_succeed("sample small --spacing quadratic --count 8 --out a.csv");
+}
+
+/* What the report plots can be had: every listed sampler, but one that needs another network. */
+static void test_every_sampler_of_the_report_samples(void **state) {
+  (void)state;
+  Outcome o;
+  for (size_t i = 0; sampler_name(i); i++) {
+    bool learned = !strcmp(sampler_name(i), "ddpm_learned");
+    program_run(&o, "sample small --count 16 --steps 6 --sampler %s --out each.csv",
+                sampler_name(i));
+    program_expect(&o, learned ? 2 : 0, learned ? "does not learn one" : "16 points of gmm");
+  }
+  program_run(&o, TOY " --steps 2 --set sampler=unipc --out own");
+  program_expect(&o, 0, "samples begin at time 0.9877");
+  program_run(&o, "sample own --count 16 --out own.csv");
+  program_expect(&o, 0, "16 points of gmm by unipc");
 }
 
 int main(void) {
@@ -186,6 +208,7 @@ int main(void) {
     cmocka_unit_test(test_points_depend_on_the_seed_and_their_number),
     cmocka_unit_test(test_the_file_says_what_it_is),
     cmocka_unit_test(test_pictures_come_with_the_report),
+    cmocka_unit_test(test_every_sampler_of_the_report_samples),
     cmocka_unit_test(test_bad_input_is_told),
   };
   return cmocka_run_group_tests(tests, program_enter, program_leave);

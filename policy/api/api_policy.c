@@ -132,6 +132,13 @@ static diffrl_status prepare(diffrl_policy *p, const char *path, const char *act
   return DIFFRL_OK;
 }
 
+/* A run's folder stands for its last weights, as it does for the program. */
+static const char *file_in(Arena *arena, const char *path) {
+  struct stat info;
+  bool folder = !stat(path, &info) && S_ISDIR(info.st_mode);
+  return folder ? arena_text(arena, "%s/last.safetensors", path) : path;
+}
+
 diffrl_status diffrl_policy_load(diffrl_policy **made, const char *path, const char *act,
                                  diffrl_error *error) {
   AS_GUEST;
@@ -141,6 +148,7 @@ diffrl_status diffrl_policy_load(diffrl_policy **made, const char *path, const c
   Arena *arena = arena_guest(&rescue);
   diffrl_policy *p = arena_alloc(arena, sizeof *p);
   p->arena = arena;
+  path = file_in(arena, path);
   diffrl_status status = read_policy(p, path, error);
   if (!status) status = prepare(p, path, act, error);
   if (status) return arena_free(arena), status;

@@ -24,6 +24,17 @@ static void add_teacher(PointsModel *m) {
   base->start = points_start(base->schedule);
 }
 
+/* Can the model's own sampler begin at this time (0: the last)? */
+static bool begins_at(const Model *base, double start) {
+  Arena *scratch = arena_new();
+  SamplerSpec spec = model_sampling(base).sampler;
+  Error ignored;
+  spec.from = start;
+  bool made = model_sampler(scratch, base, &spec, 1, &ignored) != NULL;
+  arena_free(scratch);
+  return made;
+}
+
 static bool network(Model *base, Error *error) {
   PointsModel *m = (PointsModel *)base;
   VectorSpec spec = { .schedule = base->schedule,
@@ -40,6 +51,9 @@ static bool network(Model *base, Error *error) {
   base->denoiser =
       (residual ? vector_residual_new : vector_mlp_new)(base->arena, base->online, &spec);
   if (!strcmp(m->distill.s, "consistency")) add_teacher(m);
+  /* its own sampler may be one that cannot begin where no signal is left */
+  if (!base->start && !begins_at(base, 0) && begins_at(base, points_start(base->schedule)))
+    base->start = points_start(base->schedule);
   return true;
 }
 

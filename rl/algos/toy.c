@@ -126,6 +126,11 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->model = (PointsModel *)model;
   if (!algo_model_build(setup, model, error)) return NULL;
   m->agent.wants_init = m->model->taught != NULL;
+  if (model->start > 0 && !m->model->taught)
+    log_progress(true,
+                 "note: %s cannot begin where no signal is left; samples begin at time %.4g, where "
+                 "noise is 80 times the signal",
+                 model->settings.sampler.s, model->start);
   /* what a perfect model would reach, measured once */
   m->floor = points_floor(points_of(setup->source), setup->seed, (int)m->cfg->eval_points);
   return build(m, error) ? &m->agent : NULL;

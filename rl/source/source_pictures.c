@@ -2,6 +2,8 @@
 #include "rl/source/source_pictures.h"
 #include "core/check.h"
 #include "core/log.h"
+#include <stdio.h>
+#include <string.h>
 
 typedef struct {
   Source source;
@@ -28,8 +30,14 @@ static Source *open_pictures(const SourceRequest *request, Error *error) {
 
 static void announce_pictures(const Source *source) {
   const ImageSet *set = images_of(source);
-  log_progress(true, "data: %d pictures to train, %d to test, %d x %d, %d labels", set->train.count,
-               set->test.count, set->train.height, set->train.width, set->classes);
+  char names[512] = "";
+  for (int i = 0; set->def && i < set->classes && i < IMAGES_MAX_NAMES; i++)
+    if (set->def->class_name[i])
+      snprintf(names + strlen(names), sizeof names - strlen(names), "%s%d %s", i ? ", " : ": ", i,
+               set->def->class_name[i]);
+  log_progress(true, "data: %d pictures to train, %d to test, %d x %d, %d labels%s",
+               set->train.count, set->test.count, set->train.height, set->train.width, set->classes,
+               names);
 }
 
 const SourceDef source_pictures = {
