@@ -573,10 +573,32 @@ static void runs_that_differ_in_the_seed_give_seed_std(void **state) {
   char *html = report(2);
   assert_good(html);
   /* last: 25 and 31: mean 28, std sqrt(2 * 3^2) = 4.24 */
-  assert_has(html, "<td>diffusion-ql on hopper-v2</td><td>2</td><td>600</td><td>28.00 "
-                   "<span class=\"spread\">± 4.24</span></td>");
+  assert_has(
+      html,
+      "<td>diffusion-ql on hopper-v2, &lt;medium&gt;&amp;-v1</td><td>2</td><td>600</td><td>28.00 "
+      "<span class=\"spread\">± 4.24</span></td>");
   assert_has(html, "seed_std");
   assert_has(html, "/other</li>"); /* the legend */
+  free(html);
+}
+
+/* Rows say in what they differ; what they share is said once, below. */
+static void how_rows_acted_is_told_apart(void **state) {
+  (void)state;
+  static const char *const act[] = { "\"steps\":5,\"candidates\":50",
+                                     "\"steps\":5,\"candidates\":1" };
+  const char *const folder[] = { run, other };
+  for (int i = 0; i < 2; i++) {
+    write_run(folder[i], 0, 0);
+    FILE *file = open_in(folder[i], "eval.jsonl");
+    fprintf(file, "{\"step\":9,\"return_mean\":1,\"act\":{%s}}\n", act[i]);
+    fclose(file);
+  }
+  char *html = report(2);
+  assert_good(html);
+  assert_has(html, "<td class=\"act\">candidates=50</td>");
+  assert_has(html, "<td class=\"act\">candidates=1</td>");
+  assert_has(html, "All with <code>steps=5</code>");
   free(html);
 }
 
@@ -673,6 +695,7 @@ int main(void) {
     FACT(a_missing_or_wrong_file_is_named),
     FACT(a_page_that_cannot_be_put_in_place_leaves_no_draft),
     FACT(runs_that_differ_in_the_seed_give_seed_std),
+    FACT(how_rows_acted_is_told_apart),
     FACT(runs_that_differ_in_a_setting_are_not_averaged),
     FACT(the_same_seed_twice_is_no_spread),
     FACT(thinning_keeps_the_mean),

@@ -37,7 +37,8 @@ const char page_style[] =
     "td{text-align:right;white-space:nowrap;vertical-align:baseline}\n"
     "th:first-child,td:first-child{text-align:left;padding-left:0}tbody tr:last-child td{"
     "border-bottom:0}\n"
-    "td:first-child{font-weight:500}td.act,th.act{text-align:left}td.act{white-space:normal;"
+    "td:first-child{font-weight:500;white-space:normal;overflow-wrap:anywhere;min-width:8rem}"
+    "td.act,th.act{text-align:left}td.act{white-space:normal;"
     "min-width:13rem;color:var(--soft);font-size:.78rem;line-height:1.4}\n"
     ".value{text-align:left}td.value{white-space:normal;overflow-wrap:anywhere}.differs{font-"
     "weight:600}"
@@ -130,6 +131,12 @@ const Json *page_config(const History *run, const char *key) {
 const char *page_config_text(const Page *page, const History *run, const char *key) {
   const Json *value = page_config(run, key);
   return value ? history_text(page->arena, value) : NULL;
+}
+
+const char *page_data_name(const Page *page, const History *run) {
+  const char *data = page_config_text(page, run, "data");
+  const char *slash = data ? strrchr(data, '/') : NULL, *name = slash ? slash + 1 : data;
+  return name ? arena_text(page->arena, "%.*s", (int)strcspn(name, "."), name) : NULL;
 }
 
 bool page_same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }

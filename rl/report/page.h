@@ -41,6 +41,9 @@ const char *page_config_text(const Page *page, const History *run, const char *k
 const Json *page_config(const History *run, const char *key);
 bool page_all_same(const Page *page, const char *key); /* do all runs say the same? */
 
+/* "hopper" of a run's data path/hopper.hdf5; NULL: no data. */
+const char *page_data_name(const Page *page, const History *run);
+
 bool page_same_text(const char *a, const char *b); /* either may be NULL */
 
 /* A line of the curve's colour and its name, as an item of <ul class="legend">. */

@@ -9,26 +9,69 @@
 #include <math.h>
 #include <string.h>
 
+/* ---- how they acted -------------------------------------------------------------------------- */
+
+/* What rows were made with, as key=value pairs with spaces between them. */
+typedef struct {
+  const char *shared; /* pairs that all rows have */
+  bool differ;        /* in others, which a last column then shows */
+  bool any;           /* row yet */
+} Acts;
+
+/* The next pair at or behind *rest, which moves behind it; its length, 0 at the end. */
+static int next_pair(const char **rest, const char **pair) {
+  *rest += strspn(*rest, " ");
+  int length = (int)strcspn(*rest, " ");
+  *pair = *rest, *rest += length;
+  return length;
+}
+
+static bool has_pair(const char *with, const char *pair, int length) {
+  const char *one;
+  for (int n; (n = next_pair(&with, &one));)
+    if (n == length && !strncmp(one, pair, (size_t)n)) return true;
+  return false;
+}
+
+/* Those pairs of `with` that `others` has too, or that it has not. */
+static const char *choose_pairs(const Page *page, const char *with, const char *others, bool has) {
+  const char *chosen = "", *pair;
+  for (int n; (n = next_pair(&with, &pair));)
+    if (has_pair(others, pair, n) == has)
+      chosen = arena_text(page->arena, "%s%s%.*s", chosen, *chosen ? " " : "", n, pair);
+  return chosen;
+}
+
+/* One more row: what it does not share with those before it becomes a difference. */
+static void add_act(const Page *page, Acts *acts, const char *with) {
+  if (!acts->any) {
+    *acts = (Acts){ .shared = with, .any = true };
+  } else if (acts->differ || strcmp(acts->shared, with) != 0) {
+    acts->shared = choose_pairs(page, acts->shared, with, true);
+    acts->differ = true;
+  }
+}
+
 /* ---- cells ----------------------------------------------------------------------------------- */
 
-/* `act`: the record that all rows share; NULL: they differ and a last column shows them. */
-static void open_table(const Page *page, const char *const *heads, const char *act) {
+/* In a last column, if rows differ: in what. */
+static void open_table(const Page *page, const char *const *heads, const Acts *acts) {
   page_put(page, "<div class=\"scroll\"><table><thead><tr>");
   for (; *heads; heads++) {
     page_put(page, "<th>");
     svg_text(page->out, *heads);
     page_put(page, "</th>");
   }
-  page_put(page, act ? "" : "<th class=\"act\">with</th>");
+  page_put(page, acts->differ ? "<th class=\"act\">with</th>" : "");
   page_put(page, "</tr></thead><tbody>\n");
 }
 
-/* Below the table: the act record, if it is the same for all rows. */
-static void close_table(const Page *page, const char *act) {
+/* Below the table: what all rows were made with. */
+static void close_table(const Page *page, const Acts *acts) {
   page_put(page, "</tbody></table></div>\n");
-  if (!act || !*act) return;
-  page_put(page, "<p class=\"note\">With <code>");
-  svg_text(page->out, act);
+  if (!acts->any || !*acts->shared) return;
+  fprintf(page->out, "<p class=\"note\">%s <code>", acts->differ ? "All with" : "With");
+  svg_text(page->out, acts->shared);
   page_put(page, "</code></p>\n");
 }
 
@@ -50,26 +93,23 @@ static void put_spread_cell(const Page *page, double mean, double spread) {
   page_put(page, "</td>");
 }
 
-static void end_row(const Page *page, const char *shared_act, const char *act) {
-  if (!shared_act) {
+static void end_row(const Page *page, const Acts *acts, const char *with) {
+  if (acts->differ) {
+    const char *own = choose_pairs(page, with, acts->shared, false);
     page_put(page, "<td class=\"act\">");
-    page_put_text(page, *act ? act : NULL);
+    page_put_text(page, *own ? own : NULL);
     page_put(page, "</td>");
   }
   page_put(page, "</tr>\n");
 }
 
-/* The act record of every evaluation of every run, NULL if they differ. */
-static const char *shared_act(const Page *page) {
-  const char *act = NULL;
-  for (size_t i = 0; i < page->count; i++) {
-    for (size_t k = 0; k < page->run[i].evaluations; k++) {
-      const char *this = page->run[i].evaluation[k].with;
-      if (act && strcmp(act, this)) return NULL;
-      act = this;
-    }
-  }
-  return act ? act : "";
+/* Of every evaluation of every run. */
+static Acts all_acts(const Page *page) {
+  Acts acts = { 0 };
+  for (size_t i = 0; i < page->count; i++)
+    for (size_t k = 0; k < page->run[i].evaluations; k++)
+      add_act(page, &acts, page->run[i].evaluation[k].with);
+  return acts;
 }
 
 /* ---- what the numbers do not say ------------------------------------------------------------- */
@@ -198,36 +238,36 @@ static void put_captions(const Page *page, const Columns *c) {
 
 /* One row: what it is, its step, its numbers and, if rows differ, how it acted. */
 static void put_evaluation(const Page *page, const char *name, const HistoryEvaluation *e,
-                           const Columns *columns, const char *act, const char *with) {
+                           const Columns *columns, const Acts *acts, const char *with) {
   page_put(page, "<tr>");
   put_text_cell(page, name);
   put_count_cell(page, e->step);
   put_cells(page, columns, e);
-  end_row(page, act, with);
+  end_row(page, acts, with);
 }
 
 /* Last, best and mean of the training, then evaluations of other weights. */
 static void put_run(const Page *page, const History *run) {
   Results s = results_of(page->arena, run);
-  const char *act = shared_act(page);
+  Acts acts = all_acts(page);
   if (!s.count) {
     page_put(page, "<p class=\"note\">Not evaluated yet.</p>\n");
     return;
   }
   Columns columns = columns_of(&(Rows){ .run = run });
-  open_table(page, heads_of(page, "evaluation", &columns), act);
-  put_evaluation(page, "last", &s.last, &columns, act, s.last.with);
-  put_evaluation(page, "best", &s.best, &columns, act, s.best.with);
+  open_table(page, heads_of(page, "evaluation", &columns), &acts);
+  put_evaluation(page, "last", &s.last, &columns, &acts, s.last.with);
+  put_evaluation(page, "best", &s.best, &columns, &acts, s.best.with);
   /* a mean depends less on chance than the last, and was not chosen like the best */
   put_evaluation(page, arena_text(page->arena, "mean of the last %zu", s.averaged), &s.mean,
-                 &columns, act, s.acts_differ ? "several, see eval.jsonl" : s.mean.with);
+                 &columns, &acts, s.acts_differ ? "several, see eval.jsonl" : s.mean.with);
   for (size_t i = 0; i < run->evaluations; i++) {
     const HistoryEvaluation *e = &run->evaluation[i];
     if (!e->training)
-      put_evaluation(page, arena_text(page->arena, "weights of %s", e->which), e, &columns, act,
+      put_evaluation(page, arena_text(page->arena, "weights of %s", e->which), e, &columns, &acts,
                      e->with);
   }
-  close_table(page, act);
+  close_table(page, &acts);
   page_put(page, "<p class=\"note\">");
   put_captions(page, &columns);
   put_caveats(page);
@@ -268,9 +308,9 @@ static void put_runs(const Page *page) {
                                        "best", "mean of last 5", "episodes", NULL };
   static const char *const apart[] = { "run",  "measure",        "seed",     "step", "last",
                                        "best", "mean of last 5", "episodes", NULL };
-  const char *act = shared_act(page);
+  Acts acts = all_acts(page);
   const HistoryMeasure *main = shared_main(page);
-  open_table(page, main ? alike : apart, act);
+  open_table(page, main ? alike : apart, &acts);
   for (size_t i = 0; i < page->count; i++) {
     const History *run = &page->run[i];
     Results s = results_of(page->arena, run);
@@ -286,9 +326,9 @@ static void put_runs(const Page *page) {
     /* how many episodes stand behind the last number */
     const HistoryMeasure *over = s.count ? history_measure(run, s.main->is.over) : NULL;
     put_count_cell(page, over ? history_value(&s.last, over) : NAN);
-    end_row(page, act, s.count ? s.last.with : "");
+    end_row(page, &acts, s.count ? s.last.with : "");
   }
-  close_table(page, act);
+  close_table(page, &acts);
   put_runs_note(page, main);
 }
 
@@ -319,9 +359,33 @@ static void add_moment(Moments *m, double value) {
   m->squares += offset * (value - m->mean); /* Welford 1962 */
 }
 
+/* The settings in which the runs of the page differ, as this one has them: "eta=1". */
+static const char *own_settings(const Page *page, const History *run) {
+  const char *text = "";
+  for (const Json *m = json_first(page_config(run, "settings")); m; m = json_next(m)) {
+    const char *value = history_text(page->arena, m);
+    bool same = true;
+    for (size_t i = 0; i < page->count && same; i++) {
+      const Json *other = json_get(page_config(&page->run[i], "settings"), json_key(m));
+      same = other && !strcmp(history_text(page->arena, other), value);
+    }
+    if (!same)
+      text = arena_text(page->arena, "%s%s%s=%s", text, *text ? " " : "", json_key(m), value);
+  }
+  return text;
+}
+
+/* Algorithm, task and data, and what tells it from other groups. */
+static const char *group_name(const Page *page, const History *run) {
+  const char *algo = page_config_text(page, run, "algo"), *data = page_data_name(page, run);
+  const char *env = page_config_text(page, run, "env"), *own = own_settings(page, run);
+  return arena_text(page->arena, "%s%s%s%s%s%s%s", algo ? algo : "–", env ? " on " : "",
+                    env ? env : "", data ? ", " : "", data ? data : "", *own ? ", " : "", own);
+}
+
 /* One group: mean and deviation of each result over its runs. */
 static void put_seed_row(const Page *page, const History *const *run, size_t runs,
-                         const char *act) {
+                         const Acts *acts) {
   Moments last = { 0 }, best = { 0 }, mean = { 0 };
   for (size_t i = 0; i < runs; i++) {
     Results s = results_of(page->arena, run[i]);
@@ -330,16 +394,14 @@ static void put_seed_row(const Page *page, const History *const *run, size_t run
     add_moment(&mean, results_value(&s, &s.mean));
   }
   const Moments *const shown[] = { &last, &best, &mean };
-  const char *env = page_config_text(page, run[0], "env");
-  const char *algo = page_config_text(page, run[0], "algo");
   Results first = results_of(page->arena, run[0]);
   page_put(page, "<tr>");
-  put_text_cell(page, env ? arena_text(page->arena, "%s on %s", algo ? algo : "–", env) : algo);
+  put_text_cell(page, group_name(page, run[0]));
   put_count_cell(page, (double)runs);
   put_count_cell(page, first.last.step);
   for (int k = 0; k < 3; k++)
     put_spread_cell(page, shown[k]->mean, sqrt(shown[k]->squares / (shown[k]->count - 1)));
-  end_row(page, act, first.last.with);
+  end_row(page, acts, first.last.with);
 }
 
 /* A run joins the first group whose every member differs from it in the seed alone. */
@@ -348,7 +410,7 @@ static void put_seeds(const Page *page) {
                                        "best",          "mean of last 5", NULL };
   const History **member = arena_array(page->arena, const History *, page->count);
   bool *taken = arena_array(page->arena, bool, page->count);
-  const char *act = shared_act(page);
+  Acts acts = all_acts(page);
   size_t groups = 0;
   for (size_t first = 0; first < page->count; first++) {
     /* a run belongs to one group only */
@@ -363,26 +425,22 @@ static void put_seeds(const Page *page) {
     }
     /* one seed alone has no deviation */
     if (members < 2) continue;
-    if (!groups++) page_put(page, "<h2>Over seeds</h2>\n"), open_table(page, heads, act);
-    put_seed_row(page, member, members, act);
+    if (!groups++) page_put(page, "<h2>Over seeds</h2>\n"), open_table(page, heads, &acts);
+    put_seed_row(page, member, members, &acts);
   }
   if (!groups) return;
-  close_table(page, act);
+  close_table(page, &acts);
   page_put(page, "<p class=\"note\">Runs that differ in nothing but the seed. ± is seed_std, the "
                  "standard deviation over training seeds.</p>\n");
 }
 
 /* ---- at the end ------------------------------------------------------------------------------ */
 
-/* how all of them were made; NULL: they differ */
-static const char *shared_end(const Page *page) {
-  const char *with = NULL;
-  for (size_t i = 0; i < page->count; i++) {
-    const HistoryEvaluation *end = page->run[i].end;
-    if (end && with && strcmp(with, end->with)) return NULL;
-    if (end) with = end->with;
-  }
-  return with;
+static Acts end_acts(const Page *page) {
+  Acts acts = { 0 };
+  for (size_t i = 0; i < page->count; i++)
+    if (page->run[i].end) add_act(page, &acts, page->run[i].end->with);
+  return acts;
 }
 
 /* Do both have the same measures, each with or without a number beside it? */
@@ -400,18 +458,18 @@ static void put_end(const Page *page) {
   /* the first run that measured anything decides on the columns */
   while (first < page->count && !page->run[first].end) first++;
   if (first == page->count) return;
-  const char *with = shared_end(page);
+  Acts acts = end_acts(page);
   Columns columns = columns_of(&(Rows){ .run = &page->run[first], .end = true });
   page_put(page, "<h2>Measured at the end</h2>\n");
-  open_table(page, heads_of(page, page->count > 1 ? "run" : "weights", &columns), with);
+  open_table(page, heads_of(page, page->count > 1 ? "run" : "weights", &columns), &acts);
   for (size_t i = first; i < page->count; i++) {
     const History *run = &page->run[i];
     Columns own = columns_of(&(Rows){ .run = run, .end = true });
     if (run->end && same_columns(&own, &columns))
-      put_evaluation(page, page->count > 1 ? run->folder : run->end->which, run->end, &own, with,
+      put_evaluation(page, page->count > 1 ? run->folder : run->end->which, run->end, &own, &acts,
                      run->end->with);
   }
-  close_table(page, with);
+  close_table(page, &acts);
   page_put(page, "<p class=\"note\">");
   put_captions(page, &columns);
   page_put(page, "</p>\n");

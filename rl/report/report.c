@@ -12,20 +12,13 @@ static bool has_name(const Page *page) {
   return page_all_same(page, "algo") && page_all_same(page, "env");
 }
 
-/* "hopper" of path/hopper.hdf5; NULL: no data */
-static const char *data_name(const Page *page) {
-  const char *data = page_config_text(page, &page->run[0], "data");
-  const char *slash = data ? strrchr(data, '/') : NULL, *name = slash ? slash + 1 : data;
-  return name ? arena_text(page->arena, "%.*s", (int)strcspn(name, "."), name) : NULL;
-}
-
 /* What all runs have in common: the algorithm and its task, or else their number. */
 static const char *title_of(const Page *page) {
   if (!has_name(page)) return arena_text(page->arena, "%zu runs", page->count);
   const char *algo = page_config_text(page, &page->run[0], "algo");
   const char *env = page_config_text(page, &page->run[0], "env");
   /* models without an environment are named by what they learned from */
-  if (!env && page_all_same(page, "data")) env = data_name(page);
+  if (!env && page_all_same(page, "data")) env = page_data_name(page, &page->run[0]);
   return arena_text(page->arena, "%s%s%s", algo ? algo : "A run", env ? " on " : "",
                     env ? env : "");
 }
