@@ -183,8 +183,6 @@ void command_print(const char *text) {
 }
 
 void command_complain(Error *error) {
-  char text[2 * sizeof error->text]; /* it may quote a file */
-  escape_into(text, sizeof text, error->text);
   /* names and texts of files are quoted in it, and a terminal must not obey them */
   char text[2 * sizeof error->text];
   escape_into(text, sizeof text, error->text);

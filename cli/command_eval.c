@@ -140,7 +140,8 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
                     .pool = pool,
                     .kernels = kernels,
                     .profile = profile_new(arena, pool_threads(pool)),
-                    .stop = stop_asked };
+                    .stop = stop_asked,
+                    .tells = true };
   /* before the threads are busy, since it times a single caller */
   o->latency = saved_latency(o->saved->policy, kernels, error);
   int64_t began = profile_clock(spec.profile);

@@ -164,6 +164,9 @@ static int run(const void *request, Error *error) {
   job.arena = arena_new();
   job.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus(), error);
   unsigned denormals = denormals_off();
+  Progress progress;
+  progress_begin(&progress, "done", "sampling");
+  job.progress = &progress;
   bool done = job.kernels && job.pool && sample(&job, error);
   denormals_restore(denormals);
   pool_free(job.pool);

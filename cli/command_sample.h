@@ -18,6 +18,7 @@ typedef struct {
   Arena *arena;
   Pool *pool;
   const Kernels *kernels;
+  Progress *progress;
 } SampleJob;
 
 bool sample_points(const SampleJob *job, Error *error); /* of `diffrl train toy` */

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/saved.h"
 #include "core/escape.h"
+#include "core/progress.h"
 #include "rl/train/preset.h"
 #include "rl/report/report.h"
 #include "rl/report/results.h"
@@ -10,6 +11,7 @@
 #include <math.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct {
   Parsed parsed;
@@ -211,26 +213,70 @@ static void show_plan(const Trainer *t) {
 
 /* ---- what came of it ------------------------------------------------------------------------- */
 
-/* The main measure in RUN/eval.jsonl, by its own name; earlier sittings of a resumed run count. */
-static void put_measured(const Trainer *t, JsonText *out) {
-  Error ignored;
+/* The run's main measure, as far as there is one, and how long an action takes. */
+typedef struct {
+  bool any;
+  const char *key, *title, *unit; /* unit: nullable */
+  double last, best, last_step, best_step;
+  double action_us; /* NAN: it does not act, or could not be timed */
+} Achieved;
+
+/* From RUN/eval.jsonl, so that earlier sittings of a resumed run count. */
+static Achieved achieved_by(const Trainer *t) {
+  Error error;
   History history;
-  if (!history_read(&history, t->arena, t->run.folder, &ignored)) return;
+  Achieved a = { .action_us = NAN };
+  if (!history_read(&history, t->arena, t->run.folder, &error)) return a;
   Results s = results_of(t->arena, &history);
-  if (s.count) {
-    json_put_text(out, "measure", s.main->is.key);
-    json_put_text(out, "unit", s.main->is.unit);
-    json_put_number(out, "last", results_value(&s, &s.last));
-    json_put_number(out, "best", results_value(&s, &s.best));
+  if ((a.any = s.count > 0)) {
+    const Measure *m = &s.main->is;
+    a.key = arena_text(t->arena, "%s", m->key);
+    a.title = m->title ? arena_text(t->arena, "%s", m->title) : a.key;
+    a.unit = m->unit ? arena_text(t->arena, "%s", m->unit) : NULL;
+    a.last = results_value(&s, &s.last), a.best = results_value(&s, &s.best);
+    a.last_step = s.last.step, a.best_step = s.best.step;
   }
   history_close(&history);
+  if (!a.any || !t->agent->policy) return a;
+  double latency = saved_latency(t->agent->policy, t->kernels, &error);
+  if (latency < 0) log_progress(true, "actions are not timed: %s", error.text);
+  if (latency >= 0) a.action_us = round(10 * latency) / 10;
+  return a;
+}
+
+static void put_achieved(const Trainer *t, const Achieved *a, JsonText *out) {
+  if (!a->any) return;
+  json_put_text(out, "measure", a->key);
+  json_put_text(out, "unit", a->unit);
+  json_put_number(out, "last", a->last);
+  json_put_number(out, "best", a->best);
   /* no return is told without how the policy acts and how long an action takes */
-  if (!s.count || !t->agent->policy) return;
-  Error why;
-  double latency = saved_latency(t->agent->policy, t->kernels, &why);
-  if (latency < 0) log_progress(true, "actions are not timed: %s", why.text);
+  if (!t->agent->policy) return;
   policy_write_act(t->agent->policy, "act", out);
-  json_put_number(out, "action_us", latency < 0 ? NAN : round(10 * latency) / 10);
+  json_put_number(out, "action_us", a->action_us);
+}
+
+/* For people on a terminal: what was done, what it came to, how it acts. */
+static void print_table(const Trainer *t, const TrainOutcome *done, const Achieved *a) {
+  char time[PROGRESS_TIME];
+  printf("\n%-20s %s\n", "run", escaped(t->arena, t->run.folder));
+  printf("%-20s %s on %s%s%s, seed %llu\n", "trained", t->algo->name,
+         t->source->name ? escaped(t->arena, t->source->name) : "its own experience",
+         t->env_def ? " in " : "", t->env_def ? t->env_def->name : "", (unsigned long long)t->seed);
+  printf("%-20s %lld, this sitting took %s at %.1f steps/s\n", "steps", (long long)done->steps,
+         progress_time(time, done->seconds), done->steps_per_s);
+  if (a->any) {
+    printf("\n%-20s %12s %12s\n", "", "last", "best");
+    printf("%-20s %12.5g %12.5g   %s\n", a->title, a->last, a->best, a->unit ? a->unit : "");
+    printf("%-20s %12.0f %12.0f\n", "at step", a->last_step, a->best_step);
+  }
+  if (a->any && t->agent->policy) {
+    printf("\n%-20s %s\n", "acts with", saved_act_text(t->arena, t->agent->policy));
+    if (isfinite(a->action_us)) printf("%-20s %.1f us\n", "an action takes", a->action_us);
+  }
+  if (t->warnings.count)
+    printf("%-20s %d, as said above and in the report\n", "warnings", t->warnings.count);
+  fflush(stdout);
 }
 
 static void put_warnings(const Warnings *w, JsonText *out) {
@@ -245,8 +291,14 @@ static void tell_warnings(const Warnings *w) {
     if (!w->item[i].happening) log_progress(true, "warning: %s", w->item[i].text);
 }
 
-/* The result on stdout, as JSON or as the same members in one line of key=value. */
+/* The result on stdout: a table on a terminal; else as JSON, or as the same members in one line of
+ * key=value. */
 static void print_result(const Trainer *t, const TrainOutcome *done, bool json) {
+  Achieved a = achieved_by(t);
+  if (!json && isatty(STDOUT_FILENO)) {
+    print_table(t, done, &a);
+    return;
+  }
   Error impossible;
   const Ranks *ranks = t->request->ranks;
   JsonText out = { 0 };
@@ -262,7 +314,7 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
     json_put_integer(&out, "ranks", ranks->count);
     json_put_integer(&out, "sent_bytes_per_step", done->sent);
   }
-  put_measured(t, &out);
+  put_achieved(t, &a, &out);
   if (t->warnings.count) put_warnings(&t->warnings, &out);
   json_close(&out, '}');
   /* the plain form is made from the JSON, so that neither says more than the other */

@@ -55,6 +55,7 @@ static bool choose(const SampleJob *job, const PicturesModel *m, ModelSampling *
   const Sample *asked = job->asked;
   *how = model_sampling(&m->base), *label = PICTURES_ALL_LABELS;
   how->seed = (uint64_t)asked->seed, how->pool = job->pool, how->kernels = job->kernels;
+  how->progress = job->progress;
   sample_choose(job, &m->base, &how->sampler);
   return (!asked->label || read_label(m, asked->label, label, error)) &&
          (!asked->guidance || read_guidance(asked->guidance, &how->guidance, error));

@@ -65,6 +65,7 @@ static bool plan(const SampleJob *job, const PlansModel *m, const EnvModel *env,
   /* the run's own sampler, but for what was asked for instead */
   ModelSampling how = model_sampling(&m->base);
   how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
+  how.progress = job->progress;
   sample_choose(job, &m->base, &how.sampler);
   size_t numbers = (size_t)p.count * (size_t)m->base.denoiser->dim;
   p.plans = arena_array(job->arena, float, numbers);

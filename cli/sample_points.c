@@ -63,6 +63,7 @@ bool sample_points(const SampleJob *job, Error *error) {
   /* the run's own sampler, but for what was asked for instead */
   ModelSampling how = model_sampling(model);
   how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;
+  how.progress = job->progress;
   sample_choose(job, model, &how.sampler);
   int count = asked->count ? (int)asked->count : 4096;
   if (!sample_has_room(count, TOY_DIM * 4 * sizeof(double), error)) return false;

@@ -238,6 +238,7 @@ bool model_sample(const Model *m, const ModelSampling *how, int count, const Mod
     going = !how->going || how->going(from, count) ||
             error_set(error, FAIL_RUNNING, "stopped after %d of %d samples", from, count);
     if (!going) break;
+    progress_at(how->progress, from, count);
     /* what is known before: conditions and the number of the sample */
     for (int i = 0; i < now; i++) {
       part.id[i] = (uint32_t)(from + i);

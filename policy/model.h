@@ -8,6 +8,7 @@
  * a checkpoint holds the model whole and one file suffices to sample. */
 #ifndef POLICY_MODEL_H
 #define POLICY_MODEL_H
+#include "core/progress.h"
 #include "core/checkpoint.h"
 #include "core/config.h"
 #include "diffusion/sampler.h"
@@ -122,6 +123,7 @@ typedef struct {
   ConvMethod conv;
   SamplerWatch *watch; /* nullable: sees every state of a part */
   void *watch_user;
+  Progress *progress;                 /* nullable: told before every part */
   bool (*going)(int done, int count); /* nullable: asked before every part; false stops */
 } ModelSampling;
 ModelSampling model_sampling(const Model *model); /* as its settings say */

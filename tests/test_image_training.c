@@ -135,7 +135,7 @@ static void test_eval_measures_pictures(void **state) {
   size_t n;
   Error error;
   program_run(&one, "eval whole --pictures 6 --seed 2 --threads 1 --json");
-  program_expect(&one, 0, "sampling 6 pictures");
+  program_expect(&one, 0, "\"frechet\":");
   program_run(&three, "eval whole --pictures 6 --seed 2 --threads 3 --out six.png --json");
   assert_string_equal(one.out, three.out);
   Json *json = json_parse(one.out, strlen(one.out), &error);

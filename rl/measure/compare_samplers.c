@@ -284,9 +284,14 @@ bool toy_compare_samplers(const Model *m, const ToyDef *data, const ModelSamplin
   c.trial = arena_array(arena, Trial, count * BUDGETS);
   bool done = true;
   /* budgets ascend, so that each is compared with the smaller one before it */
-  for (size_t i = 0; i < count; i++)
+  Progress progress;
+  progress_begin(&progress, "samplers", "comparing");
+  for (size_t i = 0; i < count; i++) {
+    progress_at(&progress, (int64_t)i, (int64_t)count);
     for (int b = 0, before = 0; b < BUDGETS && done; b++)
       done = compare(&c, &methods[i], budgets[b], &before, error);
+  }
+  progress_end(&progress);
   done = done && write_plots(&c, &shown[0], figures, error) &&
          (!c.exact || write_plots(&c, &shown[1], figures, error));
   arena_free(arena);

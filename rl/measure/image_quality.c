@@ -4,7 +4,6 @@
 #include "core/file.h"
 #include "core/maths/gaussian.h"
 #include "core/rng.h"
-#include "core/log.h"
 #include "rl/measure/image_space.h"
 #include "rl/stop.h"
 #include <math.h>
@@ -137,10 +136,9 @@ bool image_quality(const PicturesModel *m, const ImageSet *set, const double *sa
   return true;
 }
 
-/* Called between parts: says how far it is, and stops when a signal has come. */
+/* Called between parts: a signal ends the sampling. */
 static bool watch(int done, int count) {
-  enum { EVERY = 512 };
-  if (done % EVERY == 0) log_progress(false, "sampling %d pictures: %d", count, done);
+  (void)done, (void)count;
   return !stop_asked();
 }
 
@@ -152,9 +150,13 @@ double *image_quality_sample(Arena *arena, const PicturesModel *m, const ImageSe
   /* as many as there are real ones to compare with; 0 ends here with an error */
   count = image_quality_pictures(m, set, count, error);
   double *samples = arena_array(arena, double, (int64_t)count * m->base.denoiser->dim);
+  Progress progress;
+  progress_begin(&progress, "pictures", "sampling to be measured");
+  watched.progress = &progress;
   bool done = count &&
               pictures_sample(&m->base, &watched, PICTURES_ALL_LABELS, count, samples, error) &&
               image_quality(m, set, samples, count, how->pool, how->kernels, quality, error);
+  progress_end(&progress);
   return done ? samples : NULL;
 }
 

@@ -18,7 +18,8 @@ static bool act_out(Arena *arena, Agent *agent, EvalResult *result, Error *error
                     .seeds = SEEDS_SELECTION,
                     .pool = setup->pool,
                     .kernels = setup->kernels,
-                    .stop = stop_asked };
+                    .stop = stop_asked,
+                    .tells = true };
   return evaluate(arena, setup->env, agent->policy, &spec, result, error);
 }
 

@@ -2,6 +2,7 @@
 #include "rl/report/report.h"
 #include "core/check.h"
 #include "core/file.h"
+#include "core/progress.h"
 #include "rl/report/page.h"
 #include "rl/render/svg.h"
 #include <stdlib.h>
@@ -140,7 +141,11 @@ bool report_write(const char *const *runs, size_t count, const char *out_path, E
   Page page = { .run = history, .count = count, .path = out_path, .arena = arena };
   size_t read = 0;
   /* one run that cannot be read fails the page, for a comparison without it would mislead */
-  while (read < count && history_read(&history[read], arena, runs[read], error)) read++;
+  Progress progress;
+  progress_begin(&progress, "runs", "reading");
+  while (read < count && history_read(&history[read], arena, runs[read], error))
+    progress_at(&progress, (int64_t)++read, (int64_t)count);
+  progress_end(&progress);
   bool written = read == count && write_page(&page, out_path, error);
   while (read > 0) history_close(&history[--read]);
   arena_free(arena);

@@ -43,7 +43,12 @@ bool evaluate(Arena *arena, const EnvModel *model, const Policy *policy, const E
                            .visit = add_step,
                            .context = result,
                            .stop = spec->stop };
-  if (!rollout(arena, &episodes, &result->stopped, error)) return false;
+  Progress progress;
+  progress_begin(&progress, "steps at most", "evaluating %d episodes", spec->episodes);
+  if (spec->tells) episodes.progress = &progress;
+  bool done = rollout(arena, &episodes, &result->stopped, error);
+  progress_end(&progress);
+  if (!done) return false;
   summarise(result);
   return true;
 }

@@ -22,6 +22,7 @@ typedef struct {
   const Kernels *kernels;
   Profile *profile;   /* nullable: see rollout.h */
   bool (*stop)(void); /* nullable: asked every step; true ends the evaluation early */
+  bool tells;         /* how far it is, on stderr */
 } EvalSpec;
 
 typedef struct {

@@ -104,6 +104,8 @@ typedef struct {
   const Kernels *kernels;
   DatasetWriter *writer;
   Tally tally;
+  int64_t rows; /* in all */
+  Progress progress;
 } Making;
 
 /* one block of episodes of one policy; false on failure or a signal */
@@ -147,8 +149,7 @@ static bool make_part(Making *m, int part, int64_t until, Error *error) {
   uint64_t seed = rng_seed(m->request->seed, m->spec->policy[part]);
   while (m->tally.rows < until) {
     if (!make_block(m, policy, block, seed, until, error)) return false;
-    log_progress(false, "%s: %lld of %lld rows, %lld episodes", m->spec->name,
-                 (long long)m->tally.rows, (long long)until, (long long)m->tally.episodes);
+    progress_at(&m->progress, m->tally.rows, m->rows);
   }
   return true;
 }
@@ -195,7 +196,8 @@ static bool make_all(Making *m, Error *error) {
   env_free(probe);
   m->writer = dataset_writer_open(r->out, env->obs_dim, env->act_dim, nq, nv, error);
   if (!m->writer) return false;
-  int64_t rows = r->transitions ? r->transitions : m->spec->transitions;
+  int64_t rows = m->rows = r->transitions ? r->transitions : m->spec->transitions;
+  progress_begin(&m->progress, "rows", "making %s", m->spec->name);
   /* of two policies each makes half of the rows */
   bool two = m->spec->policy[1] != NULL;
   if (!make_part(m, 0, two ? rows / 2 : rows, error)) return false;
@@ -212,6 +214,7 @@ bool make_data(const MakeDataRequest *request, Error *error) {
   unsigned denormals = denormals_off();
   bool done = m.pool && make_all(&m, error);
   denormals_restore(denormals);
+  progress_end(&m.progress);
   /* a file that is not complete does not stay */
   if (!done)
     dataset_writer_abandon(m.writer);

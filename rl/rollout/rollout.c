@@ -18,8 +18,10 @@ typedef struct {
   int at_once;         /* simulations of this wave */
   int first, episodes; /* what it is to do now */
   int live, obs_dim, act_dim;
+  Progress *progress;      /* of the first wave, for all; NULL: it tells nothing */
+  int64_t before, at_most; /* steps of a simulation: of earlier rounds, of all */
   bool stopped, diverged;
-  Error why;                          /* if it diverged */
+  Error why; /* if it diverged */
   float *obs, *act, *next, *log_prob; /* [live, dim] */
   double *qpos, *qvel;                /* [live, ROLLOUT_MAX_Q] */
 } Wave;
@@ -78,7 +80,8 @@ static void run_wave(void *context, int piece, int worker) {
     env_reset(w->env[i], w->spec->seed, w->id[i], w->obs + i * w->obs_dim);
     actor_begin(w->actor, i, w->id[i]);
   }
-  while (w->live) {
+  for (int64_t steps = w->before; w->live; steps++) {
+    progress_at(w->progress, steps, w->at_most);
     if ((w->stopped = w->spec->stop && w->spec->stop())) break;
     /* one pass of the network acts for all live episodes */
     int64_t began = profile_clock(w->spec->profile);
@@ -129,6 +132,12 @@ bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error)
     if (!(wave[made] = new_wave(arena, spec, share(at_once, made, waves), error))) break;
   const Wave *diverged = NULL;
   *stopped = false;
+  /* a round takes as long as the longest of its episodes, at most to the limit of the task */
+  int64_t horizon = env_def(spec->env)->horizon;
+  if (made == waves) {
+    wave[0]->progress = spec->progress;
+    wave[0]->at_most = (spec->episodes + at_once - 1) / at_once * horizon;
+  }
   /* in rounds: each wave takes its next episodes, and all meet when they have ended */
   for (int next = spec->first; made == waves && next < end && !*stopped && !diverged;) {
     for (int i = 0; i < waves; i++) {
@@ -137,6 +146,7 @@ bool rollout(Arena *arena, const RolloutSpec *spec, bool *stopped, Error *error)
       next += w->episodes;
     }
     pool_run(spec->pool, run_wave, wave, waves);
+    wave[0]->before += horizon;
     for (int i = 0; i < waves; i++) *stopped |= wave[i]->stopped;
     for (int i = waves; i-- > 0;) diverged = wave[i]->diverged ? wave[i] : diverged;
   }

@@ -5,6 +5,7 @@
  * of threads, and in whatever order episodes end. */
 #ifndef RL_ROLLOUT_H
 #define RL_ROLLOUT_H
+#include "core/progress.h"
 #include "envs/env.h"
 #include "policy/actor.h"
 
@@ -32,6 +33,7 @@ typedef struct {
   void (*visit)(void *context, const RolloutStep *step);
   void *context;
   bool (*stop)(void); /* nullable: asked every step by every thread; true ends early */
+  Progress *progress; /* nullable: told every step, in steps of one simulation */
 } RolloutSpec;
 
 /* The arena holds buffers and may be reset afterwards.  `stopped` is set if it ended early.  Fails

@@ -57,7 +57,9 @@ static void note(Figures *figures, const char *what, const Error *error) {
 void measuring_show(Agent *agent, MeasureWhen when, Figures *figures) {
   Error error;
   if (!agent->def->show) return;
+  progress_live("making figures");
   /* a figure that cannot be made is noted; training goes on without it */
   if (!agent->def->show(agent, when, figures, &error)) note(figures, "no figure", &error);
+  progress_live("");
   if (!figures_save(figures, &error)) note(figures, "figures are not listed", &error);
 }

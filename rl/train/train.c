@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* the first five are in the checkpoint */
 typedef struct {
@@ -22,8 +23,11 @@ typedef struct {
   Watch watch;
   double start, mark; /* seconds: of the loop, of the last metrics line */
   int64_t start_step, mark_step;
-  int signal;       /* that ends the run: agreed between ranks */
-  bool unlogged[2]; /* it was said that metrics, evaluations cannot be written */
+  double shown;        /* when the progress line was */
+  double apart;        /* seconds of this sitting that went into evaluations */
+  int64_t apart_count; /* evaluations of this sitting */
+  int signal;          /* that ends the run: agreed between ranks */
+  bool unlogged[2];    /* it was said that metrics, evaluations cannot be written */
 } Loop;
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
@@ -109,21 +113,51 @@ static void append(Loop *l, const char *path, JsonText *line) {
   json_text_free(line);
 }
 
-/* the progress line: speed, up to three means, the main measure and the time that is left */
-static void show(Loop *l, double rate) {
-  double left = rate > 0 ? (double)(l->t->shared->steps - l->step) / rate : 0;
-  char measured[96] = "";
+/* Seconds to the end: the steps that are left at this rate, and the evaluations among them. */
+static double time_left(const Loop *l, double rate) {
+  const TrainConfig *c = l->t->shared;
+  double left = (double)(c->steps - l->step) / rate;
+  if (!l->apart_count) return left;
+  int64_t rest = c->eval_every ? c->steps / c->eval_every - l->step / c->eval_every : 1;
+  return left + (double)rest * l->apart / (double)l->apart_count;
+}
+
+/* Up to three means of this line, by the names of their losses. */
+static void put_losses(const Log *log, char *text, size_t room) {
+  *text = '\0';
+  for (int i = 0, n = 0; i < log->scalars && n < 3; i++) {
+    const char *name = log->name[i];
+    bool loss = !strncmp(name, "loss/", 5);
+    if (!loss && strcmp(name, "q/mean") != 0) continue;
+    snprintf(text + strlen(text), room - strlen(text), "%s%s %.4g",
+             n++ ? ", " : ", loss: ", loss ? name + 5 : "Q", log_mean(log, name));
+  }
+}
+
+/* The progress line, what matters first: a terminal may show only the beginning. */
+static void show(Loop *l, double now) {
+  int64_t steps = l->t->shared->steps;
+  /* right after a line of metrics there is no step yet to measure by */
+  bool fresh = l->step > l->mark_step;
+  double since = fresh ? now - l->mark : now - l->start - l->apart;
+  double rate = (double)(l->step - (fresh ? l->mark_step : l->start_step)) / since;
+  char measured[128] = "", losses[160], left[PROGRESS_TIME];
   if (l->last.main)
-    snprintf(measured, sizeof measured, "  %s %.4g", l->last.main->key, l->last.value);
-  char losses[160] = "";
-  for (int i = 0, n = 0; i < l->log.scalars && n < 3; i++)
-    if (!strncmp(l->log.name[i], "loss/", 5) || !strcmp(l->log.name[i], "q/mean"))
-      snprintf(losses + strlen(losses), sizeof losses - strlen(losses), "  %s %.4g", l->log.name[i],
-               log_mean(&l->log, l->log.name[i])),
-          n++;
-  log_progress(false, "step %lld/%lld  %.1f steps/s%s%s  %d:%02d left", (long long)l->step,
-               (long long)l->t->shared->steps, rate, losses, measured, (int)(left / 60),
-               (int)fmod(left, 60));
+    snprintf(measured, sizeof measured, ", %s %.4g",
+             l->last.main->title ? l->last.main->title : l->last.main->key, l->last.value);
+  put_losses(&l->log, losses, sizeof losses);
+  log_progress(false, "step %lld of %lld, %s left%s, %.1f steps/s%s", (long long)l->step,
+               (long long)steps, progress_time(left, time_left(l, rate)), measured, rate, losses);
+  l->shown = now;
+}
+
+/* Between two lines of metrics, however far they are apart: on a terminal twice a second, elsewhere
+ * a first line after a second and then one in five minutes. */
+static void show_if_due(Loop *l) {
+  double now = clock_now(), passed = now - (l->shown > 0 ? l->shown : l->start);
+  if (passed < 0.5) return;
+  bool terminal = isatty(STDERR_FILENO);
+  if (terminal || passed > (l->shown > 0 ? 300 : 1)) show(l, now);
 }
 
 static void report_metrics(Loop *l) {
@@ -136,7 +170,7 @@ static void report_metrics(Loop *l) {
   /* means over the steps since the last line, which then begin anew */
   log_write(&l->log, &line);
   watch_metrics(&l->watch, &l->log);
-  show(l, rate);
+  show(l, time);
   log_clear(&l->log);
   l->mark = time, l->mark_step = l->step;
   append(l, l->t->run.metrics, &line);
@@ -169,7 +203,9 @@ static bool evaluate_now(Loop *l, Error *error) {
   bool done = measure_now(l, error);
   l->t->figures.step = l->step;
   if (done && l->evaluated == l->step) measuring_show(l->t->agent, MEASURE_STEP, &l->t->figures);
-  l->mark += clock_now() - began; /* steps/s are of training alone */
+  double took = clock_now() - began;
+  l->mark += took; /* steps/s are of training alone */
+  l->apart += took, l->apart_count++;
   return done;
 }
 
@@ -260,6 +296,7 @@ static bool keep_record(Loop *l, Error *error) {
   if (save && !check_ranks(l, error)) return false;
   /* from here on rank 0 alone; the others wait where all meet */
   if (!trainer_records(l->t)) return true;
+  show_if_due(l);
   if (due(l->step, c->log_every)) report_metrics(l);
   if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
   record_refresh(l->t);
