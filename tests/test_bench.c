@@ -118,6 +118,26 @@ static void paced_calls_are_counted_and_sorted(void **state) {
   json_free(line);
 }
 
+/* A run's own policy, of any shape and as it acts; and what is missing is said. */
+static void a_policy_of_ones_own_is_timed(void **state) {
+  (void)state;
+  file_make_data("point.hdf5", "point-v0", 5, 1, "{}");
+  program_succeed("train diffusion-bc --data point.hdf5 --env point-v0 --out own --steps 2 --set "
+                  "hidden=16 --set batch=8 --set chunk=3 --set obs_steps=2 --set eval_every=0 "
+                  "--set eval_episodes=1");
+  Json *line = only_line("bench --policy own --seconds 1 --json", "policy");
+  assert_true(number(line, "calls") >= 20 && json_is_null(json_get(line, "needed_gflop")));
+  json_free(line);
+  line = only_line("bench policy --policy own/last.safetensors --rate 50 --seconds 1 --json --act "
+                   "steps=2 --act sampler=ddim",
+                   "policy");
+  assert_true(number(line, "calls") == 50 && number(line, "rate") == 50);
+  json_free(line);
+  program_refuse(2, "bench policy", "give --policy RUN or FILE");
+  program_refuse(2, "bench action-1 --act steps=2", "give --policy RUN too");
+  program_refuse(3, "bench --policy nowhere", "no such run or checkpoint");
+}
+
 /* Set-up and step are the whole; the first run reads the HDF5 file. */
 static void a_start_is_its_set_up_and_its_step(void **state) {
   (void)state;
@@ -170,6 +190,7 @@ int main(void) {
     cmocka_unit_test(a_step_and_its_profile_add_up),
     cmocka_unit_test(actions_have_their_own_floors),
     cmocka_unit_test(paced_calls_are_counted_and_sorted),
+    cmocka_unit_test(a_policy_of_ones_own_is_timed),
     cmocka_unit_test(a_start_is_its_set_up_and_its_step),
     cmocka_unit_test(environments_run_beside_their_engine),
     cmocka_unit_test(an_unknown_name_is_refused_with_the_nearest),

@@ -24,6 +24,7 @@
   X(action_50)                                                                                     \
   X(startup)                                                                                       \
   X(latency)                                                                                       \
+  X(policy)                                                                                        \
   X(env_step)
 
 #define DECLARE(name) extern const BenchDef bench_##name;
@@ -40,6 +41,7 @@ const BenchDef *const *bench_list(size_t *count) {
 
 const char *bench_name(const BenchDef *def) { return def->name; }
 const char *bench_about(const BenchDef *def) { return def->about; }
+bool bench_needs_policy(const BenchDef *def) { return def->needs_policy; }
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
 
@@ -290,6 +292,9 @@ bool bench_run(const char *name, const BenchOptions *options, Error *error) {
   Bench bench = { .def = find(name, error), .options = options };
   bench.kernels = bench.def ? kernels_find("own", error) : NULL;
   if (!bench.kernels) return false;
+  if (bench.def->needs_policy && !options->policy)
+    return error_set(error, FAIL_USAGE, "bench %s: whose? give --policy RUN or FILE",
+                     bench.def->name);
   bench.arena = arena_new();
   bench.pool = pool_new(options->threads ? options->threads : pool_cpus(), error);
   if (!bench.pool) return arena_free(bench.arena), false;

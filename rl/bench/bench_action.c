@@ -13,9 +13,20 @@ enum { CANDIDATES = 50, OBSERVATIONS = 256 /* different ones */ };
 
 typedef struct {
   Actor *actor;
-  float *obs; /* [OBSERVATIONS, BENCH_OBS] */
-  float act[BENCH_ACT];
+  int seen;   /* numbers that an answer looks at */
+  float *obs; /* [OBSERVATIONS, seen] */
+  float *act; /* of one answer */
 } Acting;
+
+/* An actor of this policy, and what it is to see. */
+static bool acting_of(Acting *a, const Bench *b, const Policy *policy, Pool *pool, Error *error) {
+  a->seen = policy->seen;
+  a->act = arena_array(b->arena, float, policy->horizon *(int)policy->spec.act_dim);
+  a->obs = arena_array(b->arena, float, OBSERVATIONS * a->seen);
+  rng_normals(rng_stream(0, "bench observations"), 0, 0, a->obs, OBSERVATIONS * a->seen);
+  a->actor = actor_new(b->arena, policy, 1, 0, pool, b->kernels, error);
+  return a->actor != NULL;
+}
 
 /* Diffusion-QL's networks with fresh weights. */
 static bool acting_open(Acting *a, const Bench *b, int candidates, Pool *pool, Error *error) {
@@ -26,15 +37,12 @@ static bool acting_open(Acting *a, const Bench *b, int candidates, Pool *pool, E
   params_init(policy->actor, 0), params_init(policy->critics->target, 1);
   policy->act.candidates = candidates;
   if (candidates > 1) strcpy(policy->act.choice.s, "softmax");
-  a->obs = arena_array(b->arena, float, OBSERVATIONS *BENCH_OBS);
-  rng_normals(rng_stream(0, "bench observations"), 0, 0, a->obs, OBSERVATIONS * BENCH_OBS);
-  a->actor = actor_new(b->arena, policy, 1, 0, pool, b->kernels, error);
-  return a->actor != NULL;
+  return acting_of(a, b, policy, pool, error);
 }
 
 static bool act(void *context, int64_t index) {
   Acting *a = context;
-  const float *obs = a->obs + index % OBSERVATIONS * BENCH_OBS;
+  const float *obs = a->obs + index % OBSERVATIONS * a->seen;
   actor_answer(a->actor, obs, 1, (uint64_t)index, NULL, a->act, NULL);
   return isfinite(a->act[0]);
 }
@@ -158,11 +166,10 @@ static void report(const Bench *b, Latency *l, double floor_ms, double peak) {
   bench_print(b, &line);
 }
 
-static bool run_latency(const Bench *b, Error *error) {
+/* Places for what is measured of so many calls. */
+static void prepare(const Bench *b, Latency *l, int calls) {
   int rate = b->options->rate;
-  Latency *l = arena_alloc(b->arena, sizeof *l);
-  if (!acting_open(&l->acting, b, 1, NULL, error)) return false;
-  l->calls = rate ? (int)(rate * bench_seconds(b, 20)) : HOT_CALLS;
+  l->calls = calls;
   l->us = arena_array(b->arena, double, l->calls);
   memset(l->us, 1, sizeof *l->us * (size_t)l->calls); /* no page is new while it counts */
   if (rate) {
@@ -172,12 +179,49 @@ static bool run_latency(const Bench *b, Error *error) {
   } else {
     l->machine_us = arena_array(b->arena, double, l->calls);
   }
+}
+
+static bool run_latency(const Bench *b, Error *error) {
+  int rate = b->options->rate;
+  Latency *l = arena_alloc(b->arena, sizeof *l);
+  if (!acting_open(&l->acting, b, 1, NULL, error)) return false;
+  prepare(b, l, rate ? (int)(rate * bench_seconds(b, 20)) : HOT_CALLS);
   BenchWork work = one_action(b, &l->acting);
   double floor_ms = bench_floor(b, &work), peak = bench_fma(NULL, b->kernels, 50);
   for (int i = 0; i < WARM_CALLS; i++)
     if (!act(&l->acting, i)) return fail_nan(b, error);
   if (rate ? !run_paced(l, rate) : !run_hot(l)) return fail_nan(b, error);
   report(b, l, fmin(floor_ms, bench_floor(b, &work)), fmax(peak, bench_fma(NULL, b->kernels, 50)));
+  return true;
+}
+
+/* ---- a run's own policy ---------------------------------------------------------------------- */
+
+/* Calls that fit into the time that is asked for, by the time of the first ones. */
+static int calls_for(const Bench *b, Acting *a) {
+  enum { FIRST = 20 };
+  double began = clock_now();
+  for (int i = 0; i < FIRST; i++)
+    if (!act(a, i)) return 0;
+  double calls = bench_seconds(b, 4) * FIRST / (clock_now() - began);
+  return (int)fmin(fmax(calls, FIRST), HOT_CALLS);
+}
+
+/* As it acts, from file to action; the floor is that its actor's weights are read once. */
+static bool run_policy(const Bench *b, Error *error) {
+  const Policy *policy = b->options->policy;
+  int rate = b->options->rate;
+  Latency *l = arena_alloc(b->arena, sizeof *l);
+  if (!acting_of(&l->acting, b, policy, NULL, error)) return false;
+  int calls = calls_for(b, &l->acting);
+  if (!calls) return fail_nan(b, error);
+  prepare(b, l, rate ? (int)(rate * bench_seconds(b, 20)) : calls);
+  if (rate ? !run_paced(l, rate) : !run_hot(l)) return fail_nan(b, error);
+  /* a file that is exported for acting may hold the average alone */
+  const Params *weights = policy->actor->values ? policy->actor : policy->actor_ema;
+  size_t bytes = sizeof(real) * weights->layout->size;
+  double gb = bench_read(weights->values, bytes);
+  report(b, l, 1e-6 * (double)bytes / gb, bench_fma(NULL, b->kernels, 50));
   return true;
 }
 
@@ -207,4 +251,10 @@ const BenchDef bench_latency = {
   .about = "single calls of action-1, and the machine by itself: p50 to p99.9; --rate paces them",
   .gflop = one_gflop,
   .run = run_latency,
+};
+const BenchDef bench_policy = {
+  .name = "policy",
+  .about = "single calls of a run's own policy, as it acts (--policy RUN); --rate paces them",
+  .run = run_policy,
+  .needs_policy = true,
 };

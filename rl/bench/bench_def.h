@@ -27,6 +27,7 @@ struct BenchDef {
   double (*gflop)(void); /* that the mathematics of one call needs, in 1e9; NULL: not arithmetic */
   bool (*run)(const Bench *bench, Error *error);
   const void *spec; /* the file's own */
+  bool needs_policy;
 };
 
 /* ---- results --------------------------------------------------------------------------------- */

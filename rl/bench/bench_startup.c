@@ -115,13 +115,20 @@ static void read_memory(Startup *s, pid_t child) {
   s->data_mb = data, s->rss_mb = fmax(s->rss_mb, other);
 }
 
-/* "step 1/2  60.3 steps/s .." comes at the end of the first step. */
+/* "step 1 of 2, 0:00 left, 60.3 steps/s, .." comes at the end of the first step; 0: not yet. */
+static double rate_in(const char *line) {
+  const char *unit = strstr(line, " steps/s"), *number = unit;
+  if (!unit || strncmp(line, "step 1 ", 7) != 0) return 0;
+  while (number > line && number[-1] != ' ') number--;
+  return strtod(number, NULL);
+}
+
 static bool run_once(Startup *s, int run, double *ms, double *step_ms, Error *error) {
   FILE *said = NULL;
   char line[1024] = "it cannot be started";
   double began = clock_now(), rate = 0;
   pid_t child = start(s, run, &said);
-  while (said && fgets(line, sizeof line, said) && sscanf(line, "step 1/2 %lf", &rate) != 1) {}
+  while (said && fgets(line, sizeof line, said) && (rate = rate_in(line)) <= 0) {}
   *ms = 1e3 * (clock_now() - began), *step_ms = 1e3 / rate;
   if (child > 0) {
     kill(child, SIGSTOP);
