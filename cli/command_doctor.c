@@ -139,7 +139,7 @@ static void check_hdf5(Finding *f) {
 /* ---- disks ----------------------------------------------------------------------------------- */
 
 /* Can a file be made in this folder, or in the nearest one above it that exists? */
-  /* climb to the folder that exists, for the missing ones are made when they are needed */
+/* climb to the folder that exists, for the missing ones are made when they are needed */
 static bool writable(const char *folder) {
   char path[PATH_MAX + 32];
   snprintf(path, PATH_MAX, "%s", folder);

@@ -148,9 +148,9 @@ diffrl_status diffrl_policy_load(diffrl_policy **made, const char *path, const c
   Arena *arena = arena_guest(&rescue);
   diffrl_policy *p = arena_alloc(arena, sizeof *p);
   p->arena = arena;
-  path = file_in(arena, path);
-  diffrl_status status = read_policy(p, path, error);
-  if (!status) status = prepare(p, path, act, error);
+  const char *file = file_in(arena, path);
+  diffrl_status status = read_policy(p, file, error);
+  if (!status) status = prepare(p, file, act, error);
   if (status) return arena_free(arena), status;
   arena_settle(arena);
   *made = p;

@@ -21,7 +21,7 @@ typedef struct {
   Progress *progress;      /* of the first wave, for all; NULL: it tells nothing */
   int64_t before, at_most; /* steps of a simulation: of earlier rounds, of all */
   bool stopped, diverged;
-  Error why; /* if it diverged */
+  Error why;                          /* if it diverged */
   float *obs, *act, *next, *log_prob; /* [live, dim] */
   double *qpos, *qvel;                /* [live, ROLLOUT_MAX_Q] */
 } Wave;

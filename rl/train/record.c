@@ -96,8 +96,7 @@ static bool read_members(Trainer *t, Record *r, Error *error) {
   if (!read_text(json, "algo", &r->algo, error) || !read_text(json, "env", &r->env, error) ||
       !read_text(json, "data", &r->data, error) ||
       !read_text(json, "data_hash", &r->data_hash, error) ||
-      !read_text(json, "init", &r->init, error) ||
-      !read_text(json, "preset", &preset, error))
+      !read_text(json, "init", &r->init, error) || !read_text(json, "preset", &preset, error))
     return false;
   if (!r->algo) return error_set(error, FAIL_INPUT, "no \"algo\"; not written by diffrl");
   if (!json_whole(json_get(json, "seed"), 0, (int64_t)1 << 53, &seed))
