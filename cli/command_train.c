@@ -319,6 +319,7 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
   json_close(&out, '}');
   /* the plain form is made from the JSON, so that neither says more than the other */
   Json *parsed = json_parse(out.text, out.length, &impossible);
+  /* warnings of earlier sittings were read from a file */
   command_print(json ? out.text : escaped(t->arena, history_text(t->arena, parsed)));
   json_free(parsed);
   json_text_free(&out);
