@@ -97,7 +97,7 @@ static Dataset *cache_map(int fd, const Source *source, bool *damaged) {
   Dataset view;
   if (cache_header_ok(header, bytes) && made_from(header, source)) {
     view = cache_view(header);
-    *damaged = !cache_data_ok(header) || !index_ok(&view);
+    *damaged = source->horizon >= 0 && (!cache_data_ok(header) || !index_ok(&view));
     madvise(header, bytes, MADV_RANDOM); /* a step touches scattered rows */
     if (!*damaged) return describe(header, source->given);
   }

@@ -47,10 +47,10 @@ typedef struct {
   int64_t guess; /* row where an episode seems to begin in a file without ends; -1: none */
 } DatasetSummary;
 
-/* path: an HDF5 file.  horizon: the task's episode limit, used when the file has no `timeouts`
- * (0: unknown; -1: whatever the cache was made with, for who only asks for the metadata).  NULL and
- * a message naming file, array and row if it cannot be trusted.  The whole cache is read and
- * compared with its checksum each time; a damaged one is made again. */
+/* path: an HDF5 file.  horizon: the task's episode limit, used when the file has no `timeouts` (0:
+ * unknown; -1: whatever the cache was made with, for who asks for the metadata alone).  NULL and a
+ * message naming file, array and row if it cannot be trusted.  The whole cache is read and
+ * compared with its checksum each time, but for -1; a damaged one is made again. */
 Dataset *dataset_open(const char *path, int horizon, Error *error);
 void dataset_close(Dataset *data); /* data may be NULL */
 

@@ -237,7 +237,8 @@ static void test_the_largest_seed_is_resumed(void **state) {
     snprintf(line, sizeof line, "sed -i 's/\"seed\":[^,]*,/\"seed\":%s,/' seeds/config.json",
              edits[i]);
     assert_int_equal(system(line), 0);
-    program_refuse(3, "train --resume seeds", "seeds/config.json: expected \"seed\"");
+    program_refuse(3, "train --resume seeds",
+                   "seeds/config.json: \"seed\": expected a whole number");
   }
 }
 

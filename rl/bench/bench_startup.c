@@ -29,14 +29,18 @@ typedef struct {
 
 static bool write_rows(DatasetWriter *writer, Error *error) {
   Rng rng = rng_stream(0, "bench data");
+  enum { NUMBERS = BENCH_OBS + BENCH_ACT + 1 };
+  float now[NUMBERS], next[NUMBERS];
+  rng_normals(rng, 0, 0, next, NUMBERS);
   for (int i = 0; i < BENCH_ROWS; i++) {
-    float n[2 * BENCH_OBS + BENCH_ACT + 1];
-    rng_normals(rng, 0, (uint32_t)i, n, sizeof n / sizeof *n);
-    float *act = n + 2 * BENCH_OBS;
+    /* the next row's observation is what followed this one */
+    memcpy(now, next, sizeof now);
+    rng_normals(rng, 0, (uint32_t)i + 1, next, NUMBERS);
+    float *act = now + BENCH_OBS;
     for (int j = 0; j < BENCH_ACT; j++) act[j] = tanhf(act[j]);
-    DatasetStep step = { .obs = n,
+    DatasetStep step = { .obs = now,
                          .act = act,
-                         .next = n + BENCH_OBS,
+                         .next = next,
                          .reward = act[BENCH_ACT],
                          .timeout = i % 1000 == 999,
                          .log_prob = NAN };
@@ -45,7 +49,6 @@ static bool write_rows(DatasetWriter *writer, Error *error) {
   return true;
 }
 
-/* The name decides the environment: hopper. */
 static bool write_file(Startup *s, Error *error) {
   snprintf(s->folder, sizeof s->folder, "%s/diffrl-bench-XXXXXX", P_tmpdir);
   if (!mkdtemp(s->folder)) {
@@ -55,7 +58,8 @@ static bool write_file(Startup *s, Error *error) {
   snprintf(s->data, sizeof s->data, "%s/hopper-bench.hdf5", s->folder);
   DatasetWriter *writer = dataset_writer_open(s->data, BENCH_OBS, BENCH_ACT, 0, 0, error);
   if (!writer) return false;
-  if (write_rows(writer, error)) return dataset_writer_close(writer, "{}", error);
+  if (write_rows(writer, error))
+    return dataset_writer_close(writer, "{\"env\":\"hopper-v2\"}", error);
   dataset_writer_abandon(writer);
   return false;
 }

@@ -188,7 +188,10 @@ const char *task_env_of(const char *name) {
   const char *path = task_data_path(arena, name, &ignored), *guess = env_of_name(name);
   Dataset *data = path ? dataset_open(path, -1, &ignored) : NULL;
   const EnvDef *env = data ? env_in_metadata(data) : NULL;
-  if (data && !env && guess) env = env_that_fits(env_find(guess), data);
+  dataset_close(data);
+  /* rows are looked at only where nothing else says */
+  data = path && !env && guess ? dataset_open(path, env_find(guess)->horizon, &ignored) : NULL;
+  if (data) env = env_that_fits(env_find(guess), data);
   dataset_close(data);
   arena_free(arena);
   return env ? env->name : guess;

@@ -110,7 +110,7 @@ static const Preset presets[] = {
   { "bc", "quick", BC_QUICK, MINUTES }, { "bc-10", "quick", BC_QUICK, MINUTES },
   { "td3-bc", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_rate=1e-3 critic_rate=1e-3 "
     "layernorm=after", MINUTES },
-  { "iql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range", MINUTES },
+  { "iql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range beta=6", MINUTES },
   { "rebrac", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_penalty=0.1", MINUTES },
   { "cql", "quick", SMALL("20000") " nstep=10 gamma=0.997 proposals=4 actor_rate=3e-4",
     NO_SCORE },

@@ -1,5 +1,6 @@
 /* watch.c -- each line and each evaluation against those before it. */
 #include "rl/train/watch.h"
+#include "core/file.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ void watch_metrics(Watch *w, const Log *log) {
 }
 
 void watch_resume(Watch *w, const char *metrics) {
-  FILE *file = fopen(metrics, "r");
+  FILE *file = file_open(metrics);
   if (!file) return;
   char *line = NULL;
   size_t room = 0;
