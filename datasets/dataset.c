@@ -6,6 +6,7 @@
  * make it at once do the work twice and disturb nobody. */
 #include "datasets/dataset.h"
 #include "core/check.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "datasets/cache.h"
 #include "datasets/cache_folder.h"
@@ -36,6 +37,8 @@ static bool source_find(Source *source, const char *path, int horizon, Error *er
   if (!S_ISREG(source->info.st_mode))
     return error_set(error, FAIL_INPUT, "%s: a folder or device; expected a D4RL-style HDF5 file",
                      path);
+  if (file_is_lfs_pointer(source->path))
+    return file_fail_lfs_pointer(error), error_prefix(error, "%s", path);
   return true;
 }
 

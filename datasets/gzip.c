@@ -1,9 +1,9 @@
 /* gzip.c -- zlib's reader of both kinds of files. */
 #include "datasets/gzip.h"
+#include "core/file.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 enum { PIECE = 1 << 16 };
@@ -39,13 +39,15 @@ static uint8_t *read_all(Arena *arena, gzFile file, size_t most, size_t *length,
 }
 
 uint8_t *gzip_read(Arena *arena, const char *path, size_t most, size_t *length, Error *error) {
-  struct stat status;
-  gzFile file = stat(path, &status) == 0 && S_ISREG(status.st_mode) ? gzopen(path, "rbe") : NULL;
+  errno = 0; /* zlib and a folder set none */
+  gzFile file = file_is_regular(path) ? gzopen(path, "rbe") : NULL;
   uint8_t *bytes = NULL;
-  if (file)
-    bytes = read_all(arena, file, most, length, error);
-  else
+  if (!file)
     error_set(error, FAIL_INPUT, "cannot be read: %s", errno ? strerror(errno) : "not a file");
+  else if (file_is_lfs_pointer(path))
+    file_fail_lfs_pointer(error);
+  else
+    bytes = read_all(arena, file, most, length, error);
   if (file) gzclose_r(file);
   if (!bytes) error_prefix(error, "%s", path);
   return bytes;

@@ -246,6 +246,10 @@ static void test_what_is_not_hdf5_is_named(void **state) {
   assert_null(dataset_open(f->path, 0, &error));
   assert_int_equal(error.kind, FAIL_INPUT);
   assert_says(error.text, "not an HDF5 file");
+  const char *pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3687117\n";
+  spill(f->path, pointer, strlen(pointer));
+  assert_null(dataset_open(f->path, 0, &error));
+  assert_says(error.text, "git lfs pull");
   assert_null(dataset_open(f->folder, 0, &error));
   assert_says(error.text, "a folder");
   assert_null(dataset_open(f->other, 0, &error));
