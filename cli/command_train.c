@@ -175,8 +175,9 @@ static void show_settings(const Trainer *t, JsonText *json) {
 }
 
 /* The dry run: everything was set up as for training, so that sizes are known, not guessed. */
-static void show_plan(const Trainer *t) {
-  const double mib = 1024.0 * 1024.0;
+static void show_plan(Trainer *t) {
+  const double mib = 1024.0 * 1024.0, rate = train_rate(t, 0.5);
+  const double seconds = (double)t->shared->steps / rate;
   const TrainerMemory m = trainer_memory(t);
   if (!t->request->json) {
     printf("settings\n");
@@ -185,7 +186,12 @@ static void show_plan(const Trainer *t) {
            "gives, and %.0f MiB of data shared with the page cache\n",
            (double)m.all / mib, (double)m.weights / mib, (double)m.given / mib,
            (double)m.data / mib);
-    printf("time: unknown before the first steps; `diffrl bench` measures steps a second\n");
+    char time[PROGRESS_TIME];
+    if (rate > 0)
+      printf("time: about %s by %.1f steps/s of half a second's steps, without evaluations\n",
+             progress_time(time, seconds), rate);
+    else
+      printf("time: unknown before the first steps, which act\n");
     printf("dry run: nothing was written\n");
     return;
   }
@@ -201,8 +207,9 @@ static void show_plan(const Trainer *t) {
   json_put_integer(&out, "weights_bytes", (int64_t)m.weights);
   json_put_integer(&out, "memory_given", (int64_t)m.given);
   json_put_integer(&out, "data_bytes", (int64_t)m.data);
-  /* time cannot be known before the first steps, hence null */
-  json_put_number(&out, "seconds", NAN);
+  /* NAN, which is written as null: not known */
+  json_put_number(&out, "steps_per_s", rate);
+  json_put_number(&out, "seconds", seconds);
   json_open(&out, "settings", '{');
   show_settings(t, &out);
   json_close(&out, '}');

@@ -353,6 +353,14 @@ static void test_too_much_memory_is_refused_with_the_numbers(void **state) {
   program_run(&o, TRAIN " --out dry --dry-run --json");
   program_expect(&o, 0, "\"weights_bytes\"");
   assert_non_null(strstr(o.out, "\"memory_given\""));
+  /* seconds are steps by the rate that was measured; what would act is not begun */
+  char *rate = strstr(o.out, "\"steps_per_s\":"), *seconds = strstr(o.out, "\"seconds\":");
+  char *steps = strstr(o.out, "\"steps\":{\"value\":\"");
+  assert_true(rate && seconds && steps);
+  double product = atof(rate + 14) * atof(seconds + 10), whole = atof(steps + 18);
+  assert_true(whole > 0 && fabs(product - whole) < 1e-3 * whole);
+  program_run(&o, "train sac --env pendulum-v1 --steps 100 --out dry --dry-run --json");
+  program_expect(&o, 0, "\"seconds\":null");
   assert_int_equal(file_size("dry"), -1);
 }
 

@@ -225,6 +225,24 @@ static bool measure_end(Trainer *t, int64_t step, Error *error) {
   return done;
 }
 
+double train_rate(Trainer *t, double seconds) {
+  if (t->algo->collect || t->request->ranks) return NAN;
+  Log log;
+  log_clear(&log);
+  unsigned denormals = denormals_off();
+  int64_t step = 0;
+  double start = 0, now = 0;
+  /* the first step touches fresh pages and is not counted */
+  while (t->algo->update(t->agent, step++, &log)) {
+    now = clock_now();
+    if (step == 1) start = now;
+    if (step > 1 && (now - start > seconds || step == t->shared->steps)) break;
+    log_clear(&log);
+  }
+  denormals_restore(denormals);
+  return step > 1 && now > start ? (double)(step - 1) / (now - start) : (double)NAN;
+}
+
 void train_show(Trainer *t, const TrainOutcome *outcome) {
   Error error;
   /* a run that was stopped has not come to its end */

@@ -17,6 +17,11 @@ typedef struct {
  * with FAIL_RUNNING if a rank is lost: the last good checkpoint stands. */
 bool train_run(Trainer *t, TrainOutcome *outcome, Error *error);
 
+/* Steps a second of a run that was set up and not begun, measured over about so many seconds of
+ * steps; its weights are spent by that.  NAN: not known, for an online algorithm would act, and
+ * ranks would have to agree. */
+double train_rate(Trainer *trainer, double seconds);
+
 /* What a sitting leaves behind: RUN/measures.json, unless a signal ended it, and figures.  For the
  * rank that records; what fails is noted, for the training is saved. */
 void train_show(Trainer *t, const TrainOutcome *outcome);
