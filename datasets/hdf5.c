@@ -249,21 +249,45 @@ static bool array_check_shape(const ArrayKind *kind, Array *array, Error *error)
   return true;
 }
 
-/* Sizes that a hostile file might claim: huge chunks, or an array to fill the disk with. */
+/* Chunks as the library writes them: no longer than an array that cannot grow, and all there.  From
+ * others it would read past their end, and make up zeros. */
+static bool array_check_chunks(const Array *array, hid_t plan, uint64_t element, Error *error) {
+  hid_t space = H5Dget_space(array->id);
+  uint64_t bytes = element, expected = 1;
+  hsize_t size[2] = { 1, 1 }, most[2] = { 1, 1 }, chunk[2] = { 1, 1 }, found = 0;
+  if (H5Pget_chunk(plan, 2, chunk) != array->rank || !chunk[0] || !chunk[1] ||
+      __builtin_mul_overflow(bytes, chunk[0], &bytes) ||
+      __builtin_mul_overflow(bytes, chunk[1], &bytes) || bytes > MAX_CHUNK_BYTES)
+    return bad(error, "stored in chunks of more than 64 MB; write the file with smaller ones");
+  H5Sget_simple_extent_dims(space, size, most);
+  for (int i = 0; i < array->rank; i++) {
+    if (most[i] != H5S_UNLIMITED && chunk[i] > most[i])
+      return error_set(error, FAIL_INPUT, "stored in chunks longer than itself; damaged");
+    expected *= (size[i] + chunk[i] - 1) / chunk[i];
+  }
+  if (H5Dget_num_chunks(array->id, space, &found) < 0) return damaged(error);
+  if (found == expected) return true;
+  return error_set(error, FAIL_INPUT,
+                   "stored in %llu chunks where its shape takes %llu; damaged, or not written to "
+                   "its end",
+                   (unsigned long long)found, (unsigned long long)expected);
+}
+
+/* Sizes that a hostile file might claim: huge chunks, more than is stored, or an array to fill the
+ * disk with. */
 static bool array_check_claims(const Array *array, uint64_t element, uint64_t file_bytes,
                                Error *error) {
   hid_t plan = H5Dget_create_plist(array->id);
-  uint64_t bytes = (uint64_t)array->rows * (uint64_t)array->columns * element, chunk = element;
-  hsize_t size[2] = { 1, 1 };
-  if (H5Pget_layout(plan) == H5D_CHUNKED &&
-      (H5Pget_chunk(plan, 2, size) != array->rank ||
-       __builtin_mul_overflow(chunk, size[0], &chunk) ||
-       __builtin_mul_overflow(chunk, size[1], &chunk) || chunk > MAX_CHUNK_BYTES))
-    return bad(error, "stored in chunks of more than 64 MB; write the file with smaller ones");
-  if (bytes / DEFLATE_RATIO <= file_bytes) return true;
-  return error_set(error, FAIL_INPUT,
-                   "claims %llu bytes, more than a file of %llu bytes can hold; damaged",
-                   (unsigned long long)bytes, (unsigned long long)file_bytes);
+  uint64_t bytes = (uint64_t)array->rows * (uint64_t)array->columns * element;
+  if (bytes / DEFLATE_RATIO > file_bytes)
+    return error_set(error, FAIL_INPUT,
+                     "claims %llu bytes, more than a file of %llu bytes can hold; damaged",
+                     (unsigned long long)bytes, (unsigned long long)file_bytes);
+  if (H5Pget_layout(plan) == H5D_CHUNKED) return array_check_chunks(array, plan, element, error);
+  uint64_t stored = H5Dget_storage_size(array->id);
+  if (stored >= bytes) return true;
+  return error_set(error, FAIL_INPUT, "claims %llu bytes where %llu are stored; damaged",
+                   (unsigned long long)bytes, (unsigned long long)stored);
 }
 
 static bool array_open(const Import *in, const ArrayKind *kind, Array *array, Error *error) {
@@ -528,18 +552,17 @@ static bool source_hash(int fd, char text[MURMUR_TEXT], Error *error) {
   return true;
 }
 
-static bool import(const char *source, int64_t horizon, Error *error) {
-  Import in = { 0 };
-  cache_init(&in.header);
-  in.header.horizon = horizon;
+static bool import(Import *in, const char *source, int64_t horizon, Error *error) {
+  cache_init(&in->header);
+  in->header.horizon = horizon;
   if (ftruncate(HDF5_OUTPUT, 0) != 0)
     return error_set(error, FAIL_RUNNING, "the cache cannot be written: %s", strerror(errno));
-  if (!file_open(&in, source, error) || !arrays_open(&in, error) || !ends_check(&in, error) ||
-      !arrays_copy(&in, error) || !index_write(&in, source, error) ||
-      !source_hash(in.input, in.header.source_hash, error))
+  if (!file_open(in, source, error) || !arrays_open(in, error) || !ends_check(in, error) ||
+      !arrays_copy(in, error) || !index_write(in, source, error) ||
+      !source_hash(in->input, in->header.source_hash, error))
     return false;
-  cache_seal(&in.header, in.map);
-  if (munmap(in.map, in.map_bytes) == 0 && fsync(HDF5_OUTPUT) == 0) return true;
+  cache_seal(&in->header, in->map);
+  if (munmap(in->map, in->map_bytes) == 0 && fsync(HDF5_OUTPUT) == 0) return true;
   return error_set(error, FAIL_RUNNING, "the cache cannot be written: %s", strerror(errno));
 }
 
@@ -727,7 +750,7 @@ int main(int count, char **argument) {
   start_library();
   bool done;
   if (count == 4 && !strcmp(argument[1], "import"))
-    done = import(argument[2], strtoll(argument[3], NULL, 10), &error);
+    done = import(&(Import){ 0 }, argument[2], strtoll(argument[3], NULL, 10), &error);
   else if (count == 2 && !strcmp(argument[1], "export"))
     done = export(&error);
   else

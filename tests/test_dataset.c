@@ -293,6 +293,30 @@ static void test_damaged_files_never_bring_us_down(void **state) {
   attack(*state, GOLDEN "d4rl_v2.hdf5", 250);
 }
 
+/* A chunk that is larger or smaller in the header than it was written: HDF5 reads past its end, or
+ * makes up zeros for what it does not find. */
+static void test_chunks_of_another_size_are_refused(void **state) {
+  Fixture *f = *state;
+  enum { CHUNK_COLUMNS = 6287 }; /* a byte: two columns of actions in a chunk */
+  static const struct {
+    char columns;
+    const char *says;
+  } cases[] = { { 10, "chunks longer than itself" }, { 1, "1 chunks where its shape takes 2" } };
+  size_t size;
+  char *bytes = slurp(GOLDEN "d4rl_v2.hdf5", &size);
+  assert_int_equal(bytes[CHUNK_COLUMNS], 2);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    Error error = { 0 };
+    bytes[CHUNK_COLUMNS] = cases[i].columns;
+    spill(f->path, bytes, size);
+    assert_null(dataset_open(f->path, 0, &error));
+    assert_int_equal(error.kind, FAIL_INPUT);
+    assert_says(error.text, "actions");
+    assert_says(error.text, cases[i].says);
+  }
+  free(bytes);
+}
+
 /* ---- the cache ------------------------------------------------------------------------------- */
 
 static void test_second_open_reads_the_cache_alone(void **state) {
@@ -687,6 +711,7 @@ int main(void) {
     TEST(test_untrustworthy_files_are_refused_with_the_reason),
     TEST(test_what_is_not_hdf5_is_named),
     TEST(test_damaged_files_never_bring_us_down),
+    TEST(test_chunks_of_another_size_are_refused),
     TEST(test_second_open_reads_the_cache_alone),
     TEST(test_hash_is_of_the_files_bytes),
     TEST(test_missing_program_is_explained),
