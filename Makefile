@@ -1,8 +1,9 @@
 ## make            the program, its HDF5 helper and the library, in build/release
 ## make test       set up, build, run every test           make test-cross   exports on other compilers
-## make soak       a thousand kills and failing calls
+## make soak       a thousand kills and failing calls, every setting at both ends
 ## make lint       rooms, doors, names, lengths, format    make format       what lint expects
 ## make demo       data, training, evaluation: minutes     make bench        with one thread and all
+## make fuzz       SECONDS=60 of hostile bytes for each reader of files, by clang's libFuzzer
 ## make install    PREFIX=/usr/local DESTDIR=              make clean
 ##
 ## MODE=double|asan|ubsan|tsan    another build, in build/MODE      STRICT=1   warnings are errors
@@ -33,8 +34,16 @@ else ifneq ($(SAN),)
 ALL_CFLAGS += -O1 -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=$(SAN)
 endif
+# make fuzz: the readers of files, under clang, which does not say __SANITIZE_ADDRESS__ itself
+ifeq ($(MODE),fuzz)
+FUZZ_FLAGS := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
+WARN += -Wno-unknown-pragmas -Wno-psabi
+ALL_CFLAGS += -O1 -fno-omit-frame-pointer -D__SANITIZE_ADDRESS__ $(FUZZ_FLAGS) \
+  -fsanitize=fuzzer-no-link
+ALL_LDFLAGS += $(FUZZ_FLAGS) -fsanitize=fuzzer
+endif
 # what a run must write is filled with NaN before it (core/tape/execute.c)
-ALL_CFLAGS += $(if $(filter asan,$(MODE)),-DDIFFRL_CHECKED)
+ALL_CFLAGS += $(if $(filter asan fuzz,$(MODE)),-DDIFFRL_CHECKED)
 
 # ---- dependencies: Debian's packages, or NAME_DIR ------------------------------------------------
 
@@ -137,6 +146,14 @@ $(B)/tests/test_kills: | $(B)/tests/faults.so
 $(B)/tests/faults.so: tests/faults.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $< -ldl
+# readers of files need no simulator, and HDF5's runs in the fuzzer itself
+FUZZED := $(patsubst tests/fuzz_%.c,$(B)/tests/fuzz_%,$(wildcard tests/fuzz_*.c))
+$(B)/libdiffrl-fuzz.a: $(filter-out $(B)/envs/% $(B)/rl/%,$(OBJ))
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/tests/fuzz_hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
+$(B)/tests/fuzz_%: $(B)/tests/fuzz_%.o $(B)/core/kernels/kernels_blas.o $(B)/libdiffrl-fuzz.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(OPENBLAS_LIBS) $(CJSON_LIBS) $(HDF5_LIBS) $(PNG_LIBS) -lz -lm
 
 # ---- tests and other jobs ------------------------------------------------------------------------
 
@@ -164,8 +181,10 @@ run-tests: all $(TESTS)
 	@MODE=$(MODE) CC="$(CC)" tests/bits.sh
 # runs that are killed, or whose writes fail, at a thousand instants: minutes
 soak: setup
-	@$(MAKE) --no-print-directory $(JOBS) all $(B)/tests/test_kills
+	@$(MAKE) --no-print-directory $(JOBS) all $(B)/tests/test_kills \
+	  $(B)/tests/test_ranges
 	@DIFFRL_KILLS=1000 DIFFRL_FAULTS=1000 $(B)/tests/test_kills
+	@DIFFRL_SOAK=1 $(B)/tests/test_ranges
 # the exports of policies by every compiler that the README names
 test-cross: setup
 	@scripts/setup.sh cross
@@ -177,6 +196,12 @@ test-mpi:
 	@$(MAKE) --no-print-directory $(JOBS) MPI=1 run-test-mpi
 run-test-mpi: $(B)/diffrl $(B)/diffrl-hdf5 $(B)/tests/test_ranks
 	@$(B)/tests/test_ranks
+SECONDS ?= 60
+fuzz: setup
+	@scripts/setup.sh fuzz
+	@$(MAKE) --no-print-directory $(JOBS) MODE=fuzz CC=clang fuzz-programs
+	@B=build/fuzz tests/fuzz.sh $(SECONDS)
+fuzz-programs: $(FUZZED)
 demo: setup
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@DIFFRL=$(B)/diffrl scripts/demo.sh
@@ -208,7 +233,7 @@ install-lib: lib
 	printenv DIFFRL_PC > $(DESTDIR)$(PREFIX)/lib/pkgconfig/diffrl.pc
 clean:
 	rm -rf build
-.PHONY: all lib help always setup lint format test run-tests soak test-cross test-mpi run-test-mpi demo \
-  bench install install-lib clean
+.PHONY: all lib help always setup lint format test run-tests soak test-cross test-mpi run-test-mpi \
+  fuzz fuzz-programs demo bench install install-lib clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

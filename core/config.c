@@ -141,7 +141,8 @@ static Value default_of(const ConfigField *field) {
 void config_init(Config *config, const ConfigField *fields, size_t count, void *values) {
   CHECK(count <= MAX_FIELDS, "config: %zu fields", count);
   *config = (Config){ .fields = fields, .count = count, .values = values };
-  for (const ConfigField *field = fields; field < fields + count; field++) {
+  for (size_t i = 0; i < count; i++) {
+    const ConfigField *field = &fields[i];
     Value value = default_of(field);
     memcpy(place(config, field), &value, types[field->type].size);
   }
@@ -229,7 +230,7 @@ bool config_is(const Config *config, const char *key, const char *text) {
 
 void config_copy(Config *to, const ConfigField *fields, size_t count, const void *values) {
   for (size_t i = 0; i < to->count; i++)
-    for (const ConfigField *from = fields; from < fields + count; from++)
+    for (const ConfigField *from = fields; from && from < fields + count; from++)
       if (to->fields[i].type == from->type && !strcmp(to->fields[i].key, from->key))
         memcpy(place(to, &to->fields[i]), (const char *)values + from->offset,
                types[from->type].size);

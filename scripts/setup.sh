@@ -1,6 +1,6 @@
 #!/bin/sh
-# setup.sh [lint|mpi|cross|images] -- see that what building, testing (or lint, MPI=1, make
-# test-cross, training on pictures) need is installed, on Debian 12.
+# setup.sh [lint|mpi|cross|fuzz|images] -- see that what building, testing (or lint, MPI=1, make
+# test-cross, make fuzz, training on pictures) need is installed, on Debian 12.
 #
 # Silent when all is there.  Otherwise prints the apt line and runs it, through sudo when not root.
 # With SETUP=no, or with neither root nor sudo, the line is printed and the status is 2.
@@ -33,6 +33,10 @@ TABLE
   [ "$1" != lint ] || cat <<'TABLE'
 clang-format           -             clang-format
 universal-ctags        -             ctags
+TABLE
+  [ "$1" != fuzz ] || cat <<'TABLE'
+clang                  -             clang
+libclang-rt-14-dev     -             clang
 TABLE
   [ "$1" != cross ] || cat <<'TABLE'
 g++                    -             g++
@@ -89,8 +93,8 @@ without_candidate() { # packages -> those that apt's lists do not offer
 
 what=${1:-build}
 case $what in
-build | lint | mpi | cross | images) ;;
-*) stop "usage: scripts/setup.sh [lint|mpi|cross|images]" ;;
+build | lint | mpi | cross | fuzz | images) ;;
+*) stop "usage: scripts/setup.sh [lint|mpi|cross|fuzz|images]" ;;
 esac
 
 packages=$(missing "$what")

@@ -228,6 +228,16 @@ static const Places swap_low[3] = { { 0, 1, 2, 3, 8, 9, 10, 11 },
                                      { 2, 3, 10, 11, 6, 7, 14, 15 },
                                      { 1, 9, 3, 11, 5, 13, 7, 15 } };
 
+#ifdef __clang__ /* which shuffles by constants alone */
+static inline Eight shuffle(Eight low, Eight high, Places by) {
+  Eight out;
+  for (int i = 0; i < 8; i++) out[i] = by[i] < 8 ? low[by[i]] : high[by[i] - 8];
+  return out;
+}
+#else
+#define shuffle __builtin_shuffle
+#endif
+
 static inline void transpose_block(const real *from, ptrdiff_t from_ld, real *to, ptrdiff_t to_ld) {
   Eight row[8], next[8];
   for (int i = 0; i < 8; i++) row[i] = *(const Eight *)(from + i * from_ld);
@@ -236,8 +246,8 @@ static inline void transpose_block(const real *from, ptrdiff_t from_ld, real *to
     int apart = 4 >> round;
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++)
-      next[i] = i & apart ? __builtin_shuffle(row[i - apart], row[i], swap_high[round])
-                          : __builtin_shuffle(row[i], row[i + apart], swap_low[round]);
+      next[i] = i & apart ? shuffle(row[i - apart], row[i], swap_high[round])
+                          : shuffle(row[i], row[i + apart], swap_low[round]);
     for (int i = 0; i < 8; i++) row[i] = next[i];
   }
   for (int i = 0; i < 8; i++) *(Eight *)(to + i * to_ld) = row[i];
