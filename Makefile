@@ -1,5 +1,5 @@
 ## make            the program, its HDF5 helper and the library, in build/release
-## make test       set up, build, run every test           make test-cross   exports on other compilers
+## make test       set up, build, run every test           make test-cross   other compilers, ARM
 ## make soak       a thousand kills and failing calls, every setting at both ends
 ## make lint       rooms, doors, names, lengths, format    make format       what lint expects
 ## make demo       data, training, evaluation: minutes     make bench        with one thread and all
@@ -7,6 +7,7 @@
 ## make install    PREFIX=/usr/local DESTDIR=              make clean
 ##
 ## MODE=double|asan|ubsan|tsan    another build, in build/MODE      STRICT=1   warnings are errors
+## MODE=arm64      the library for 64-bit ARM: make lib MODE=arm64
 ## MPI=1           ranks (docs/cluster.md), in build/release-mpi    make test-mpi   their tests
 ## NAME_DIR=DIR    a dependency from DIR/include and DIR/lib: OPENBLAS, CJSON, HDF5, PNG, MUJOCO, ..
 all:
@@ -17,13 +18,18 @@ MODE ?= release
 comma := ,
 B := build/$(MODE)$(if $(MPI),-mpi)
 CC ?= gcc
+OBJCOPY := objcopy
+ifeq ($(MODE),arm64)
+CC := aarch64-linux-gnu-gcc
+OBJCOPY := aarch64-linux-gnu-objcopy
+endif
 CFLAGS ?= -O3 -g
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 FLOAT := -ffp-contract=off -fno-math-errno -fno-trapping-math
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(CFLAGS) $(FLOAT) -pthread -MMD -MP -I.
 ALL_LDFLAGS := $(LDFLAGS) -pthread
 # what an error in memory could be used for is caught; sanitizers have checks of their own
-HARDEN := $(filter release double,$(MODE))
+HARDEN := $(filter release double arm64,$(MODE))
 ALL_CFLAGS += $(if $(HARDEN),-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 ALL_LDFLAGS += $(if $(HARDEN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now)
 SAN := $(if $(filter asan,$(MODE)),address)$(if $(filter ubsan,$(MODE)),undefined)
@@ -85,11 +91,21 @@ PREFIX ?= /usr/local
 
 # the library has neither OpenBLAS nor MPI: weak references, named where a program is to have them
 DOORS := $(B)/core/kernels/kernels_blas.o $(if $(MPI),$(B)/core/ranks_mpi.o)
+ARM := $(filter arm64,$(MODE))
 LIB_OBJ := $(filter-out $(DOORS),$(filter $(B)/core/% $(B)/diffusion/% $(B)/policy/%,$(OBJ)))
 
+# for ARM the library alone, and those of its tests that an emulator runs in less than a minute
+TESTED := $(if $(ARM),$(LIB_OBJ),$(OBJ))
+DOORS_TESTED := $(if $(ARM),,$(B)/core/kernels/kernels_blas.o)
+ARM_TESTS := actor api_actor api_actor_guest api_guest api_memory api_plan arena bound chain \
+  checkpoint config critic denoiser eigen energy field finding gaussian golden_diffusers gradient \
+  graph guide json kernels langevin limits loss ode ops optim parallel params rng sampler schedule \
+  score_matching solver_order temporal timesteps transformer tree unet
+
 AVX512 := -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
-$(B)/core/kernels/kernels_avx512.o: ALL_CFLAGS += $(AVX512)
-$(B)/core/kernels/kernels_avx2.o: ALL_CFLAGS += -mavx2 -mfma
+X86 := $(filter x86_64-%,$(shell $(CC) -dumpmachine))
+$(B)/core/kernels/kernels_avx512.o: ALL_CFLAGS += $(if $(X86),$(AVX512))
+$(B)/core/kernels/kernels_avx2.o: ALL_CFLAGS += $(if $(X86),-mavx2 -mfma)
 $(B)/core/kernels/kernels_blas.o: ALL_CFLAGS += $(OPENBLAS_CFLAGS)
 $(B)/core/json.o: ALL_CFLAGS += $(CJSON_CFLAGS)
 $(B)/core/ranks_mpi.o: ALL_CFLAGS += $(MPI_CFLAGS)
@@ -127,7 +143,7 @@ $(B)/diffrl-hdf5: $(HELPER_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
 $(B)/libdiffrl.o: $(LIB_OBJ)
 	$(CC) -r -nostdlib -o $@ $^
-	objcopy --localize-hidden $@
+	$(OBJCOPY) --localize-hidden $@
 $(B)/libdiffrl.a: $(B)/libdiffrl.o
 	@rm -f $@
 	ar rcs $@ $^
@@ -135,11 +151,11 @@ $(B)/libdiffrl.so: $(LIB_OBJ)
 	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,$(SONAME) $(if $(SAN),,-Wl$(comma)-z$(comma)defs) \
 	  -o $@ $^ $(CJSON_LIBS) -lm
 # for the tests; an archive alone would leave weak references out
-$(B)/libdiffrl-all.a: $(OBJ)
+$(B)/libdiffrl-all.a: $(TESTED)
 	@rm -f $@
 	ar rcs $@ $^
-$(B)/tests/test_%: $(B)/tests/test_%.o $(B)/core/kernels/kernels_blas.o $(B)/libdiffrl-all.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+$(B)/tests/test_%: $(B)/tests/test_%.o $(DOORS_TESTED) $(B)/libdiffrl-all.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(ARM),$(CJSON_LIBS) -lm,$(LIBS)) -lcmocka
 
 # makes calls of the program fail: test_kills loads it
 $(B)/tests/test_kills: | $(B)/tests/faults.so
@@ -185,11 +201,14 @@ soak: setup
 	  $(B)/tests/test_ranges
 	@DIFFRL_KILLS=1000 DIFFRL_FAULTS=1000 $(B)/tests/test_kills
 	@DIFFRL_SOAK=1 $(B)/tests/test_ranges
-# the exports of policies by every compiler that the README names
+# the exports of policies by every compiler that the README names, and the library for ARM
 test-cross: setup
 	@scripts/setup.sh cross
-	@$(MAKE) --no-print-directory $(JOBS) $(B)/tests/test_export
+	@$(MAKE) --no-print-directory $(JOBS) $(B)/tests/test_export lib
 	@MODE=$(MODE) CC="$(CC)" tests/exported.sh all
+	@$(MAKE) --no-print-directory $(JOBS) MODE=arm64 run-test-arm
+run-test-arm: lib $(ARM_TESTS:%=$(B)/tests/test_%)
+	@tests/arm64.sh $(ARM_TESTS)
 # ranks: a program of their own, which needs OpenMPI
 test-mpi:
 	@scripts/setup.sh mpi
@@ -233,7 +252,8 @@ install-lib: lib
 	printenv DIFFRL_PC > $(DESTDIR)$(PREFIX)/lib/pkgconfig/diffrl.pc
 clean:
 	rm -rf build
-.PHONY: all lib help always setup lint format test run-tests soak test-cross test-mpi run-test-mpi \
-  fuzz fuzz-programs demo bench install install-lib clean
+.PHONY: all lib help always setup lint format test run-tests soak test-cross run-test-arm test-mpi \
+  run-test-mpi fuzz fuzz-programs demo bench install install-lib clean
 .SECONDARY:
+.DELETE_ON_ERROR:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -44,6 +44,8 @@ clang                  -             clang
 gcc-aarch64-linux-gnu  -             aarch64-linux-gnu-gcc
 libc6-dev-arm64-cross  -             /usr/aarch64-linux-gnu/include/stdio.h
 qemu-user              -             qemu-aarch64
+libcjson-dev:arm64     -             /usr/lib/aarch64-linux-gnu/libcjson.so
+libcmocka-dev:arm64    -             /usr/lib/aarch64-linux-gnu/libcmocka.so
 TABLE
 }
 
@@ -56,8 +58,10 @@ is_debian() { command -v dpkg-query >/dev/null && command -v apt-get >/dev/null;
 
 installed() { # package sign
   if is_debian; then
-    case $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) in installed*) return 0 ;; esac
-    return 1
+    case $1 in *:*) architecture=${1#*:} ;; *) architecture=$(dpkg --print-architecture) ;; esac
+    dpkg-query -W -f '${db:Status-Status} ${Architecture}\n' "$1" 2>/dev/null |
+      grep -qE "^installed ($architecture|all)\$"
+    return
   fi
   case $2 in
   *.h) # shellcheck disable=SC2046  # lists of flags
@@ -65,7 +69,7 @@ installed() { # package sign
       "${CC:-cc}" -E $(pkg-config --cflags hdf5 2>/dev/null) \
         $(pkg-config --cflags openblas 2>/dev/null) \
         $(pkg-config --cflags libpng 2>/dev/null) -o /dev/null - 2>/dev/null ;;
-  /usr/share/*) [ -e "$2" ] ;;
+  /usr/share/* | /usr/lib/*) [ -e "$2" ] ;;
   *) command -v "$2" >/dev/null ;;
   esac
 }
@@ -112,6 +116,13 @@ if [ "$(id -u)" != 0 ]; then as_root='sudo '; fi
 install="${as_root}apt-get install -y --no-install-recommends $packages"
 # shellcheck disable=SC2086  # a list of names
 if [ -n "$(without_candidate $packages)" ]; then install="${as_root}apt-get update && $install"; fi
+foreign=
+case $packages in *:arm64*)
+  case " $(dpkg --print-architecture) $(dpkg --print-foreign-architectures) " in
+  *[[:space:]]arm64[[:space:]]*) ;;
+  *) foreign="dpkg --add-architecture arm64" install="$as_root$foreign && $install" ;;
+  esac ;;
+esac
 echo "$install"
 
 [ "${SETUP:-yes}" != no ] || stop "SETUP=no: run the line above, then again"
@@ -122,6 +133,8 @@ fi
 # shellcheck disable=SC2086
 apt() { ${as_root}env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@"; }
 
+# shellcheck disable=SC2086
+[ -z "$foreign" ] || $as_root$foreign
 case $install in *'apt-get update'*) apt update || echo "setup: apt-get update failed" >&2 ;; esac
 # shellcheck disable=SC2086
 unknown=$(without_candidate $packages)

@@ -2,6 +2,7 @@
  * system, the floating-point state stays as it is, and no file can end the program.  Promise B8
  * of docs/design.md. */
 #include "policy/diffrl.h"
+#include "tests/address_space.h"
 #include "tests/saved_policy.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -157,14 +158,15 @@ static void floating_point_is_left_as_found(void **state) {
   for (uint64_t n = 0; n < CALLS; n++) draw_obs(n, obs[n]);
   act_with(path, obs, action[0]);
   feclearexcept(FE_ALL_EXCEPT);
-  fesetround(FE_UPWARD), feenableexcept(TRAPS);
+  const int trapped = feenableexcept(TRAPS) < 0 ? 0 : TRAPS; /* few ARM processors trap */
+  fesetround(FE_UPWARD);
   act_with(path, obs, action[1]);
   volatile double least = 5e-324; /* 0 where denormals are off */
   bool denormals = least * 1 > 0;
   int rounding = fegetround(), traps = fegetexcept(), raised = fetestexcept(FE_ALL_EXCEPT);
   fedisableexcept(FE_ALL_EXCEPT), fesetround(FE_TONEAREST);
   assert_int_equal(rounding, FE_UPWARD);
-  assert_int_equal(traps, TRAPS);
+  assert_int_equal(traps, trapped);
   assert_int_equal(raised & TRAPS, 0);
   assert_true(denormals);
   assert_memory_equal(action[0], action[1], sizeof action[0]);
@@ -458,15 +460,16 @@ static void too_little_memory_is_said(void **state) {
   if (!child) {
     diffrl_policy *none = NULL;
     diffrl_actor *actor = NULL;
-    setrlimit(RLIMIT_AS, &(struct rlimit){ 1u << 20, 1u << 20 });
+    if (!address_space_limit(1u << 20)) _exit(NOT_LIMITED);
     int first = diffrl_policy_load(&none, path, NULL, &error);
     int second = diffrl_actor_new(&actor, policy, NULL, NULL, 0, &error);
     _exit(first == DIFFRL_NO_MEMORY && second == DIFFRL_NO_MEMORY ? 0 : 1);
   }
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
-  assert_int_equal(status, 0);
   diffrl_policy_free(policy);
+  if (WEXITSTATUS(status) == NOT_LIMITED) skip();
+  assert_int_equal(status, 0);
 }
 
 int main(void) {

@@ -3,6 +3,7 @@
  * B8 of docs/design.md. */
 #include "core/rng.h"
 #include "policy/diffrl.h"
+#include "tests/address_space.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -234,12 +235,13 @@ static void floating_point_is_left_as_found(void **state) {
   run_halves(&seen, x[0], N);
   assert_int_equal(seen, 0);
   feclearexcept(FE_ALL_EXCEPT);
-  fesetround(FE_UPWARD), feenableexcept(TRAPS);
+  const int trapped = feenableexcept(TRAPS) < 0 ? 0 : TRAPS; /* few ARM processors trap */
+  fesetround(FE_UPWARD);
   run_halves(&seen, x[1], N);
   int rounding = fegetround(), traps = fegetexcept(), raised = fetestexcept(FE_ALL_EXCEPT);
   fedisableexcept(FE_ALL_EXCEPT), fesetround(FE_TONEAREST);
   assert_int_equal(rounding, FE_UPWARD);
-  assert_int_equal(traps, TRAPS);
+  assert_int_equal(traps, trapped);
   assert_int_equal(raised & TRAPS, 0);
   assert_int_equal(seen, 8);
   assert_memory_equal(x[0], x[1], sizeof x[0]);
@@ -294,9 +296,6 @@ static void any_settings_get_an_answer(void **state) {
 /* A quarter of a gigabyte is not enough for 65536 samples of 4096 numbers. */
 static void too_little_memory_is_said(void **state) {
   (void)state;
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-  skip(); /* they need address space of their own */
-#else
   pid_t child = fork();
   if (!child) {
     diffrl_schedule *vp = NULL;
@@ -304,15 +303,15 @@ static void too_little_memory_is_said(void **state) {
     diffrl_sampler_options options = diffrl_sampler_defaults();
     diffrl_sampler *sampler = NULL;
     options.method = "ddim", options.batch = 65536;
-    setrlimit(RLIMIT_AS, &(struct rlimit){ 1u << 28, 1u << 28 });
+    if (!address_space_limit(1u << 28)) _exit(NOT_LIMITED);
     vp = schedule_of("vp", 5);
     int status = diffrl_sampler_new(&sampler, vp, &denoiser, &options, &error);
     _exit(status == DIFFRL_NO_MEMORY && strstr(error.text, "65536") ? 0 : 1);
   }
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
+  if (WEXITSTATUS(status) == NOT_LIMITED) skip();
   assert_int_equal(status, 0);
-#endif
 }
 
 int main(void) {

@@ -140,6 +140,7 @@ static void openblas_agrees_up_to_rounding(void **state) {
   (void)state;
   Error error;
   const Kernels *blas = kernels_find("openblas", &error);
+  if (!blas && strstr(error.text, "built without")) skip(); /* for ARM */
   assert_non_null(blas);
   if (blas == &kernels_plain) skip(); /* MODE=double has the plain kernels alone */
   Product *p = malloc(sizeof *p);

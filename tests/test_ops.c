@@ -84,7 +84,10 @@ static Tensor *build_tiles(Bench *b) {
 /* ---- examples: between axes and over rows ---------------------------------------------------- */
 
 static Tensor *build_fold(Bench *b) { return t_fold(leaf(b, 0, b->size.k, b->size.e, 1)); }
-static Tensor *build_min_last(Bench *b) { return t_mul(t_min_last(full(b, 0)), full(b, 1)); }
+static Tensor *build_min_last(Bench *b) {
+  Tensor *x = full(b, 1); /* one after the other: what is drawn depends on it */
+  return t_mul(t_min_last(full(b, 0)), x);
+}
 static Tensor *build_slice(Bench *b) {
   int from = b->size.n / 3;
   return t_mul(t_slice(full(b, 0), from, b->size.n - from), t_col(full(b, 1), b->size.n - 1));
@@ -104,7 +107,10 @@ static Tensor *build_sum_to(Bench *b) {
   return t_add(y, t_mul(t_sum_to(full(b, 0), slot(b, LEAF_N, 0)), full(b, 1)));
 }
 
-static Tensor *build_max_last(Bench *b) { return t_mul(t_max_last(full(b, 0)), full(b, 1)); }
+static Tensor *build_max_last(Bench *b) {
+  Tensor *x = full(b, 1);
+  return t_mul(t_max_last(full(b, 0)), x);
+}
 static Tensor *build_sum_k(Bench *b) { return t_mul(t_sum_k(full(b, 0)), full(b, 1)); }
 
 /* ---- examples: side by side, norms ----------------------------------------------------------- */

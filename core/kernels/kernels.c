@@ -26,11 +26,23 @@ const Kernels *kernels_find(const char *name, Error *error) {
 }
 #else
 static const Kernels *own_kernels(void) {
+#ifdef __x86_64__
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
     return &kernels_avx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kernels_avx2;
+#endif
   return &kernels_plain;
+}
+
+/* one for an instruction set, which this processor has or has not */
+static const Kernels *set_kernels(int which) {
+#ifdef __x86_64__
+  const Kernels *own = own_kernels();
+  if (which == AVX2 && own != &kernels_plain) return &kernels_avx2;
+  if (which == AVX512 && own == &kernels_avx512) return own;
+#endif
+  return which == PLAIN ? &kernels_plain : NULL;
 }
 
 /* An old OpenBLAS can be wrong on a new processor: compare a few shapes with plain C. */
@@ -72,10 +84,8 @@ const Kernels *kernels_find(const char *name, Error *error) {
   int which = names_find(NAMES(names, KERNELS, .what = "kernels"), name, error);
   if (which < 0) return NULL;
   if (which == OWN) return own;
-  if (which == PLAIN) return &kernels_plain;
+  if (set_kernels(which)) return set_kernels(which);
   if (which == OPENBLAS) return blas_kernels(error);
-  if (which == AVX2 && own != &kernels_plain) return &kernels_avx2;
-  if (which == AVX512 && own == &kernels_avx512) return own;
   error_set(error, FAIL_USAGE,
             "kernels=%s cannot run on this CPU; expected own, plain%s or openblas", name,
             own == &kernels_plain ? "" : ", avx2");

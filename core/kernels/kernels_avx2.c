@@ -1,5 +1,5 @@
 /* kernels_avx2.c -- tiles of 6 rows by 16 columns: 12 accumulators of the 16 registers. */
-#ifndef DIFFRL_DOUBLE
+#if !defined DIFFRL_DOUBLE && defined __x86_64__
 #include <immintrin.h>
 #define V             __m256
 #define VW            8
@@ -11,5 +11,5 @@
 #include "core/kernels/kernels_body.h"
 const Kernels kernels_avx2 = KERNEL_TABLE("avx2", 1, gemm);
 #else
-typedef int kernels_avx2_is_float_only;
+typedef int kernels_avx2_is_for_float_on_x86;
 #endif

@@ -1,5 +1,5 @@
 /* kernels_avx512.c -- tiles of 12 rows by 32 columns: 24 accumulators of the 32 registers. */
-#ifndef DIFFRL_DOUBLE
+#if !defined DIFFRL_DOUBLE && defined __x86_64__
 #include <immintrin.h>
 #define V             __m512
 #define VW            16
@@ -11,5 +11,5 @@
 #include "core/kernels/kernels_body.h"
 const Kernels kernels_avx512 = KERNEL_TABLE("avx512", 1, gemm);
 #else
-typedef int kernels_avx512_is_float_only;
+typedef int kernels_avx512_is_for_float_on_x86;
 #endif
