@@ -187,6 +187,8 @@ static void limits_hold(void **state) {
 
 static void a_fallback_takes_the_place_of_what_is_not_finite(void **state) {
   const Folder *folder = *state;
+  if (sizeof(real) > sizeof(float))
+    skip(); /* weights that a file can hold overflow nothing there */
   const char *good = saved_diffusion(folder, "d", NULL);
   const char *bad = saved_diffusion(folder, "nan", "overflow");
   const float given[ACT] = { 7, 8 }, change[ACT] = { 0.5f, 0.5f };

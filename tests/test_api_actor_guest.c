@@ -293,7 +293,7 @@ static void hostile_plans_are_refused(void **state) {
     { "diffuser", "", "", "JSON" },
     { "diffuser", "\"horizon\":8", "\"horizon\":1024", "4096 numbers" },
     { "diffuser", "\"horizon\":8", "\"horizon\":9", "cannot be halved" },
-    { "diffuser", "\"hidden\":8", "\"hidden\":1024", "numbers" },
+    { "diffuser", "\"hidden\":8", "\"hidden\":512", "numbers" },
     { "diffuser", "\"hidden\":8", "\"hidden\":16", "numbers" },
     { "diffuser", "\"hidden\":8", "\"hidden\":1", "groups" },
     { "diffuser", "\"1,2\"", "\"1,2,4,8,16\"", "cannot be halved" },

@@ -147,6 +147,8 @@ static void what_is_handed_out_counts(void **state) {
 }
 
 static void a_failed_plan_leaves_the_old_one(void **state) {
+  if (sizeof(real) > sizeof(float))
+    skip(); /* weights that a file can hold overflow nothing there */
   diffrl_policy *policy = load(saved_planner(*state, "p", NULL), NULL);
   diffrl_policy *broken = load(saved_planner(*state, "nan", "overflow"), NULL);
   diffrl_actor *actor = actor_of(policy, NULL), *other = actor_of(policy, NULL);
