@@ -146,7 +146,7 @@ static void show(Loop *l, double now) {
     snprintf(measured, sizeof measured, ", %s %.4g",
              l->last.main->title ? l->last.main->title : l->last.main->key, l->last.value);
   put_losses(&l->log, losses, sizeof losses);
-  log_progress(false, "step %lld of %lld, %s left%s, %.1f steps/s%s", (long long)l->step,
+  log_progress(false, "step %lld of %lld, %s left%s, %.4g steps/s%s", (long long)l->step,
                (long long)steps, progress_time(left, time_left(l, rate)), measured, rate, losses);
   l->shown = now;
 }
@@ -314,8 +314,11 @@ static bool keep_record(Loop *l, Error *error) {
   if (save && !check_ranks(l, error)) return false;
   /* from here on rank 0 alone; the others wait where all meet */
   if (!trainer_records(l->t)) return true;
-  show_if_due(l);
-  if (due(l->step, c->log_every)) report_metrics(l);
+  /* a line of metrics is shown too */
+  if (due(l->step, c->log_every))
+    report_metrics(l);
+  else
+    show_if_due(l);
   if (due(l->step, c->eval_every) && !evaluate_now(l, error)) return false;
   record_refresh(l->t);
   return !save || save_last(l, error);
