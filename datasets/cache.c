@@ -2,6 +2,7 @@
 #include "datasets/cache.h"
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 static const char magic[8] = "diffrl\x1a";
 
@@ -11,13 +12,13 @@ static uint64_t align(uint64_t bytes) {
   return (bytes + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN;
 }
 
-static int64_t nanoseconds(struct timespec t) { return t.tv_sec * INT64_C(1000000000) + t.tv_nsec; }
+int64_t cache_time(struct timespec t) { return t.tv_sec * INT64_C(1000000000) + t.tv_nsec; }
 
 void cache_source(CacheHeader *header, const struct stat *source) {
   header->source_bytes = (uint64_t)source->st_size;
   header->source_inode = (uint64_t)source->st_ino;
-  header->source_time = nanoseconds(source->st_mtim);
-  header->source_change = nanoseconds(source->st_ctim);
+  header->source_time = cache_time(source->st_mtim);
+  header->source_change = cache_time(source->st_ctim);
 }
 
 bool cache_source_same(const CacheHeader *header, const struct stat *source) {
@@ -65,6 +66,9 @@ static MurmurSum data_sum(const void *map, uint64_t file_bytes) {
 static bool same(MurmurSum a, MurmurSum b) { return a.h[0] == b.h[0] && a.h[1] == b.h[1]; }
 
 void cache_seal(CacheHeader *header, void *map) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  header->sealed = cache_time(now);
   header->data_sum = data_sum(map, header->file_bytes);
   header->header_sum = header_sum(header);
   memcpy(map, header, sizeof *header);

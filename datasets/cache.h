@@ -46,6 +46,8 @@ typedef struct {
   int64_t source_change; /* the time of its last change of any kind, which nobody can set, */
   uint64_t source_inode;
   char source_hash[40]; /* and its content, hex text */
+  int64_t sealed;       /* when it was made: the cache file has this modification time, unless
+                           somebody has written to it since */
   int64_t rows, transitions, episodes;
   int64_t horizon; /* that cut the episodes; meaningless if there are timeouts */
   int32_t obs_dim, act_dim;
@@ -54,6 +56,8 @@ typedef struct {
   MurmurSum data_sum;   /* of everything behind the header */
   MurmurSum header_sum; /* of everything before this field */
 } CacheHeader;
+
+int64_t cache_time(struct timespec time); /* nanoseconds */
 
 /* What names the file it was made from. */
 void cache_source(CacheHeader *header, const struct stat *source);

@@ -38,7 +38,7 @@ static bool read_header(int fd, CacheHeader *header, char source[PATH_MAX]) {
 static CacheEntry describe(Arena *arena, const char *path, const struct stat *info) {
   CacheEntry entry = { .path = path,
                        .bytes = (uint64_t)info->st_blocks * 512,
-                       .used = info->st_mtim.tv_sec * INT64_C(1000000000) + info->st_mtim.tv_nsec };
+                       .used = cache_time(info->st_atim) };
   CacheHeader header;
   char source[PATH_MAX];
   struct stat now;
@@ -89,7 +89,9 @@ bool cache_folder_remove(const CacheEntry *entry, Error *error) {
 
 /* ---- tidying --------------------------------------------------------------------------------- */
 
-void cache_folder_used(int fd) { futimens(fd, NULL); }
+void cache_folder_used(int fd) {
+  futimens(fd, (const struct timespec[]){ { 0, UTIME_NOW }, { 0, UTIME_OMIT } });
+}
 
 static uint64_t limit(void) {
   const char *text = getenv("DIFFRL_CACHE_GB");

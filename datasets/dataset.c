@@ -86,9 +86,17 @@ static bool index_ok(const Dataset *data) {
   return data->episode_start[0] == 0 && data->episode_start[data->episodes] == data->rows;
 }
 
-/* NULL if the file is not a whole cache of this source: then it is made again.  All of it is read,
- * which is faster than one second of training for each gigabyte: nobody learns from a flipped bit
- * of an old disk. */
+/* Written to since it was sealed?  Then all of it is read and compared with its checksum. */
+static bool untouched(const CacheHeader *header, const struct stat *info) {
+  return cache_time(info->st_mtim) == header->sealed;
+}
+
+static void seal(int fd, const CacheHeader *header) {
+  struct timespec sealed = { header->sealed / 1000000000, header->sealed % 1000000000 };
+  futimens(fd, (const struct timespec[]){ { 0, UTIME_NOW }, sealed });
+}
+
+/* NULL if the file is not a whole cache of this source: then it is made again. */
 static Dataset *cache_map(int fd, const Source *source, bool *damaged) {
   struct stat info;
   *damaged = false;
@@ -100,7 +108,9 @@ static Dataset *cache_map(int fd, const Source *source, bool *damaged) {
   Dataset view;
   if (cache_header_ok(header, bytes) && made_from(header, source)) {
     view = cache_view(header);
-    *damaged = source->horizon >= 0 && (!cache_data_ok(header) || !index_ok(&view));
+    bool trusted = untouched(header, &info);
+    *damaged = source->horizon >= 0 && ((!trusted && !cache_data_ok(header)) || !index_ok(&view));
+    if (!trusted && !*damaged && source->horizon >= 0) seal(fd, header);
     madvise(header, bytes, MADV_RANDOM); /* a step touches scattered rows */
     if (!*damaged) return describe(header, source->given);
   }
@@ -160,7 +170,7 @@ static Dataset *cache_make(const Source *source, const char *cache, Error *error
   if (draft < 0) return NULL;
   Dataset *data = NULL;
   if (import(source, draft, error)) {
-    /* the importer met a file we know nothing about: it is believed after checking everything */
+    /* the importer met a file we know nothing about: it is checked whole, then sealed */
     data = cache_map(draft, source, &damaged);
     if (!data)
       error_set(error, FAIL_RUNNING,
@@ -190,4 +200,13 @@ void dataset_close(Dataset *data) {
   if (!data) return;
   munmap(data->map, data->map_bytes);
   free(data);
+}
+
+bool dataset_verify(const Dataset *data, Error *error) {
+  if (cache_data_ok(data->map)) return true;
+  return error_set(
+      error, FAIL_INPUT,
+      "%s: its cache does not have its checksum, though nobody wrote to it: a fault of "
+      "the disk? remove it with `diffrl data cache clear`",
+      data->source);
 }

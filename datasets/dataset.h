@@ -47,14 +47,19 @@ typedef struct {
   int64_t guess; /* row where an episode seems to begin in a file without ends; -1: none */
 } DatasetSummary;
 
-/* path: an HDF5 file.  horizon: the task's episode limit, used when the file has no `timeouts` (0:
- * unknown; -1: whatever the cache was made with, for who asks for the metadata alone).  NULL and a
- * message naming file, array and row if it cannot be trusted.  The whole cache is read and
- * compared with its checksum each time, but for -1; a damaged one is made again. */
+/* path: an HDF5 file.  horizon: the task's episode limit, used when the file has no `timeouts`
+ * (0: unknown; -1: whatever the cache was made with, for who asks for the metadata alone).  NULL
+ * and a message naming file, array and row if it cannot be trusted.  A cache is read whole and
+ * compared with its checksum when it is made and after anybody wrote to it (its rows' order always
+ * is, but for -1); a damaged one is made again. */
 Dataset *dataset_open(const char *path, int horizon, Error *error);
 void dataset_close(Dataset *data); /* data may be NULL */
 
 void dataset_summary(const Dataset *data, DatasetSummary *summary);
+
+/* Read all of the cache and compare it with its checksum, which opening does only after it was
+ * written to: a disk may have lost a bit.  FAIL_INPUT if it differs. */
+bool dataset_verify(const Dataset *data, Error *error);
 
 /* Undiscounted return of episode e (rows episode_start[e] .. episode_start[e + 1] - 1); NAN if the
  * file has no rewards. */
