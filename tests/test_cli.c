@@ -2,6 +2,7 @@
  * what eval and act say. */
 #include "core/checkpoint.h"
 #include "core/json.h"
+#include "core/real.h"
 #include "rl/rollout/task.h"
 #include "tests/program.h"
 #include <fcntl.h>
@@ -272,7 +273,9 @@ static void test_inspect_shows_a_checkpoint(void **state) {
     "candidates=2 choice=softmax",
     "policy                 kind=diffusion obs_dim=4",
     "\nactor_adam_m (optimiser): 12 tensors, ",
-    "  trunk/1/w                        F32 [16, 16]  1024 bytes, checksum good\n",
+    sizeof(real) == sizeof(float)
+        ? "  trunk/1/w                        F32 [16, 16]  1024 bytes, checksum good\n"
+        : "  trunk/1/w                        F64 [16, 16]  2048 bytes, checksum good\n",
     " good, 0 not\n",
   };
   for (size_t i = 0; i < sizeof says / sizeof *says; i++) program_expect(&o, 0, says[i]);

@@ -1,6 +1,7 @@
 /* test_damage.c -- what files say is believed only where it can be so: checkpoints with right
  * checksums and wrong numbers, types and texts, made by whoever else writes such files. */
 #include "core/checkpoint.h"
+#include "core/real.h"
 #include "tests/program.h"
 
 #define CLONE                                                                                      \
@@ -121,6 +122,8 @@ static void no_run_resumes_from_what_cannot_be(void **state) {
   char path[64], kept[64], line[128];
   for (size_t i = 0; i < sizeof unresumable / sizeof *unresumable; i++) {
     const char *run = unresumable[i].change.run;
+    /* in double precision that is a number */
+    if (unresumable[i].change.number == 1e300 && sizeof(real) > sizeof(float)) continue;
     snprintf(path, sizeof path, "%s/last.safetensors", run);
     snprintf(kept, sizeof kept, "%s/kept", run);
     if (access(kept, F_OK)) assert_int_equal(rename(path, kept), 0);
