@@ -96,7 +96,7 @@ static void test_one_that_never_ends_is_killed(void **state) {
 static void test_a_false_result_is_not_believed(void **state) {
   Fixture *f = *state;
   Error error = { 0 };
-  play(f, "head -c 100000 /dev/zero > $3");
+  play(f, "head -c 100000 /dev/zero >&3");
   assert_null(dataset_open(f->program, 0, &error)); /* any file will do */
   assert_int_equal(error.kind, FAIL_RUNNING);
   assert_non_null(strstr(error.text, "not usable"));
