@@ -2,6 +2,9 @@
  * Promises T1, T2, T3, T8, B1, B2, B6 and B8 of docs/design.md. */
 #include "tests/allocations.h"
 #include "tests/tape_net.h"
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- a tape with everything on it ------------------------------------------------------------ */
 
@@ -62,6 +65,48 @@ static void a_fork_is_a_tape_of_its_own(void **state) {
   assert_memory_equal(graph_values(first.q), before, bytes);
   arena_free(arena);
   net_close(&first), net_close(&other);
+}
+
+typedef struct {
+  Net net;
+  Arena *arena;
+  Graph *fork;
+} Forked;
+
+static void run_fork(Forked *f) { graph_run(f->fork, MAX_ROWS, 0, NULL); }
+static void fork_again(Forked *f) { graph_fork(f->arena, f->net.g); }
+
+static bool aborts(void (*work)(Forked *), Forked *forked) {
+  int status;
+  pid_t child = fork();
+  if (!child) {
+    if (!freopen("/dev/null", "w", stderr)) _exit(1);
+    signal(SIGABRT, SIG_DFL);
+    work(forked);
+    _exit(0);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+/* Its packed weights are another's, who alone can pack them again. */
+static void a_fork_whose_weights_changed_does_not_run(void **state) {
+  (void)state;
+  Forked f = { .arena = arena_new() };
+  net_open(&f.net, 0, MAX_ROWS, 7, 3);
+  record_inference(&f.net, 4);
+  graph_run(f.net.g, MAX_ROWS, 0, NULL);
+  f.fork = graph_fork(f.arena, f.net.g);
+  graph_bind(graph_forked(f.fork, f.net.x), f.net.data);
+  assert_false(aborts(run_fork, &f));
+  params_touch(f.net.params);
+  assert_true(aborts(run_fork, &f));
+  assert_true(aborts(fork_again, &f)); /* the first has not seen the change either */
+  graph_run(f.net.g, MAX_ROWS, 0, NULL);
+  assert_false(aborts(fork_again, &f));
+  assert_true(aborts(run_fork, &f)); /* of the weights before */
+  arena_free(f.arena);
+  net_close(&f.net);
 }
 
 /* ---- the same bits --------------------------------------------------------------------------- */
@@ -408,6 +453,7 @@ static void a_long_tape_keeps_its_gradients(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_fork_is_a_tape_of_its_own),
+    cmocka_unit_test(a_fork_whose_weights_changed_does_not_run),
     cmocka_unit_test(any_number_of_threads_gives_one_gradient),
     cmocka_unit_test(replays_are_equal_and_steps_differ),
     cmocka_unit_test(fewer_rows_are_a_smaller_tape),

@@ -49,7 +49,15 @@ static void run_leaf(void *context, int piece, int worker) {
   if (!t->in[0] && is_stale(g, t)) run_node(&(Lane){ .g = g, .rows = 1 }, t, worker);
 }
 
+const Params *tape_changed(const Graph *g) {
+  for (int i = 0; i < g->n_params; i++)
+    if (g->params[i]->version != g->seen[i]) return g->params[i];
+  return NULL;
+}
+
 static void run_once(Graph *g) {
+  CHECK(!g->forked || !tape_changed(g), "graph_run: %s changed since this tape was forked",
+        tape_changed(g)->block);
   g->changed = g->once_always ? 1u << READS_ALWAYS : 0;
   for (int i = 0; i < g->n_params; i++) {
     if (g->params[i]->version != g->seen[i]) g->changed |= 1u << i;

@@ -17,10 +17,11 @@ static Tensor *fork_node(Graph *fork, const Tensor *t) {
 
 Graph *graph_fork(Arena *arena, const Graph *g) {
   CHECK(g->sealed && !g->fresh, "graph_fork: the tape has not run yet");
+  CHECK(!tape_changed(g), "graph_fork: %s changed since the tape ran", tape_changed(g)->block);
   CHECK(g->phases == 1 && !g->sum_size, "graph_fork: a tape with sums");
   Graph *fork = arena_alloc(arena, sizeof *fork);
   *fork = *g;
-  fork->arena = arena, fork->spec.pool = NULL;
+  fork->arena = arena, fork->spec.pool = NULL, fork->forked = true;
   fork->n_once = 0, fork->bucket = NULL, fork->name = NULL, fork->names = 0;
   fork->node = arena_array(arena, Tensor *, g->nodes);
   for (int id = 0; id < g->nodes; id++) {

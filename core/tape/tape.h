@@ -53,10 +53,14 @@ struct Graph {
   int phase;
   uint32_t changed; /* bits of Tensor.reads that are stale in this run */
   bool fresh;       /* every once-node is to be computed: the first run */
+  bool forked;      /* once-nodes are another's */
 };
 
 void tape_plan(Graph *g);              /* layout.c: liveness, phases, memory */
 size_t tape_once_row(const Tensor *t); /* layout.c: numbers a once-node has for each of its k e */
+
+/* execute.c: the first Params that changed since once-nodes were computed from them; NULL: none */
+const Params *tape_changed(const Graph *g);
 
 /* graph.c: the Params that a once-node reads (slot t->attr.i[0]); NULL: none */
 const Params *tape_params(const Graph *g, const Tensor *t);
