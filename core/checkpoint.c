@@ -345,7 +345,8 @@ static bool read_at(int fd, void *data, size_t bytes, size_t at) {
 static bool open_source(Source *source, Arena *arena, const char *path, Error *error) {
   struct stat info;
   size_t length, memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-  source->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int how = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  while ((source->fd = open(path, how)) < 0 && errno == EINTR) {}
   if (source->fd < 0 || fstat(source->fd, &info) != 0)
     return error_set(error, FAIL_INPUT, "cannot be opened: %s", strerror(errno));
   if (!S_ISREG(info.st_mode)) return error_set(error, FAIL_INPUT, "not a regular file");
