@@ -215,6 +215,17 @@ check_format() {
     }'
 }
 
+# The tests have an example of every op that is listed.
+check_ops() {
+  for file in core/ops/ops_*.c; do
+    [ -e "$file" ] || continue
+    for op in $(sed -nE 's/^const Op op_([a-z_0-9]+) = .*/\1/p' "$file"); do
+      grep -q "X($op)" core/ops/ops.c ||
+        echo "$file: op_$op, expected in OPS of core/ops/ops.c"
+    done
+  done
+}
+
 # --- floating point and linking -------------------------------------------------------------------
 
 check_fast_math() {
@@ -267,6 +278,7 @@ ctags -x --language-force=C --kinds-C=f --_xformat='%N %F %n %{end}' $SOURCES /d
   check_files
   check_pages
   check_format
+  check_ops
   check_fast_math
   check_linked $B/diffrl 'hdf5|curl|ssl|crypto'
   check_library

@@ -96,6 +96,7 @@ echo '#include "policy/api/planted.h"' >policy/models/planted_room.c
 echo '' >rl/bench/svg.c
 echo '' >rl/utils.c
 echo '' >envs/planted_helpers.h
+echo 'const Op op_planted = { .name = "planted" };' >core/ops/ops_planted.c
 echo 'int planted_helper(void) { return 0; }' >core/planted_name.c
 function_of planted_long 61 >core/planted_long.c
 numbered 801 'extern int planted_#;' >core/planted_file.h
@@ -142,6 +143,7 @@ expect '^core/planted_wide.h:1: 101 columns, expected at most 100'
 expect '^docs/planted.md:1: 103 columns, expected at most 100'
 expect '^docs/planted.md:'
 expect '^core/planted_format.c:1: not formatted'
+expect '^core/ops/ops_planted.c: op_planted, expected in OPS of core/ops/ops.c'
 expect '^Makefile:[0-9]+: lets the compiler change bits'
 expect '^scripts/planted.sh:1: lets the compiler change bits'
 expect '^core/planted_fast.h:1: lets the compiler change bits'

@@ -91,6 +91,18 @@ static Tensor *once(Bench *b, int side, int k) {
 /* 1 + x^2: away from zero, where division and logarithm are steep */
 static Tensor *positive(Tensor *x) { return t_shift(t_map(MAP_square, x), 1); }
 
+/* What is not in the list has no example.  "aux" is the place of another op's second output. */
+static void every_op_is_listed(const Graph *g) {
+  size_t count;
+  const Op *const *ops = op_list(&count);
+  for (int id = 0; id < g->nodes; id++) {
+    const Op *op = g->node[id]->op;
+    bool listed = !strcmp(op->name, "aux");
+    for (size_t i = 0; i < count && !listed; i++) listed = ops[i] == op;
+    if (!listed) fail_msg("the op %s is not in the list of core/ops/ops.c", op->name);
+  }
+}
+
 /* ---- the bench ------------------------------------------------------------------------------- */
 
 static void declare(Bench *b) {
@@ -134,6 +146,7 @@ static Tensor *bench_open(Bench *b, Size size, Build *build, int how) {
   graph_minimise(loss);
   for (int id = 0; (how & KEEP_ALL) && id < b->g->nodes; id++)
     if (b->g->node[id]->kind == ROW) graph_keep(b->g->node[id]);
+  every_op_is_listed(b->g);
   graph_seal(b->g);
   for (int i = 0; i < b->inputs; i++) graph_bind(b->input[i], b->data[i]);
   return loss;
