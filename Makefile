@@ -83,7 +83,7 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c))
 HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/dataset_summary.o \
   datasets/cage.o datasets/episodes.o datasets/murmur.o core/json.o core/arena.o core/limits.o \
-  core/file.o core/error.o)
+  core/names.o core/file.o core/error.o)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 VERSION := $(shell sed -n 's/^.define DIFFRL_VERSION "\(.*\)"/\1/p' rl/version.h)
 SONAME := libdiffrl.so.0

@@ -5,6 +5,7 @@
  * hierarchy of version 1, "4:cpu,cpuacct:/path".  Inside a container the path may be the host's;
  * the root, which is asked too, is then the container's own. */
 #include "core/limits.h"
+#include "core/names.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,10 +23,8 @@
 enum { TEXT = 8192 }; /* longer than any file that is read here need be */
 
 static bool read_text(const char *path, char text[TEXT]) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t length = -1;
-  do length = fd < 0 ? -1 : read(fd, text, TEXT - 1);
-  while (length < 0 && fd >= 0 && errno == EINTR);
+  int fd = (int)TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC));
+  ssize_t length = fd < 0 ? -1 : TEMP_FAILURE_RETRY(read(fd, text, TEXT - 1));
   if (fd >= 0) close(fd);
   text[length > 0 ? length : 0] = '\0';
   return length > 0;
@@ -65,13 +64,6 @@ static void visit_upwards(const char *mount, const char *path, Visit *visit, voi
   }
 }
 
-static bool is_listed(const char *list, const char *word) {
-  size_t length = strlen(word);
-  for (const char *at = list; (at = strstr(at, word)); at += length)
-    if ((at == list || at[-1] == ',') && (!at[length] || at[length] == ',')) return true;
-  return false;
-}
-
 /* one line of /proc/self/cgroup, number:controllers:path */
 static void visit_line(char *line, const char *controller, Visit *visit, void *context) {
   char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL, mount[300];
@@ -80,7 +72,7 @@ static void visit_line(char *line, const char *controller, Visit *visit, void *c
   if (!*names) {
     visit_upwards(GROUPS, path, visit, context);
     visit_upwards(GROUPS "/unified", path, visit, context);
-  } else if (is_listed(names, controller)) {
+  } else if (names_has(names, ',', controller)) {
     snprintf(mount, sizeof mount, GROUPS "/%.200s", names);
     visit_upwards(mount, path, visit, context);
     snprintf(mount, sizeof mount, GROUPS "/%s", controller);

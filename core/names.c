@@ -75,3 +75,10 @@ int names_find(const Names *names, const char *name, Error *error) {
               names->see ? "see" : "expected", names->see ? names->see : list);
   return -1;
 }
+
+bool names_has(const char *list, char mark, const char *word) {
+  size_t length = strlen(word);
+  for (const char *at = list; length && at && (at = strstr(at, word)); at += length)
+    if ((at == list || at[-1] == mark) && (!at[length] || at[length] == mark)) return true;
+  return false;
+}

@@ -33,4 +33,8 @@ int names_find(const Names *names, const char *name, Error *error);
 /* The entry nearest to `word` by edit distance, itself if it is there; NULL if none is near. */
 const char *names_nearest(const Names *names, const char *word);
 
+/* Is `word` one of the words of `list`, which are parted by `mark`?  list may be NULL; an empty
+ * word is none. */
+bool names_has(const char *list, char mark, const char *word);
+
 #endif

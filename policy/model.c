@@ -1,6 +1,7 @@
 /* model.c -- what all diffusion models do alike. */
 #include "policy/model.h"
 #include "core/check.h"
+#include "core/names.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,14 +123,6 @@ bool model_read(Model *m, const Checkpoint *c, Error *error) {
   return (!m->def->load || m->def->load(m, c, error)) && blocks_load(&m->blocks, c, error);
 }
 
-/* is `key` a word of the list? */
-static bool is_listed(const char *list, const char *key) {
-  size_t length = strlen(key);
-  for (const char *at = list; (at = strstr(at, key)); at += length)
-    if ((at == list || at[-1] == ' ') && (!at[length] || at[length] == ' ')) return true;
-  return false;
-}
-
 /* Weights fit a network of the same settings; the first that differs is named, with a remedy. */
 static bool same_network(const Model *m, const Model *other, Error *error) {
   const ModelDef *def = m->def;
@@ -137,7 +130,7 @@ static bool same_network(const Model *m, const Model *other, Error *error) {
     Config one = own_settings(m);
     const char *key;
     /* only the settings that make the network must agree */
-    if (def->network_keys && !is_listed(def->network_keys, def->fields[i].key)) continue;
+    if (def->network_keys && !names_has(def->network_keys, ' ', def->fields[i].key)) continue;
     one.fields = &def->fields[i], one.count = 1;
     if (config_equal(&one, other, &key)) continue;
     /* the other model's value, as it is typed after --set */

@@ -1,6 +1,7 @@
 /* policy.c -- what all policies do alike: building, the act record, choosing, files. */
 #include "policy/policy.h"
 #include "core/check.h"
+#include "core/names.h"
 #include <math.h>
 #include <string.h>
 
@@ -34,14 +35,6 @@ static Config own_of(const Policy *p) {
 static Config act_of(const Policy *p) {
   return (
       Config){ .fields = p->act_row, .count = p->act_rows, .values = (void *)(uintptr_t)&p->act };
-}
-
-/* is `key` a word of the list? */
-static bool is_listed(const char *list, const char *key) {
-  size_t length = strlen(key);
-  for (const char *at = list; at && (at = strstr(at, key)); at += length)
-    if ((at == list || at[-1] == ' ') && (!at[length] || at[length] == ' ')) return true;
-  return false;
 }
 
 /* ---- building -------------------------------------------------------------------------------- */
@@ -117,8 +110,8 @@ static void choose_rows(Policy *p) {
   bool chooses = p->model && p->critics;
   for (size_t i = 0; i < ACT_FIELD_COUNT; i++) {
     const char *key = act_fields[i].key;
-    if (is_listed(p->def->takes, key) || is_listed("obs_steps horizon act_steps", key) ||
-        (chooses && is_listed("candidates choice temperature value rho", key)))
+    if (names_has(p->def->takes, ' ', key) || names_has("obs_steps horizon act_steps", ' ', key) ||
+        (chooses && names_has("candidates choice temperature value rho", ' ', key)))
       p->act_row[p->act_rows++] = act_fields[i];
   }
 }
@@ -344,7 +337,7 @@ static bool read_member(Policy *p, const Json *member, Error *error) {
   Config lists[2] = { spec_of(p), own_of(p) };
   const char *key = json_key(member);
   bool own = has_key(&lists[1], key), known = own || has_key(&lists[0], key);
-  if (!known && is_listed(p->def->ignored, key)) return true;
+  if (!known && names_has(p->def->ignored, ' ', key)) return true;
   return config_read_member(&lists[own], member, "checkpoint", error);
 }
 

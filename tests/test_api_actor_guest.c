@@ -286,6 +286,9 @@ static void hostile_texts_are_refused(void **state) {
     draft_fill(&draft);
     refuse_draft(*state, &draft, cases[i]);
   }
+  Draft draft = draft_policy(((const Folder *)*state)->arena, "gaussian");
+  draft_fill(&draft); /* of this kind some keys of old files are passed over */
+  refuse_draft(*state, &draft, (Hostile){ "policy", "{", "{\"\":1,", "setting" });
 }
 
 static void hostile_plans_are_refused(void **state) {

@@ -80,12 +80,22 @@ static void the_nearest_name_is_near(void **state) {
   }
 }
 
+static void a_word_of_a_list_is_whole_and_not_empty(void **state) {
+  (void)state;
+  assert_true(names_has("one two three", ' ', "one") && names_has("one two three", ' ', "three"));
+  assert_true(names_has("cpuset,cpu", ',', "cpu") && !names_has("cpuset,cpuacct", ',', "cpu"));
+  assert_false(names_has("one two", ' ', "tw"));
+  assert_false(names_has("one two", ' ', "") || names_has("", ' ', "") ||
+               names_has(NULL, ' ', "x"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(entries_are_structs_pointers_or_names),
     cmocka_unit_test(what_is_not_there_is_answered),
     cmocka_unit_test(no_name_is_too_long_for_an_answer),
     cmocka_unit_test(the_nearest_name_is_near),
+    cmocka_unit_test(a_word_of_a_list_is_whole_and_not_empty),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
