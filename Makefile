@@ -198,9 +198,10 @@ run-tests: all $(TESTS)
 # runs that are killed, or whose writes fail, at a thousand instants: minutes
 soak: setup
 	@$(MAKE) --no-print-directory $(JOBS) all $(B)/tests/test_kills \
-	  $(B)/tests/test_ranges
+	  $(B)/tests/test_ranges $(B)/tests/test_commands
 	@DIFFRL_KILLS=1000 DIFFRL_FAULTS=1000 $(B)/tests/test_kills
 	@DIFFRL_SOAK=1 $(B)/tests/test_ranges
+	@DIFFRL_SOAK=1 $(B)/tests/test_commands
 # the exports of policies by every compiler that the README names, and the library for ARM
 test-cross: setup
 	@scripts/setup.sh cross
