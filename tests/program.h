@@ -10,6 +10,7 @@
 #include "envs/env.h"
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -52,6 +53,8 @@ UNUSED_HERE static int program_enter(void **state) {
     fprintf(stderr, "%s is not built\n", self);
     return -1;
   }
+  /* whoever started the tests may ignore some, as nohup does, and a child would too */
+  for (int s = 1; s < 32; s++) signal(s, SIG_DFL);
   setenv("DIFFRL_UNDER_TEST", self, 1);
   setenv("HOME", folder, 1);
   unsetenv("XDG_CACHE_HOME"), unsetenv("XDG_DATA_HOME"), unsetenv("D4RL_DATASET_DIR");
