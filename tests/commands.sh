@@ -6,8 +6,8 @@
 # command.  What would take long is shortened by the programs below, which come first in PATH:
 #
 #   diffrl    train: --steps is 2 (or appended), and small settings; data make: 2000 transitions,
-#             over a file that is there; eval: 1 episode, or 16 pictures; sample: 8 at most;
-#             everything else as it is written
+#             over a file that is there, made once for the same words; eval: 1 episode, or 16
+#             pictures; sample: 8 at most; everything else as it is written
 #   make      says whether the targets exist; install-lib installs, below the page's folder
 #   mpirun    runs the program once, without MPI;  scripts/setup.sh installs nothing
 #   open      says whether the file is there
@@ -17,9 +17,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-export DIFFRL_REAL=$diffrl DIFFRL_ROOT=$root
+export DIFFRL_REAL=$diffrl DIFFRL_ROOT=$root DIFFRL_MADE=$work/made
 export XDG_CACHE_HOME=$work/xdg/cache XDG_DATA_HOME=$work/xdg/data
-mkdir "$work/bin" "$work/small"
+mkdir "$work/bin" "$work/small" "$DIFFRL_MADE"
 
 # --- the programs that shorten --------------------------------------------------------------------
 
@@ -29,14 +29,14 @@ program() { # name, text on stdin
 }
 
 program diffrl <<'END'
-words=() option= given=
+words=() option= given= out=
 for word; do
   case $option in
   --steps) [ "$1" != train ] || word=2 ;;
   --transitions) word=2000 ;;
   --episodes) word=1 ;;
   --count) word=8 ;;
-  --out) [ "$1 $2" != 'data make' ] || rm -f "$word" ;;
+  --out) out=$word ;;
   esac
   given="$given $word"
   option=$word
@@ -58,7 +58,14 @@ case "${1:-} ${2:-}" in
   has none || has robot.hdf5 || words+=(--set eval_episodes=1) ;;
 'data make')
   append --transitions 2000
-  has --out || rm -rf "${XDG_DATA_HOME:?}" ;;
+  [ -n "$out" ] || rm -rf "${XDG_DATA_HOME:?}"
+  if [ -n "$out" ]; then
+    made=$DIFFRL_MADE/$(echo "${words[@]}" | cksum | tr -d ' ')
+    rm -f "$out"
+    [ -e "$made" ] || "$DIFFRL_REAL" "${words[@]}"
+    [ -e "$made" ] || mv "$out" "$made"
+    exec cp "$made" "$out"
+  fi ;;
 'eval runs/image'*) append --pictures 16 ;;
 eval*) append --episodes 1 ;;
 esac
@@ -88,9 +95,7 @@ END
 # --- small data -----------------------------------------------------------------------------------
 
 cd "$work/small"
-for name in hopper-medium hopper-medium-expert; do
-  "$diffrl" data make $name --transitions 2000 --out $name.hdf5 >/dev/null 2>&1
-done
+"$work/bin/diffrl" data make hopper-medium --out hopper-medium.hdf5 >/dev/null 2>&1
 cp hopper-medium.hdf5 walk.hdf5
 cp "$robot" robot.hdf5
 cp "$root"/docs/examples/*.c .
@@ -137,7 +142,7 @@ for page in "$root/README.md" "$root"/docs/*.md; do
   rm -rf "$work/blocks" "$XDG_DATA_HOME"
   mkdir -p "$work/blocks" "$XDG_DATA_HOME/diffrl"
   for set in hopper-medium hopper-medium-expert; do
-    cp "$work/small/$set.hdf5" "$XDG_DATA_HOME/diffrl/$set-v1.hdf5"
+    cp "$work/small/hopper-medium.hdf5" "$XDG_DATA_HOME/diffrl/$set-v1.hdf5"
   done
   cp -r "$work/small" "$work/page"
   export PAGE=$work/page PKG_CONFIG_PATH=$work/page/usr/lib/pkgconfig
