@@ -157,9 +157,10 @@ $(B)/libdiffrl-all.a: $(TESTED)
 $(B)/tests/test_%: $(B)/tests/test_%.o $(DOORS_TESTED) $(B)/libdiffrl-all.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(ARM),$(CJSON_LIBS) -lm,$(LIBS)) -lcmocka
 
-# makes calls of the program fail: test_kills loads it
+# libraries that let calls of a program fail
 $(B)/tests/test_kills: | $(B)/tests/faults.so
-$(B)/tests/faults.so: tests/faults.c $(B)/flags
+$(B)/tests/test_shortage: | $(B)/tests/shortage.so
+$(B)/tests/%.so: tests/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $< -ldl
 # readers of files need no simulator, and HDF5's runs in the fuzzer itself
@@ -198,8 +199,9 @@ run-tests: all $(TESTS)
 # runs that are killed, or whose writes fail, at a thousand instants: minutes
 soak: setup
 	@$(MAKE) --no-print-directory $(JOBS) all $(B)/tests/test_kills \
-	  $(B)/tests/test_ranges $(B)/tests/test_commands
+	  $(B)/tests/test_ranges $(B)/tests/test_commands $(B)/tests/test_shortage
 	@DIFFRL_KILLS=1000 DIFFRL_FAULTS=1000 $(B)/tests/test_kills
+	@DIFFRL_SHORTAGES=100000 $(B)/tests/test_shortage
 	@DIFFRL_SOAK=1 $(B)/tests/test_ranges
 	@DIFFRL_SOAK=1 $(B)/tests/test_commands
 # the exports of policies by every compiler that the README names, and the library for ARM

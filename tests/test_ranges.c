@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 
 enum { AT_ONCE = 2, MOST_SEEN = 4096 };
-static const double patience = 30, patience_after = 15; /* seconds until SIGTERM, until SIGKILL */
+static const double patience = 30, patience_after = 10; /* seconds until SIGTERM, until the next */
 
 /* whose high ends take seconds, or for ever */
 static const char *const takes_long[] = { "hidden", "batch",       "steps",     "random_steps",
@@ -155,7 +155,9 @@ static int wait_place(Walk *walk, bool all) {
       if (!c->child && !all) return i;
       double waited = clock_now() - c->start, limit = c->endless ? 1 : patience;
       if (c->child && !c->asked && waited > limit) kill(c->child, SIGTERM), c->asked = true;
-      if (c->child && waited > limit + patience_after) kill(c->child, SIGKILL);
+      /* one step may take longer than that: a second signal does not wait for its end */
+      if (c->child && waited > limit + patience_after) kill(c->child, SIGTERM);
+      if (c->child && waited > limit + 2 * patience_after) kill(c->child, SIGKILL);
       running += c->child != 0;
     }
     if (!running) return -1;
