@@ -115,6 +115,8 @@ $(B)/datasets/png.o: ALL_CFLAGS += $(PNG_CFLAGS)
 $(B)/envs/mujoco.o: ALL_CFLAGS += $(MUJOCO_CFLAGS)
 # diffrl_* is all that a program may see of the library, of the archive's one object too
 $(LIB_OBJ): ALL_CFLAGS += -fPIC -fvisibility=hidden
+# gcc 12 for ARM fails where it vectorises a largest number by fmax; the hot loops are the kernels'
+$(filter-out $(B)/core/kernels/%,$(LIB_OBJ)): ALL_CFLAGS += $(if $(ARM),-fno-tree-vectorize)
 
 # files that are embedded
 $(B)/envs/models.o: $(wildcard envs/models/*.xml)

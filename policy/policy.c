@@ -458,7 +458,7 @@ static bool is_random_start(const Policy *p, const Checkpoint *c) {
   if (p->def->file || !params_held(p->actor_ema) ||
       !checkpoint_read_whole(c, "seed", 0, (int64_t)1 << 53, &seed, &none))
     return false;
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(p->arena);
   Params start = { .block = p->actor->block, .layout = p->actor->layout, .arena = scratch };
   params_allocate(&start);
   params_init(&start, (uint64_t)seed);
@@ -528,7 +528,7 @@ static bool same_dims(const Policy *p, const Policy *other, Error *error) {
 }
 
 bool policy_begin(Policy *p, const Checkpoint *from, BlocksBegun *begun, Error *error) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(p->arena);
   const Policy *other = policy_load_shape(scratch, from, error);
   bool done = other && same_dims(p, other, error) && same_terms(p, other, error) &&
               blocks_begin(&p->blocks, from, begun, error);

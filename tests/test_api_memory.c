@@ -141,6 +141,17 @@ static void every_allocation_of_a_load_may_fail(void **state) {
   assert_true(refuse_each(load_plainly, saved_planner(*state, "p", NULL)) > 20);
 }
 
+/* of files with the texts of a run, too */
+static void every_allocation_of_a_runs_file_may_fail(void **state) {
+  (void)state;
+  static const char *const files[] = { "diffusion-ql", "diffusion-bc", "diffuser", "sac" };
+  for (int i = 0; i < 4; i++) {
+    char path[64];
+    snprintf(path, sizeof path, "tests/golden/0.1/%s.safetensors", files[i]);
+    assert_true(refuse_each(load_plainly, path) > 20);
+  }
+}
+
 static void every_allocation_of_an_actor_may_fail(void **state) {
   diffrl_policy *policy = NULL;
   assert_int_equal(diffrl_policy_load(&policy, saved_diffusion(*state, "d", NULL), NULL, &error),
@@ -157,6 +168,7 @@ static void every_allocation_of_a_sampler_may_fail(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_allocation_of_a_load_may_fail),
+    cmocka_unit_test(every_allocation_of_a_runs_file_may_fail),
     cmocka_unit_test(every_allocation_of_an_actor_may_fail),
     cmocka_unit_test(every_allocation_of_a_sampler_may_fail),
   };

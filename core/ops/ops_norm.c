@@ -7,10 +7,7 @@
 /* ln softmax of `count` numbers that lie `stride` apart, in double */
 static void log_softmax(const real *x, real *y, int count, ptrdiff_t stride) {
   double most = (double)x[0], sum = 0;
-  for (int i = 1; i < count; i++) { /* not fmax, on which gcc 12 for ARM fails */
-    double one = (double)x[i * stride];
-    most = one > most ? one : most;
-  }
+  for (int i = 1; i < count; i++) most = fmax(most, (double)x[i * stride]);
   for (int i = 0; i < count; i++) sum += exp((double)x[i * stride] - most);
   double shift = most + log(sum);
   for (int i = 0; i < count; i++) y[i * stride] = (real)((double)x[i * stride] - shift);

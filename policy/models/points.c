@@ -26,7 +26,7 @@ static void add_teacher(PointsModel *m) {
 
 /* Can the model's own sampler begin at this time (0: the last)? */
 static bool begins_at(const Model *base, double start) {
-  Arena *scratch = arena_new();
+  Arena *scratch = arena_under(base->arena);
   SamplerSpec spec = model_sampling(base).sampler;
   Error ignored;
   spec.from = start;
