@@ -109,7 +109,7 @@ static Dataset *cache_map(int fd, const Source *source, bool *damaged) {
   if (cache_header_ok(header, bytes) && made_from(header, source)) {
     view = cache_view(header);
     bool trusted = untouched(header, &info);
-    *damaged = source->horizon >= 0 && ((!trusted && !cache_data_ok(header)) || !index_ok(&view));
+    *damaged = !trusted && source->horizon >= 0 && !(cache_data_ok(header) && index_ok(&view));
     if (!trusted && !*damaged && source->horizon >= 0) seal(fd, header);
     madvise(header, bytes, MADV_RANDOM); /* a step touches scattered rows */
     if (!*damaged) return describe(header, source->given);

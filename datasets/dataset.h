@@ -50,8 +50,8 @@ typedef struct {
 /* path: an HDF5 file.  horizon: the task's episode limit, used when the file has no `timeouts`
  * (0: unknown; -1: whatever the cache was made with, for who asks for the metadata alone).  NULL
  * and a message naming file, array and row if it cannot be trusted.  A cache is read whole and
- * compared with its checksum when it is made and after anybody wrote to it (its rows' order always
- * is, but for -1); a damaged one is made again. */
+ * compared with its checksum, and the order of its rows is checked, when it is made and after
+ * anybody wrote to it (but for -1); a damaged one is made again. */
 Dataset *dataset_open(const char *path, int horizon, Error *error);
 void dataset_close(Dataset *data); /* data may be NULL */
 
