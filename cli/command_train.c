@@ -302,7 +302,8 @@ static void tell_warnings(const Warnings *w) {
  * key=value. */
 static void print_result(const Trainer *t, const TrainOutcome *done, bool json) {
   Achieved a = achieved_by(t);
-  if (!json && isatty(STDOUT_FILENO)) {
+  /* mpirun gives a rank a terminal of its own, whoever reads the output */
+  if (!json && !t->request->ranks && isatty(STDOUT_FILENO)) {
     print_table(t, done, &a);
     return;
   }
