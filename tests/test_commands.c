@@ -5,6 +5,8 @@
 static void every_block_of_commands_runs(void **state) {
   (void)state;
   char line[4400];
+  /* the library that is installed is that of make */
+  if (!strstr(getenv("DIFFRL_UNDER_TEST"), "/release/")) skip();
   /* the program is build/MODE/diffrl */
   file_make_data("robot.hdf5", "point-v0", 12, 1, NULL);
   snprintf(line, sizeof line, "%s/../../tests/commands.sh %s robot.hdf5", getenv("DIFFRL_LIBEXEC"),
