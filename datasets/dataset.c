@@ -120,30 +120,21 @@ static Dataset *cache_map(int fd, const Source *source, bool *damaged) {
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-/* A file without a name in `folder`; -1 if there can be none. */
-static int nameless(const char *folder) {
-  int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (fd >= 0) return fd;
-  char path[PATH_MAX]; /* a file system that has no such files: one that loses its name at once */
-  if (snprintf(path, sizeof path, "%s/draft.XXXXXX", folder) >= PATH_MAX) return -1;
-  fd = mkostemp(path, O_CLOEXEC);
-  if (fd >= 0) unlink(path);
-  return fd;
-}
-
-/* In the cache's folder, or where that cannot be written or is full, in $TMPDIR. */
-static int draft_open(Error *error) {
-  char folder[PATH_MAX];
-  int fd = cache_folder(folder) ? nameless(folder) : -1;
-  if (fd >= 0) return fd;
+/* Beside the cache, or where that cannot be or the disk is full, in $TMPDIR; fd -1: nowhere. */
+static FileDraft draft_open(const char *cache, Error *error) {
+  FileDraft draft = { .fd = -1 };
   const char *other = getenv("TMPDIR");
-  if (!other || *other != '/') other = "/tmp";
-  fd = nameless(other);
-  if (fd < 0)
-    error_set(error, FAIL_RUNNING,
-              "no place for the cache, neither in $XDG_CACHE_HOME/diffrl nor in %s: %s", other,
-              strerror(errno));
-  return fd;
+  char path[PATH_MAX];
+  if (cache) draft = file_draft(cache, error);
+  if (draft.fd < 0) {
+    snprintf(path, sizeof path, "%.4000s/diffrl-cache", other && *other == '/' ? other : "/tmp");
+    draft = file_draft(path, error);
+  }
+  if (draft.fd < 0)
+    error_prefix(error, "no place for the cache, neither in $XDG_CACHE_HOME/diffrl nor in $TMPDIR");
+  else
+    fchmod(draft.fd, 0600); /* data may be private */
+  return draft;
 }
 
 static bool import(const Source *source, int draft, Error *error) {
@@ -157,29 +148,31 @@ static bool import(const Source *source, int draft, Error *error) {
 }
 
 /* Give the draft its name.  If that cannot be, the next process makes it again: it is mapped. */
-static void keep(int draft, const char *cache) {
-  char link[64];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", draft);
+static void keep(FileDraft *draft, const char *cache) {
+  Error ignored;
   unlink(cache); /* damaged, or of an older version */
-  if (linkat(AT_FDCWD, link, AT_FDCWD, cache, AT_SYMLINK_FOLLOW) == 0) cache_folder_tidy(cache);
+  if (file_draft_close(draft, cache, &ignored)) cache_folder_tidy(cache);
 }
 
 static Dataset *cache_make(const Source *source, const char *cache, Error *error) {
   bool damaged;
-  int draft = draft_open(error);
-  if (draft < 0) return NULL;
+  Error ignored;
+  FileDraft draft = draft_open(cache, error);
+  if (draft.fd < 0) return NULL;
   Dataset *data = NULL;
-  if (import(source, draft, error)) {
+  if (import(source, draft.fd, error)) {
     /* the importer met a file we know nothing about: it is checked whole, then sealed */
-    data = cache_map(draft, source, &damaged);
+    data = cache_map(draft.fd, source, &damaged);
     if (!data)
       error_set(error, FAIL_RUNNING,
                 "%s: the importer's result is not usable; the file changed while it was read, or "
                 "diffrl-hdf5 belongs to another version",
                 source->given);
   }
-  if (data && cache) keep(draft, cache);
-  close(draft);
+  if (data && cache)
+    keep(&draft, cache);
+  else
+    file_draft_close(&draft, NULL, &ignored);
   return data;
 }
 

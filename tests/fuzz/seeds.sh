@@ -32,7 +32,7 @@ cp "$golden/reference.safetensors" checkpoint/reference
 
 # --- settings and JSON ----------------------------------------------------------------------------
 
-cp "$work/bc/config.json" json/config
+sed 's|"data":"[^"]*/|"data":"|' "$work/bc/config.json" >json/config # no path of this machine
 printf '{"a":[1,-2.5e300,true,null,{"b":"\\u00e9\\n\\ud83d\\ude00"}],"c":{}}' >json/mixed
 printf 'batch=1 eta=0.5 clip=true kind=linear note=x' >config/pairs
 printf '{"batch":65536,"eta":1e3,"clip":false,"kind":"vp","note":"%s"}' "$(printf '%060d' 1)" \
