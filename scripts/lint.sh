@@ -110,7 +110,8 @@ check_includes() {
   room rl/measure 'rl rl/rollout rl/source'
   room rl/render 'rl/measure rl/rollout rl/source'
   room rl/train 'rl rl/rollout rl/source rl/measure'
-  room rl/algos 'rl rl/rollout rl/source rl/measure rl/render'
+  room rl/reward ''
+  room rl/algos 'rl rl/reward rl/rollout rl/source rl/measure rl/render'
   room rl/bench 'rl rl/rollout rl/source'
   room rl/report 'rl/render rl/measure/measure.h'
 
@@ -127,7 +128,8 @@ check_includes() {
   door mujoco/ envs/mujoco.c
   door EGL/ envs/offscreen.c
   door GL/ envs/offscreen.c
-  door jpeglib rl/reward_jpeg.c
+  door jpeglib datasets/jpeg.c
+  door gif_lib datasets/gif.c
   door cmocka.h tests/
   door argp.h cli/
   no_door assert.h complex.h ctype.h errno.h fenv.h float.h inttypes.h iso646.h limits.h \

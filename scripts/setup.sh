@@ -19,6 +19,7 @@ libopenblas-serial-dev OPENBLAS_DIR  cblas.h
 libcjson-dev           CJSON_DIR     cjson/cJSON.h
 libhdf5-dev            HDF5_DIR      hdf5.h
 libpng-dev             PNG_DIR       png.h
+libjpeg-dev            JPEG_DIR      jpeglib.h
 zlib1g-dev             -             zlib.h
 librandom123-dev       RANDOM123_DIR Random123/philox.h
 libcmocka-dev          -             cmocka.h
