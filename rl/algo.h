@@ -53,6 +53,7 @@ typedef struct {
   const EnvModel *env;             /* what it acts in or is measured in; NULL: none */
   bool reference;                  /* normalised returns are shown */
   const char *run;                 /* the run's folder */
+  const Checkpoint *from;          /* --init's, or the last of a run that is resumed; or NULL */
   Warnings *warnings;              /* nullable: where it is told what goes wrong */
   const void *config;              /* the algorithm's settings; a TrainConfig first */
   /* nullable: sees each tape that trains before it is sealed (a test gives its own noise) */
@@ -98,6 +99,7 @@ struct AlgoDef {
   const SourceDef *also;   /* &source_environment: it acts there while it learns; else NULL */
   const ConfigField *fields;
   size_t field_count, config_size;
+  bool fine_tunes; /* `create` builds what `from` holds and begins with its numbers: needs --init */
   const SettingNeed *needs; /* nullable: what may not be set for nothing; ends with a key NULL */
   Agent *(*create)(const AlgoSetup *setup, Error *error);
   /* nullable: one step in the environment before update number `step` */

@@ -62,6 +62,7 @@ static void prepare_setup(Trainer *t) {
                           .source = t->source,
                           .env = t->env,
                           .run = t->run.folder,
+                          .from = t->from_arena ? &t->from : NULL,
                           .warnings = &t->warnings,
                           .config = t->config };
   t->setup.reference = t->reference;
@@ -125,23 +126,38 @@ static void say_taken(const Trainer *t, const char *path, const BlocksBegun *beg
                *left ? "; not used of it are " : "", left);
 }
 
-/* --init: a run's folder or a checkpoint */
-static bool init_weights(Trainer *t, const char *init, Error *error) {
-  /* a run's folder stands for its last checkpoint */
-  const char *path = arena_text(t->arena, "%s/last.safetensors", init);
-  if (access(path, F_OK)) path = init;
-  Arena *arena = arena_new();
-  Checkpoint checkpoint;
-  BlocksBegun begun = { .arena = arena, .taken = "", .anew = "" };
-  checkpoint_init(&checkpoint, arena);
-  bool read = checkpoint_load(&checkpoint, path, NULL, error); /* which names the file */
-  bool done = read && algo_begin(t->agent, &checkpoint, &begun, error) && take_units(t, error);
-  if (done)
-    say_taken(t, path, &begun, &checkpoint);
-  else
-    error_prefix(error, "--init%s%s", read ? " " : "", read ? path : "");
-  arena_free(arena);
-  return done;
+/* What the run begins with or continues: the file of --init, a run's folder or a checkpoint; or the
+ * last checkpoint of the run itself, if there is one yet. */
+static bool open_from(Trainer *t, Error *error) {
+  const TrainRequest *r = t->request;
+  const char *folder = r->resume ? (t->algo->fine_tunes ? t->run.folder : NULL) : r->init;
+  if (!folder) return true;
+  const char *path = arena_text(t->arena, "%s/last.safetensors", folder);
+  bool last = !access(path, F_OK);
+  /* a run that was stopped before its first save begins anew */
+  if (!last && r->resume) return true;
+  t->from_path = last ? path : folder;
+  t->from_arena = arena_new();
+  checkpoint_init(&t->from, t->from_arena);
+  return checkpoint_load(&t->from, t->from_path, NULL, error) || /* which names the file */
+         (!r->resume && error_prefix(error, "--init"));
+}
+
+/* --init: what the agent takes of it */
+static bool init_weights(Trainer *t, Error *error) {
+  BlocksBegun begun = { .arena = t->from_arena, .taken = "", .anew = "" };
+  bool done = algo_begin(t->agent, &t->from, &begun, error) && take_units(t, error);
+  if (!done) return error_prefix(error, "--init %s", t->from_path);
+  say_taken(t, t->from_path, &begun, &t->from);
+  return true;
+}
+
+/* an algorithm that fine-tunes has begun with it already */
+static bool begin_with(Trainer *t, Error *error) {
+  if (!t->algo->fine_tunes) return init_weights(t, error);
+  if (trainer_records(t)) log_progress(true, "fine-tunes %s", t->from_path);
+  trainer_keep_units(t);
+  return true;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -223,6 +239,16 @@ static bool choose_all(Trainer *t, const char **hash, Error *error) {
   return chosen;
 }
 
+static bool check_init(const Trainer *t, Error *error) {
+  const TrainRequest *r = t->request;
+  return !t->algo->fine_tunes || r->init || r->resume ||
+         error_set(
+             error, FAIL_USAGE,
+             "%s fine-tunes what was trained before: give --init RUN, or use `diffrl finetune "
+             "RUN --algo %s`",
+             t->algo->name, t->algo->name);
+}
+
 /* the steps of setting up; each needs the ones before */
 static bool open_all(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
@@ -237,6 +263,7 @@ static bool open_all(Trainer *t, Error *error) {
   run_name(&t->run, t->arena, folder);
   bool writes = !r->dry_run && trainer_records(t);
   if (writes && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
+  if (!check_init(t, error) || !open_from(t, error)) return false;
   /* networks, tapes and optimisers, at initial weights or those of --init */
   prepare_setup(t);
   t->agent = t->algo->create(&t->setup, error);
@@ -246,7 +273,7 @@ static bool open_all(Trainer *t, Error *error) {
   if (!algo_check_acting(t->agent, error)) return false;
   if (t->agent->wants_init && !r->init && !r->resume)
     return error_set(error, FAIL_USAGE, "a student learns from a trained run: give --init RUN");
-  return !r->init || init_weights(t, r->init, error);
+  return !r->init || begin_with(t, error);
 }
 
 bool trainer_records(const Trainer *t) { return !ranks_index(t->request->ranks); }
@@ -273,6 +300,7 @@ void trainer_close(Trainer *t) {
   pool_free(t->pool);
   source_close(t->source);
   source_close(t->beside);
+  arena_free(t->from_arena);
   arena_free(t->arena);
   *t = (Trainer){ .run.lock = -1 };
 }

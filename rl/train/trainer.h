@@ -39,6 +39,9 @@ typedef struct {
   const EnvDef *env_def;          /* of the environment, or NULL */
   EnvModel *env;                  /* likewise */
   AlgoSetup setup;
+  Arena *from_arena; /* of the checkpoint that it begins with or continues; NULL: none */
+  Checkpoint from;
+  const char *from_path;
   Agent *agent;
   Figures figures;   /* of the run so far; train_run opens the list */
   Warnings warnings; /* of all sittings */
