@@ -23,7 +23,7 @@
 
 typedef enum { CONFIG_INT, CONFIG_FLOAT, CONFIG_BOOL, CONFIG_TEXT } ConfigType;
 
-enum { CONFIG_TEXT_SIZE = 64 };
+enum { CONFIG_TEXT_SIZE = 256 };
 typedef int64_t CONFIG_C_INT;
 typedef double CONFIG_C_FLOAT;
 typedef bool CONFIG_C_BOOL;

@@ -113,9 +113,12 @@ Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *c, 
 Model *model_load(Arena *arena, const ModelDef *def, const Checkpoint *c, Error *error) {
   Model *m = model_load_shape(arena, def, c, error);
   if (!m) return NULL;
-  /* no block may be absent from a model's file */
-  for (int i = 0; i < m->blocks.count; i++)
-    if (!params_match(m->blocks.params[i], c, error)) return NULL;
+  /* an average that does not sample may be absent from a model's file, and nothing else */
+  for (int i = 0; i < m->blocks.count; i++) {
+    const Params *p = m->blocks.params[i];
+    bool spare = p == m->average && p != model_weights(m) && !params_saved(p, c);
+    if (!spare && !params_match(p, c, error)) return NULL;
+  }
   return blocks_load_held(&m->blocks, c, error) ? m : NULL;
 }
 

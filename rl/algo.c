@@ -10,6 +10,8 @@
   X(bc) \
   X(bc_10) \
   X(cql) \
+  X(ddpo) \
+  X(ddpo_sf) \
   X(diffuser) \
   X(diffusion_bc) \
   X(diffusion_ql) \

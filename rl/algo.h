@@ -17,18 +17,20 @@
 #include "rl/warnings.h"
 
 /* settings every algorithm has; the first members of every algorithm's struct */
-#define LOOP_FIELDS(F)                                                                             \
-  F(INT, steps, 200000, 1, NULL, "gradient steps")                                                 \
-  F(INT, batch, 256, 1, 65536, "transitions a gradient step samples")                              \
-  F(INT, group, 64, 1, 65536, "rows whose sums are one block; changes bits")                       \
-  F(INT, lane, 64, 1, 65536, "rows that pass through the cache together; changes bits")            \
+#define LOOP_FIELDS_OF(F, STEPS, BATCH, ABOUT, GROUP, LANE, EVAL, LOG, SAVE)                       \
+  F(INT, steps, STEPS, 1, NULL, "gradient steps")                                                  \
+  F(INT, batch, BATCH, 1, 65536, ABOUT)                                                            \
+  F(INT, group, GROUP, 1, 65536, "rows whose sums are one block; changes bits")                    \
+  F(INT, lane, LANE, 1, 65536, "rows that pass through the cache together; changes bits")          \
   F(TEXT, kernels, "own", "own|avx512|avx2|plain|openblas", NULL, "what computes products")        \
   F(TEXT, schedule_rate, "constant", "constant|cosine", NULL, "learning rates over training")      \
   F(INT, rate_steps, 0, 0, NULL, "length of a cosine rate; 0: the first --steps")                  \
-  F(INT, eval_every, 5000, 0, NULL, "steps between evaluations; 0: only at the end")               \
-  F(INT, log_every, 1000, 1, NULL, "steps between lines of metrics.jsonl")                         \
-  F(INT, save_every, 5000, 1, NULL, "steps between writes of last.safetensors")                    \
+  F(INT, eval_every, EVAL, 0, NULL, "steps between evaluations; 0: only at the end")               \
+  F(INT, log_every, LOG, 1, NULL, "steps between lines of metrics.jsonl")                          \
+  F(INT, save_every, SAVE, 1, NULL, "steps between writes of last.safetensors")                    \
   F(INT, keep_every, 0, 0, NULL, "steps between kept step-N.safetensors; 0: none")
+#define LOOP_FIELDS(F)                                                                             \
+  LOOP_FIELDS_OF(F, 200000, 256, "transitions a gradient step samples", 64, 64, 5000, 1000, 5000)
 typedef struct {
   CONFIG_MEMBERS(LOOP_FIELDS)
 } TrainConfig;
@@ -70,6 +72,7 @@ typedef struct {
   Blocks blocks;          /* what it owns beside them: optimisers above all */
   struct HeldOut *held;   /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
   bool wants_init;        /* needs --init */
+  bool ended;             /* it has stopped by itself: the run ends before its last step */
 } Agent;                  /* first member of every algorithm's state */
 
 /* Measures that are taken together (rl/measure/measure.h says what a measure is).  A set without

@@ -17,7 +17,10 @@ static bool ask(const SourceDef *def, const SourceRequest *request, Error *error
 bool source_choose(const SourceDef *def, const SourceDef *also, SourceRequest *request,
                    const char *env, Error *error) {
   /* refuse what lacks data, or an environment to act in */
-  if (!def->by_env && !request->data) return ask(def, request, error);
+  bool by_data = !def->by_env && !def->by_init;
+  if (by_data && !request->data) return ask(def, request, error);
+  if (def->by_init && request->data)
+    return error_set(error, FAIL_USAGE, "%s %s: omit --data", request->algo, def->asks);
   /* then the environment, by name or as the name of the data tells */
   const char *name = name_env(def, request, env);
   if (!name && def->by_env) return ask(def, request, error);

@@ -33,6 +33,7 @@ typedef struct {
   Arena *arena;
   const char *algo;  /* its name, for messages */
   const char *data;  /* --data; NULL: not given */
+  const char *init;  /* --init; NULL: not given */
   const EnvDef *env; /* what source_choose has found; NULL: none */
   bool reference;    /* normalised scores are shown of env */
   bool allow_env_mismatch;
@@ -53,6 +54,7 @@ struct SourceDef {
   const char *asks;  /* what to say, behind the algorithm's name, if --data (or --env) is missing */
   const char *alone; /* nullable: likewise, why ranks cannot share it */
   bool by_env;       /* opened by --env; else by --data */
+  bool by_init;      /* opened by --init: what the run that is fine-tuned makes */
   bool beside_env;   /* may there be an environment? */
   /* nullable: the environment that a name of data speaks of, NULL if of none */
   const char *(*env_of)(const char *data);

@@ -340,7 +340,7 @@ static bool train_loop(Loop *l, Error *error) {
   const TrainConfig *c = l->t->shared;
   if (!meet(l, !l->step || !trainer_records(l->t) || make_up(l, error), error)) return false;
   /* after each step the ranks agree to go on, so that none waits for one that has stopped */
-  while (l->step < c->steps && !l->signal)
+  while (l->step < c->steps && !l->signal && !l->t->agent->ended)
     if (!meet(l, one_step(l, error) && keep_record(l, error), error)) return false;
   return meet(l, end_record(l, error), error);
 }

@@ -18,6 +18,7 @@ static SourceRequest request_of(const Trainer *t, const char *hash) {
   return (SourceRequest){ .arena = t->arena,
                           .algo = t->algo->name,
                           .data = t->data_name,
+                          .init = t->init,
                           .env = t->env_def,
                           .reference = t->reference,
                           .allow_env_mismatch = r->allow_env_mismatch,
@@ -72,7 +73,8 @@ static void prepare_setup(Trainer *t) {
 
 /* the default of --out: runs/ALGORITHM-DATA-sSEED */
 static const char *folder_of(const Trainer *t) {
-  const char *name = t->data_name ? task_short_name(t->arena, t->data_name) : t->env_def->name;
+  const char *name = t->data_name ? t->data_name : t->env_def ? NULL : t->init;
+  name = name ? task_short_name(t->arena, name) : t->env_def->name;
   return arena_text(t->arena, "runs/%s-%s-s%llu", t->algo->name, name, (unsigned long long)t->seed);
 }
 
@@ -177,7 +179,10 @@ static bool choose_sources(Trainer *t, const Record *old, Error *error) {
   const char *data = r->data ? r->data : old->data, *env = r->env;
   /* a resumed run stays in its environment, or without one */
   if (r->resume) env = old->env ? old->env : "none";
-  if (data && !t->algo->source->by_env) t->data_name = arena_text(t->arena, "%s", data);
+  const SourceDef *source = t->algo->source;
+  /* what a run of samples calls its data is what it began with */
+  if (r->resume && source->by_init) data = NULL;
+  if (data && !source->by_env) t->data_name = arena_text(t->arena, "%s", data);
   SourceRequest request = request_of(t, NULL);
   if (!check_ranks(t, error) ||
       !source_choose(t->algo->source, t->algo->also, &request, env, error))
@@ -230,11 +235,11 @@ static bool choose_all(Trainer *t, const char **hash, Error *error) {
   t->seed = r->seed;
   if (r->resume && !record_read(t, &old, error)) return false;
   warnings_read(&t->warnings, json_get(old.json, "warnings"));
-  bool chosen = choose(t, &old, error);
   const char *init = r->resume ? old.init : r->init;
   /* texts of the record outlive it */
   *hash = old.data_hash ? arena_text(t->arena, "%s", old.data_hash) : NULL;
   t->init = init ? arena_text(t->arena, "%s", init) : NULL;
+  bool chosen = choose(t, &old, error);
   json_free(old.json);
   return chosen;
 }
@@ -253,7 +258,7 @@ static bool check_init(const Trainer *t, Error *error) {
 static bool open_all(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
   const char *hash;
-  if (!choose_all(t, &hash, error)) return false;
+  if (!choose_all(t, &hash, error) || !check_init(t, error)) return false;
   /* what computes it and what it learns from */
   t->kernels = kernels_find(t->shared->kernels.s, error);
   t->pool = pool_new(r->threads ? r->threads : own_cpus(r->ranks), error);
@@ -263,7 +268,7 @@ static bool open_all(Trainer *t, Error *error) {
   run_name(&t->run, t->arena, folder);
   bool writes = !r->dry_run && trainer_records(t);
   if (writes && !run_open(&t->run, t->arena, folder, !r->resume, error)) return false;
-  if (!check_init(t, error) || !open_from(t, error)) return false;
+  if (!open_from(t, error)) return false;
   /* networks, tapes and optimisers, at initial weights or those of --init */
   prepare_setup(t);
   t->agent = t->algo->create(&t->setup, error);
