@@ -129,6 +129,7 @@ check_includes() {
   door EGL/ envs/offscreen.c
   door GL/ envs/offscreen.c
   door jpeglib datasets/jpeg.c
+  door jerror datasets/jpeg.c
   door gif_lib datasets/gif.c
   door cmocka.h tests/
   door argp.h cli/
