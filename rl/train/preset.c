@@ -129,6 +129,10 @@ static const Preset presets[] = {
     "our own: about a quarter of an hour on two cores" },
   { "image", "fashion-mnist", "steps=2000 batch=64 group=32 lane=8 schedule_rate=cosine "
     "eval_every=500 log_every=20 save_every=100", "our own: a first model on two cores" },
+  { "image", "generator", "size=28 hidden=32 mults=1,2,2 blocks=1 schedule=cosine predicts=v "
+    "times=uniform ema=0.9995 sampler=dpmpp_2m sample_steps=20 batch=64 group=32 lane=8 "
+    "schedule_rate=cosine steps=12000 eval_every=3000 grid=4 scores=0 log_every=100 "
+    "save_every=500", "our own: a generator to fine-tune, about an hour on two cores" },
   TOY("swissroll"), TOY("moons"), TOY("rings"), TOY("checkerboard"), TOY("8gaussians"),
   TOY("2spirals"), TOY("gmm"),
   { "toy", "student", "distill=consistency sampler=consistency sample_steps=2 spacing=karras "
