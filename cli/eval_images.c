@@ -22,7 +22,8 @@ typedef struct {
 static bool open_set(Measuring *s, Arena *arena, Error *error) {
   static const char unsure[] = "the checkpoint does not say which pictures it was trained on";
   const char *hash = checkpoint_text(s->saved->checkpoint, "data_hash");
-  s->set = images_open(arena, s->asked->data ? s->asked->data : s->model->base.data, error);
+  const char *data = s->asked->data ? s->asked->data : s->model->base.data;
+  s->set = images_open_resized(arena, data, (int)s->model->resize, error);
   if (!s->set || (hash && !strcmp(hash, s->set->hash))) return s->set;
   /* without a sum nothing but its user can say that these are the right ones */
   if (!hash && s->asked->data) return log_progress(true, "note: %s", unsure), true;
@@ -92,7 +93,7 @@ static bool measure(Measuring *s, Arena *arena, Error *error) {
   pool_free(how.pool);
   if (!pictures || !asked->out) return pictures;
   /* labels come in turn, so whole rows hold each of them once */
-  int shown = ROWS * (s->model->labels ? s->model->classes : ROWS);
+  int labels = pictures_labels(s->model), shown = ROWS * (labels ? labels : ROWS);
   if (shown > s->quality.pictures) shown = s->quality.pictures;
   return image_write_grid(s->model, pictures, shown, true, asked->out, error);
 }

@@ -9,21 +9,16 @@
 
 enum { MOST = 60000 };
 
-/* what the labels of a listed set are called */
+/* what a label is called: by the folder that was learned, or by the list of sets */
 static const char *class_name(const PicturesModel *m, int label) {
-  size_t count;
-  const ImagesDef *all = images_list(&count);
-  for (size_t i = 0; i < count; i++)
-    if (!strcmp(all[i].name, m->base.data) && label < IMAGES_MAX_NAMES)
-      return all[i].class_name[label];
-  return NULL;
+  return m->label_name ? m->label_name[label] : images_label_name(m->base.data, label);
 }
 
 /* a number, or its name */
 static bool read_label(const PicturesModel *m, const char *text, int *label, Error *error) {
   char *end;
   long number = strtol(text, &end, 10);
-  if (!m->labels)
+  if (!pictures_labels(m))
     return error_set(error, FAIL_USAGE,
                      "sample: --label %s, but this model is not conditioned on labels", text);
   /* numbers always work, names where the set has them */
@@ -70,13 +65,15 @@ bool sample_images(const SampleJob *job, Error *error) {
   if (!m || !choose(job, m, &how, &label, error)) return false;
   /* by default eight rows of ten, a column for each label of a set with ten */
   int count = asked->count ? (int)asked->count : 10 * 8, size = (int)m->size;
+  int channels = pictures_plane(m).channels;
   bool png = sample_ends(asked->out, ".png");
   /* pictures have no form as CSV, and a limit keeps files to a size that can be used */
   if (count > MOST || sample_ends(asked->out, ".csv"))
     return error_set(error, FAIL_USAGE,
                      "sample: pictures go to FILE.png or FILE.npy, at most %d at once", MOST);
-  if (!sample_has_room(count, (size_t)(size * size) * 2 * sizeof(double), error)) return false;
-  size_t numbers = (size_t)count * (size_t)(size * size);
+  if (!sample_has_room(count, (size_t)pictures_numbers(m) * 2 * sizeof(double), error))
+    return false;
+  size_t numbers = (size_t)count * (size_t)pictures_numbers(m);
   double *pictures = arena_array(job->arena, double, numbers);
   if (!pictures_sample(&m->base, &how, label, count, pictures, error) ||
       !sample_check(pictures, NULL, numbers, how.sampler.method, error))
@@ -84,7 +81,8 @@ bool sample_images(const SampleJob *job, Error *error) {
   /* with all labels in turn, the grid has a column for each */
   bool done =
       png ? image_write_grid(m, pictures, count, label == PICTURES_ALL_LABELS, asked->out, error)
-          : sample_write_npy(asked->out, pictures, (int[]){ count, size, size }, 3, error);
+          : sample_write_npy(asked->out, pictures, (int[]){ count, size, size, channels },
+                             channels > 1 ? 4 : 3, error);
   if (done)
     log_progress(true, "%d pictures of %s by %s: %s", count, m->base.data, how.sampler.method,
                  asked->out);

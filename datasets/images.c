@@ -3,6 +3,8 @@
 #include "datasets/images.h"
 #include "core/check.h"
 #include "datasets/gzip.h"
+#include "datasets/image_folder.h"
+#include "datasets/image_resize.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -20,9 +22,21 @@ const ImagesDef *images_list(size_t *count) {
   return sets;
 }
 
+const char *images_label_name(const char *set, int label) {
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    if (!strcmp(sets[i].name, set) && label >= 0 && label < IMAGES_MAX_NAMES)
+      return sets[i].class_name[label];
+  return NULL;
+}
+
+const char *images_label(const ImageSet *set, int label) {
+  CHECK(0 <= label && label < set->classes, "label %d of %d", label, set->classes);
+  return set->label_name ? set->label_name[label] : images_label_name(set->name, label);
+}
+
 /* ---- one file -------------------------------------------------------------------------------- */
 
-enum { MOST_BYTES = 1 << 30, MOST_SIDE = 1024, MOST_RANK = 3 };
+enum { MOST_RANK = 3 };
 
 typedef struct {
   uint8_t *data;
@@ -41,9 +55,10 @@ static bool parse(Idx *idx, uint8_t *bytes, size_t length, int rank, Error *erro
   idx->data = bytes + header, idx->total = 1;
   for (int i = 0; i < rank; i++) {
     idx->size[i] = big_endian(bytes + 4 + 4 * (size_t)i);
-    if (idx->size[i] < 1 || (i && idx->size[i] > MOST_SIDE) || idx->size[i] > MOST_BYTES)
+    if (idx->size[i] < 1 || (i && idx->size[i] > IMAGES_MOST_SIDE) ||
+        idx->size[i] > IMAGES_MOST_BYTES)
       return error_set(error, FAIL_INPUT, "axis %d has %lld entries, expected 1 to %d", i,
-                       (long long)idx->size[i], i ? MOST_SIDE : MOST_BYTES);
+                       (long long)idx->size[i], i ? IMAGES_MOST_SIDE : IMAGES_MOST_BYTES);
     idx->total *= idx->size[i];
   }
   if (idx->total == (int64_t)(length - header)) return true;
@@ -57,7 +72,7 @@ static bool read_idx(Idx *idx, Arena *arena, const char *folder, const char *nam
   const char *path = arena_text(arena, "%s/%s.gz", folder, name);
   if (access(path, F_OK)) path = arena_text(arena, "%s/%s", folder, name);
   size_t length;
-  uint8_t *bytes = gzip_read(arena, path, MOST_BYTES, &length, error);
+  uint8_t *bytes = gzip_read(arena, path, IMAGES_MOST_BYTES, &length, error);
   if (!bytes) return false;
   murmur_add(sum, bytes, length);
   return parse(idx, bytes, length, rank, error) || error_prefix(error, "%s", path);
@@ -76,8 +91,8 @@ static bool read_part(Images *part, Arena *arena, const char *folder, const char
   if (pixels.size[0] != labels.size[0])
     return error_set(error, FAIL_INPUT, "%s/%s: %lld pictures, but %lld labels", folder, images,
                      (long long)pixels.size[0], (long long)labels.size[0]);
-  *part = (Images){ (int)pixels.size[0], (int)pixels.size[1], (int)pixels.size[2], pixels.data,
-                    labels.data };
+  *part = (Images){ (int)pixels.size[0], (int)pixels.size[1], (int)pixels.size[2],
+                    pixels.data,         labels.data,         1 };
   return true;
 }
 
@@ -105,36 +120,71 @@ static const char *folder_of(ImageSet *set, Error *error) {
               set->name, folder, set->def->package);
   else
     error_set(error, FAIL_INPUT,
-              "no pictures at %s: expected a name of `diffrl list datasets`, or a folder with IDX "
-              "files",
+              "no pictures at %s: expected a name of `diffrl list datasets`, or a folder with IDX, "
+              "PNG or JPEG files",
               set->name);
   return NULL;
 }
 
-ImageSet *images_open(Arena *arena, const char *name, Error *error) {
+static bool has_idx(Arena *arena, const char *folder) {
+  const char *path = arena_text(arena, "%s/train-images-idx3-ubyte", folder);
+  return !access(path, F_OK) || !access(arena_text(arena, "%s.gz", path), F_OK);
+}
+
+static bool read_parts(ImageSet *set, Arena *arena, const char *folder, Murmur *sum, Error *error) {
+  if (!read_part(&set->train, arena, folder, "train", sum, error) ||
+      !read_part(&set->test, arena, folder, "t10k", sum, error) || !count_classes(set, error))
+    return false;
+  return (set->train.height == set->test.height && set->train.width == set->test.width) ||
+         error_set(error, FAIL_INPUT, "%s: pictures to train and to test are not of one size",
+                   set->name);
+}
+
+/* Pictures that were read whole, at another size. */
+static void resize_part(Images *part, Arena *arena, int side) {
+  if (part->height == side && part->width == side) return;
+  int64_t from = (int64_t)part->height * part->width * part->channels;
+  int64_t to = (int64_t)side * side * part->channels;
+  uint8_t *pixel = arena_alloc(arena, (size_t)(part->count * to));
+  for (int64_t i = 0; i < part->count; i++) {
+    Image one = { part->width, part->height, part->channels,
+                  (uint8_t *)(uintptr_t)part->pixel + i * from };
+    image_resize(&one, side, pixel + i * to);
+  }
+  part->pixel = pixel, part->height = part->width = side;
+}
+
+ImageSet *images_open_resized(Arena *arena, const char *name, int resize, Error *error) {
   ImageSet *set = arena_alloc(arena, sizeof *set);
   Murmur sum = { 0 };
   set->name = name;
   const char *folder = folder_of(set, error);
-  if (!folder || !read_part(&set->train, arena, folder, "train", &sum, error) ||
-      !read_part(&set->test, arena, folder, "t10k", &sum, error) || !count_classes(set, error))
+  bool idx = folder && (set->def || has_idx(arena, folder));
+  if (!folder || !(idx ? read_parts(set, arena, folder, &sum, error)
+                       : image_folder_read(set, arena, folder, resize, &sum, error)))
     return NULL;
-  if (set->train.height != set->test.height || set->train.width != set->test.width) {
-    error_set(error, FAIL_INPUT, "%s: pictures to train and to test are not of one size", name);
-    return NULL;
-  }
+  if (idx && resize)
+    resize_part(&set->train, arena, resize), resize_part(&set->test, arena, resize);
+  /* the same files at another size are other pictures */
+  if (resize) murmur_add(&sum, &resize, sizeof resize);
   murmur_text(murmur_sum(&sum), set->hash);
   return set;
 }
 
+ImageSet *images_open(Arena *arena, const char *name, Error *error) {
+  return images_open_resized(arena, name, 0, error);
+}
+
 void images_decode(const Images *images, int64_t i, int side, real *x) {
-  int height = images->height, width = images->width;
-  CHECK(0 <= i && i < images->count && height <= side && width <= side,
-        "picture %lld of %d, %d x %d in %d", (long long)i, images->count, height, width, side);
-  int top = (side - height) / 2, left = (side - width) / 2;
-  const uint8_t *pixel = images->pixel + i * height * width;
-  for (int j = 0; j < side * side; j++) x[j] = -1;
-  for (int r = 0; r < height; r++)
-    for (int c = 0; c < width; c++)
-      x[(top + r) * side + left + c] = (real)pixel[r * width + c] / (real)127.5 - 1;
+  int height = images->height, width = images->width, channels = images->channels;
+  CHECK(0 <= i && i < images->count && height <= side && width <= side && channels > 0,
+        "picture %lld of %d, %d x %d x %d in %d", (long long)i, images->count, height, width,
+        channels, side);
+  int top = (side - height) / 2, left = (side - width) / 2, row = width * channels;
+  const uint8_t *pixel = images->pixel + i * height * row;
+  for (int j = 0; j < side * side * channels; j++) x[j] = -1;
+  for (int r = 0; r < height; r++) {
+    real *to = x + ((top + r) * side + left) * channels;
+    for (int c = 0; c < row; c++) to[c] = (real)pixel[r * row + c] / (real)127.5 - 1;
+  }
 }

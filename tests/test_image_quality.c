@@ -38,7 +38,7 @@ static Images pictures(Arena *arena, const char *name, int count) {
       pixel[i * BYTES * BYTES + j] = (uint8_t)(40 + slope * (j % BYTES) + noise);
     }
   }
-  return (Images){ count, BYTES, BYTES, pixel, label };
+  return (Images){ count, BYTES, BYTES, pixel, label, 1 };
 }
 
 static int setup(void **state) {

@@ -6,13 +6,15 @@
  * it happens to be.  Promise B9 of docs/design.md. */
 #include "core/json.h"
 #include "core/real.h"
+#include "datasets/png.h"
 #include "tests/idx.h"
 #include "tests/program.h"
 
-#define IMAGE                                                                                      \
-  "train image --data halves --set size=8 --set hidden=8 --set mults=1,2 --set blocks=1 "          \
-  "--set groups=4 --set heads=2 --set batch=16 --set group=4 --set lane=2 --set eval_images=16 "   \
-  "--set grid=1 --set eval_every=8 --set log_every=4 --set save_every=4 --set sample_steps=4 "
+#define SIZES                                                                                      \
+  "--set size=8 --set hidden=8 --set mults=1,2 --set blocks=1 --set groups=4 --set heads=2 "       \
+  "--set batch=16 --set group=4 --set lane=2 --set eval_images=16 --set grid=1 "                   \
+  "--set eval_every=8 --set log_every=4 --set save_every=4 --set sample_steps=4 "
+#define IMAGE "train image --data halves " SIZES
 
 enum { SIDE = 8, TRAIN = 64, TEST = 16 };
 
@@ -168,10 +170,126 @@ static void test_old_weights_begin_a_run(void **state) {
 
 /* ---- what cannot be -------------------------------------------------------------------------- */
 
+/* ---- what the network and the data may be ---------------------------------------------------- */
+
+/* folders of colours: "red" or "blue", as bright as the number says */
+static void write_colours(void) {
+  char path[64];
+  Error error;
+  assert_int_equal(mkdir("colours", 0700), 0);
+  for (int label = 0; label < 2; label++) {
+    snprintf(path, sizeof path, "colours/%s", label ? "red" : "blue");
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (int i = 0; i < 12; i++) {
+      uint8_t pixel[SIDE * SIDE * 3];
+      for (int j = 0; j < SIDE * SIDE * 3; j++)
+        pixel[j] = j % 3 == (label ? 0 : 2) ? (uint8_t)(180 + 5 * i) : 20;
+      snprintf(path, sizeof path, "colours/%s/%d.png", label ? "red" : "blue", i);
+      assert_true(png_save(&(Image){ SIDE, SIDE, 3, pixel }, path, &error));
+    }
+  }
+}
+
+/* mean red minus mean blue of picture i, [SIDE, SIDE, 3] in a file of NumPy's */
+static double redness(const char *npy, int i) {
+  enum { HEADER = 128 };
+  double pixel[SIDE * SIDE * 3], sum = 0;
+  memcpy(pixel, npy + HEADER + (size_t)i * sizeof pixel, sizeof pixel);
+  for (int j = 0; j < SIDE * SIDE; j++) sum += pixel[3 * j] - pixel[3 * j + 2];
+  return sum / (SIDE * SIDE);
+}
+
+static void test_folders_of_colours_are_learned(void **state) {
+  (void)state;
+  if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
+  size_t n;
+  write_colours();
+  program_succeed("train image --data colours " SIZES
+                  "--steps 160 --set ema=0.9 --set rate=3e-3 --set flip=0.5 "
+                  "--out coloured");
+  program_succeed("sample coloured --count 6 --label red --out red.npy");
+  char *npy = file_read("red.npy", &n);
+  assert_int_equal(n, 128 + 6 * SIDE * SIDE * 3 * sizeof(double));
+  assert_non_null(strstr(npy + 10, "'shape': (6, 8, 8, 3)"));
+  for (int i = 0; i < 6; i++) assert_true(redness(npy, i) > 0.8); /* of data: at least 1.25 */
+  free(npy);
+  program_succeed("sample coloured --out all.png");
+  Image image;
+  Error error;
+  Arena *arena = arena_new();
+  assert_true(png_load(&image, arena, "all.png", &error));
+  assert_int_equal(image.channels, 3);
+  arena_free(arena);
+  program_refuse(2, "sample coloured --label green --out a.png", "0 to 1, or one of blue, red");
+  program_refuse(3, "train --resume coloured --steps 161 --data halves", "its content differs");
+}
+
+/* Every kind of output, by both networks, trains and is sampled by ways that fit it. */
+static void test_every_prediction_is_trained_and_sampled(void **state) {
+  (void)state;
+  static const struct {
+    const char *settings, *sampler;
+  } cases[] = {
+    { "--set predicts=eps --set schedule=cosine --set diffusion_steps=20 --set times=uniform",
+      "ddim" },
+    { "--set predicts=v --set schedule=cosine --set diffusion_steps=20 --set times=uniform",
+      "dpmpp_2m" },
+    { "--set predicts=x0 --set schedule=linear --set diffusion_steps=20 --set times=uniform",
+      "ddpm" },
+    { "--set predicts=edm --set schedule=edm --set time=log-sigma --set times=log-normal",
+      "edm_heun" },
+    { "--set predicts=velocity --set schedule=flow", "euler" },
+  };
+  char line[1200];
+  for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+    const char *net = i % 2 ? "--set net=dit --set hidden=16 --set patch=4" : "";
+    const char *mults = i % 2 ? "" : "--set hidden=8 --set mults=1,2 --set groups=4";
+    snprintf(line, sizeof line,
+             "train image --data halves --set size=8 --set blocks=1 --set heads=2 "
+             "--set batch=16 --set group=4 --set lane=2 --set eval_images=16 --set grid=0 "
+             "--set eval_every=3 --set scores=0 --set sample_steps=4 %s%s %s "
+             "--set sampler=%s --steps 3 --out kind%zu",
+             mults, net, cases[i / 2].settings, cases[i / 2].sampler, i);
+    program_succeed(line);
+    snprintf(line, sizeof line, "sample kind%zu --count 2 --out kind.npy", i);
+    program_succeed(line);
+  }
+}
+
+static void test_a_transformer_learns_labels(void **state) {
+  (void)state;
+  if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
+  size_t n;
+  program_succeed("train image --data halves --set size=8 --set net=dit --set hidden=32 "
+                  "--set blocks=2 --set heads=2 --set patch=2 --set batch=16 --set group=4 "
+                  "--set lane=2 --set eval_images=16 --set grid=1 --set scores=0 "
+                  "--set sample_steps=4 --set ema=0.9 --set rate=3e-3 --steps 240 --out dit");
+  program_succeed("sample dit --count 8 --label 1 --out dit.npy");
+  char *npy = file_read("dit.npy", &n);
+  for (int i = 0; i < 8; i++) assert_true(leaning(npy, i) < -0.8);
+  free(npy);
+  program_refuse(2, "train image --data halves --set net=dit --set mults=1,2", "no effect");
+  program_refuse(2, "train image --data halves --set patch=2", "no effect");
+  program_refuse(2, "train image --data halves --set size=8 --set net=dit --set patch=3",
+                 "patches of 3 do not cover 8 x 8");
+}
+
+/* All pictures mirrored: what is learned leans to the other side of its label. */
+static void test_flips_mirror_pictures(void **state) {
+  (void)state;
+  if (sizeof(real) > sizeof(float)) skip(); /* the same, ten times slower */
+  size_t n;
+  program_succeed(IMAGE "--steps 240 --set ema=0.9 --set rate=3e-3 --set flip=1 --out flipped");
+  program_succeed("sample flipped --count 8 --seed 3 --label 1 --out flipped.npy");
+  char *npy = file_read("flipped.npy", &n);
+  for (int i = 0; i < 8; i++) assert_true(leaning(npy, i) > 0.8);
+  free(npy);
+}
+
 static void test_bad_input_is_told(void **state) {
   (void)state;
   program_refuse(2, "train image", "give --data fashion-mnist");
-  program_refuse(3, "train image --data nowhere", "a folder with IDX files");
+  program_refuse(3, "train image --data nowhere", "a folder with IDX, PNG or JPEG files");
   program_refuse(2, IMAGE "--env hopper-v2", "omit --env");
   program_refuse(2, "train image --data halves --set size=4",
                  "pictures of 8 x 8 do not fit in size=4");
@@ -184,7 +302,7 @@ static void test_bad_input_is_told(void **state) {
   program_refuse(2, "sample whole --guidance much --out a.png", "expected a number");
   program_refuse(2, "sample whole --out a.csv", "FILE.png or FILE.npy");
   program_refuse(2, "eval whole --episodes 3", "omit --episodes: whole samples pictures");
-  program_refuse(3, "eval whole --data nowhere", "a folder with IDX files");
+  program_refuse(3, "eval whole --data nowhere", "a folder with IDX, PNG or JPEG files");
   program_refuse(2, "eval whole --pictures 1", "--pictures: 1 is out of range");
 }
 
@@ -197,6 +315,10 @@ int main(void) {
     cmocka_unit_test(test_measures_come_with_the_training),
     cmocka_unit_test(test_eval_measures_pictures),
     cmocka_unit_test(test_old_weights_begin_a_run),
+    cmocka_unit_test(test_folders_of_colours_are_learned),
+    cmocka_unit_test(test_every_prediction_is_trained_and_sampled),
+    cmocka_unit_test(test_a_transformer_learns_labels),
+    cmocka_unit_test(test_flips_mirror_pictures),
     cmocka_unit_test(test_bad_input_is_told),
   };
   return cmocka_run_group_tests(tests, enter, program_leave);

@@ -13,6 +13,7 @@
   F(TEXT, weighting, "native", NULL, NULL, "of the squared error (diffusion/loss.h)")              \
   F(TEXT, times, "logit-normal", NULL, NULL, "how times are sampled (diffusion/loss.h)")           \
   F(FLOAT, drop, 0.1, 0, 1, "share of the pictures that train without their label")                \
+  F(FLOAT, flip, 0.0, 0, 1, "share of the pictures that train mirrored, left to right")            \
   F(FLOAT, rate, 1e-3, 1e-8, 1, "learning rate")                                                   \
   F(FLOAT, clip, 1.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
   F(FLOAT, ema, 0.999, 0, 1, "decay of the average of weights")                                    \
@@ -31,6 +32,13 @@ typedef struct {
 static const ConfigField fields[] = { CONFIG_ROWS(LOOP_FIELDS) CONFIG_ROWS(PICTURES_FIELDS)
                                           CONFIG_ROWS(IMAGE_FIELDS) };
 #undef CONFIG_STRUCT
+
+/* settings of one kind of network alone */
+static const SettingNeed needs[] = {
+  { "mults", "net", "unet", NULL },     { "groups", "net", "unet", NULL },
+  { "attention", "net", "unet", NULL }, { "conv", "net", "unet", NULL },
+  { "patch", "net", "dit", NULL },      { NULL, NULL, NULL, NULL }
+};
 
 enum {
   TIMES_SHOWN = 5, /* time bins whose loss is reported */
@@ -109,12 +117,24 @@ static void put_picture(const ImageAgent *m, Denoising *d, int row, const Images
   if (d->cond) pictures_label(model, from->label[i], d->cond + row * row_stride(model->cond));
 }
 
-/* pictures are centred in the network's square, never scaled */
+/* mirrored, left to right, where it lies */
+static void flip(const ImageAgent *m, real *x) {
+  Plane p = pictures_plane(m->model);
+  for (int r = 0; r < p.height; r++, x += p.width * p.channels)
+    for (int i = 0, j = p.width - 1; i < j; i++, j--)
+      for (int k = 0; k < p.channels; k++) {
+        real left = x[i * p.channels + k];
+        x[i * p.channels + k] = x[j * p.channels + k], x[j * p.channels + k] = left;
+      }
+}
+
+/* pictures are centred in the network's square; what scales them is `resize`, when they are read */
 static bool check_size(const ImageAgent *m, Error *error) {
   const Images *train = &images_of(m->setup->source)->train;
   return (train->height <= m->cfg->size && train->width <= m->cfg->size) ||
-         error_set(error, FAIL_USAGE, "pictures of %d x %d do not fit in size=%d", train->height,
-                   train->width, (int)m->cfg->size);
+         error_set(error, FAIL_USAGE,
+                   "pictures of %d x %d do not fit in size=%d; use a larger size, or resize=%d",
+                   train->height, train->width, (int)m->cfg->size, (int)m->cfg->size);
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
@@ -124,6 +144,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!check_size(m, error)) return NULL;
   Model *model = m->agent.model = algo_model(setup, &model_pictures, set->name);
   m->model = (PicturesModel *)model, m->model->classes = set->classes;
+  m->model->channels = set->train.channels, m->model->label_name = set->label_name;
   if (!algo_model_build(setup, model, error) || !record_loss(m, &m->train, model->online, error) ||
       !record_loss(m, &m->test, NULL, error))
     return NULL;
@@ -140,12 +161,14 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 static bool update(Agent *agent, int64_t step, Log *log) {
   ImageAgent *m = (ImageAgent *)agent;
   const Images *train = &images_of(m->setup->source)->train;
-  Rng rng = rng_stream(m->setup->seed, "pictures");
+  Rng rng = rng_stream(m->setup->seed, "pictures"), flips = rng_stream(m->setup->seed, "flips");
   int rows = (int)m->cfg->batch;
   /* row r draws its picture by (step, r) alone */
   for (int r = 0; r < rows; r++) {
     uint64_t i = rng_below(rng, (uint64_t)step, (uint32_t)r, 0, (uint64_t)train->count);
     put_picture(m, &m->train, r, train, (int64_t)i);
+    if (m->cfg->flip > 0 && rng_uniform(flips, (uint64_t)step, (uint32_t)r, 0) < m->cfg->flip)
+      flip(m, m->train.x + r * row_stride(m->agent.model->denoiser->dim));
   }
   Optim *optim = m->objective.optim;
   optim->ema = objective_average(m->agent.model->average, m->cfg->ema, step);
@@ -276,6 +299,7 @@ const AlgoDef algo_image = {
   .fields = fields,
   .field_count = sizeof fields / sizeof *fields,
   .config_size = sizeof(ImageConfig),
+  .needs = needs,
   .create = create,
   .update = update,
   .measured = { &measured_losses, &measured_quality },

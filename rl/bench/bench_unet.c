@@ -23,7 +23,7 @@ static ImageSet *synthetic(Arena *arena) {
   Rng rng = rng_stream(0, "bench pictures");
   for (int64_t i = 0; i < bytes; i++) pixel[i] = (uint8_t)rng_below(rng, (uint64_t)i, 0, 0, 256);
   *set = (ImageSet){ .name = "bench", .classes = 1 };
-  set->train = set->test = (Images){ PICTURES, SIDE, SIDE, pixel, label };
+  set->train = set->test = (Images){ PICTURES, SIDE, SIDE, pixel, label, 1 };
   return set;
 }
 

@@ -13,11 +13,17 @@
 /* ---- real pictures --------------------------------------------------------------------------- */
 
 /* What is dealt in turn: labels, where the model is conditioned on them. */
-static int kinds_of(const PicturesModel *m) { return m->labels ? m->classes : 1; }
+static int kinds_of(const PicturesModel *m) { return pictures_labels(m) ? pictures_labels(m) : 1; }
 
 /* Labels and sizes of the set index what was made for the model's own, so both have to agree. */
 static bool fits(const PicturesModel *m, const ImageSet *set, Error *error) {
   const Images *test = &set->test;
+  if (test->channels != pictures_plane(m).channels)
+    return error_set(error, FAIL_INPUT,
+                     "%s has %s pictures and this model makes %s ones; give the pictures it was "
+                     "trained on with --data",
+                     set->name, test->channels > 1 ? "RGB" : "grey",
+                     test->channels > 1 ? "grey" : "RGB");
   if (m->labels && set->classes != m->classes)
     return error_set(error, FAIL_INPUT,
                      "%s has %d labels and this model was trained on %d; give the pictures it was "
@@ -41,11 +47,13 @@ int image_quality_pictures(const PicturesModel *m, const ImageSet *set, int coun
   free(held);
   /* every label's pictures are shared out between two sets */
   int most = least / 2 * kinds;
-  if (size <= IMAGE_SPACE_MOST && most > 1 && set->train.count > 1)
-    return count < most ? count : most;
-  if (size > IMAGE_SPACE_MOST)
-    error_set(error, FAIL_INPUT, "pictures of %d x %d are not measured, expected at most %d x %d",
-              size, size, IMAGE_SPACE_MOST, IMAGE_SPACE_MOST);
+  bool small = pictures_numbers(m) <= IMAGE_SPACE_MOST * IMAGE_SPACE_MOST;
+  if (small && most > 1 && set->train.count > 1) return count < most ? count : most;
+  if (!small)
+    error_set(
+        error, FAIL_INPUT,
+        "pictures of %d x %d are not measured, expected at most %d x %d, or 36 x 36 in colour",
+        size, size, IMAGE_SPACE_MOST, IMAGE_SPACE_MOST);
   else
     error_set(error, FAIL_INPUT,
               "%s has %d test pictures of some label: too few for two sets to measure with",
@@ -57,7 +65,7 @@ void image_quality_deal(const PicturesModel *m, const ImageSet *set, int count,
                         double *const hand[2]) {
   Arena *arena = arena_new();
   const Images *test = &set->test;
-  int kinds = kinds_of(m), size = (int)m->size, pixels = size * size;
+  int kinds = kinds_of(m), size = (int)m->size, pixels = pictures_numbers(m);
   int *dealt = arena_array(arena, int, kinds);
   real *x = arena_array(arena, real, pixels);
   /* always the same order, so that results of different runs can be compared */
@@ -113,7 +121,7 @@ bool image_quality(const PicturesModel *m, const ImageSet *set, const double *sa
                    Pool *pool, const Kernels *kernels, ImageQuality *quality, Error *error) {
   Arena *arena = arena_new();
   int size = (int)m->size;
-  int64_t n = (int64_t)count * size * size;
+  int64_t n = (int64_t)count * pictures_numbers(m);
   double *drawn = arena_array(arena, double, n);
   double *const real_ones[] = { arena_array(arena, double, n), arena_array(arena, double, n) };
   /* samples may leave the range of pixels a little, real pictures never do */

@@ -28,20 +28,20 @@ typedef struct {
 int image_quality_pictures(const PicturesModel *model, const ImageSet *set, int count,
                            Error *error);
 
-/* A and B: [count, size, size], count at most image_quality_pictures. */
+/* A and B: [count, size, size, channels], count at most image_quality_pictures. */
 void image_quality_deal(const PicturesModel *model, const ImageSet *set, int count,
                         double *const hand[2]);
 
-/* samples: [count, size, size] with labels in turn, clipped to [-1, 1] before measuring; count:
- * at most image_quality_pictures.  FAIL_DIVERGED if a pixel is not finite, FAIL_RUNNING if the
- * features cannot be found. */
+/* samples: [count, size, size, channels] with labels in turn, clipped to [-1, 1] before measuring;
+ * count: at most image_quality_pictures.  FAIL_DIVERGED if a pixel is not finite, FAIL_RUNNING if
+ * the features cannot be found. */
 bool image_quality(const PicturesModel *model, const ImageSet *set, const double *samples,
                    int count, Pool *pool, const Kernels *kernels, ImageQuality *quality,
                    Error *error);
 
 /* Sample as many pictures as can be measured, `count` at most, with labels in turn, and measure
- * them.  Returns them, [quality->pictures, size, size], in the arena; NULL and an error if a signal
- * stopped it (FAIL_RUNNING) or as above. */
+ * them.  Returns them, [quality->pictures, size, size, channels], in the arena; NULL and an error
+ * if a signal stopped it (FAIL_RUNNING) or as above. */
 double *image_quality_sample(Arena *arena, const PicturesModel *model, const ImageSet *set,
                              const ModelSampling *how, int count, ImageQuality *quality,
                              Error *error);

@@ -48,13 +48,14 @@ static bool chunk_decode(Chunk *chunk, int from) {
 
 ImageSpace *image_space_new(Arena *arena, const Images *train, int side, Pool *pool,
                             const Kernels *kernels) {
-  CHECK(train->count > 1 && side <= IMAGE_SPACE_MOST, "%d pictures, %d pixels a side", train->count,
-        side);
+  int pixels = side * side * train->channels;
+  CHECK(train->count > 1 && pixels <= IMAGE_SPACE_MOST * IMAGE_SPACE_MOST,
+        "%d pictures, %d pixels a side", train->count, side);
   ImageSpace *space = arena_alloc(arena, sizeof *space);
   *space = (ImageSpace){
     .train = train, .arena = arena, .pool = pool, .kernels = kernels, .side = side
   };
-  space->pixels = side * side;
+  space->pixels = pixels;
   space->mean = arena_array(arena, double, space->pixels);
   /* the mean in one pass and in double; no thread shares a sum */
   real x[IMAGE_SPACE_MOST * IMAGE_SPACE_MOST];

@@ -7,7 +7,7 @@
 #include "core/parallel.h"
 #include "datasets/images.h"
 
-enum { IMAGE_SPACE_MOST = 64 }; /* pixels a side: a covariance of 4096 x 4096 */
+enum { IMAGE_SPACE_MOST = 64 }; /* pixels a side, if grey: a covariance of 4096 x 4096 */
 
 /* All arrays live in the arena. */
 typedef struct {
@@ -15,14 +15,14 @@ typedef struct {
   Arena *arena;
   Pool *pool;
   const Kernels *kernels;
-  int side, pixels; /* of a picture on its black frame (images_decode) */
+  int side, pixels; /* of a picture on its black frame; pixels: numbers of all its channels */
   double *mean;     /* [pixels] */
   int components;
   double *component, *variance; /* [components, pixels] orthonormal, by descending variance */
 } ImageSpace;
 
-/* The mean of the training pictures in [side, side]; no components yet.  2 pictures at least, side
- * at most IMAGE_SPACE_MOST. */
+/* The mean of the training pictures in [side, side]; no components yet.  2 pictures at least, and
+ * at most as many numbers in each as IMAGE_SPACE_MOST pixels a side have. */
 ImageSpace *image_space_new(Arena *arena, const Images *train, int side, Pool *pool,
                             const Kernels *kernels);
 

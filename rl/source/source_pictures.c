@@ -10,6 +10,23 @@ typedef struct {
   const ImageSet *set;
 } Pictures;
 
+/* what the algorithm's settings say about the data; one without it takes pictures as they are */
+typedef struct {
+  int64_t resize;
+} Settings;
+
+#define CONFIG_STRUCT Settings
+static const ConfigField own_fields[] = { CONFIG_ROWS(PICTURE_DATA_FIELDS) };
+#undef CONFIG_STRUCT
+
+static Settings settings_of(const SourceRequest *request) {
+  Settings settings;
+  Config config;
+  config_init(&config, own_fields, sizeof own_fields / sizeof *own_fields, &settings);
+  config_copy(&config, request->fields, request->field_count, request->config);
+  return settings;
+}
+
 const ImageSet *images_of(const Source *source) {
   CHECK(source->def == &source_pictures, "source: %s", source->def->name);
   return ((const Pictures *)source)->set;
@@ -22,7 +39,8 @@ Source *pictures_new(Arena *arena, const ImageSet *set) {
 }
 
 static Source *open_pictures(const SourceRequest *request, Error *error) {
-  const ImageSet *set = images_open(request->arena, request->data, error);
+  const ImageSet *set =
+      images_open_resized(request->arena, request->data, (int)settings_of(request).resize, error);
   /* a resumed run must go on with the same pictures */
   if (!set || !source_same(request, set->name, set->hash, error)) return NULL;
   return pictures_new(request->arena, set);
@@ -30,20 +48,26 @@ static Source *open_pictures(const SourceRequest *request, Error *error) {
 
 static void announce_pictures(const Source *source) {
   const ImageSet *set = images_of(source);
-  char names[512] = "";
-  for (int i = 0; set->def && i < set->classes && i < IMAGES_MAX_NAMES; i++)
-    if (set->def->class_name[i])
-      snprintf(names + strlen(names), sizeof names - strlen(names), "%s%d %s", i ? ", " : ": ", i,
-               set->def->class_name[i]);
-  log_progress(true, "data: %d pictures to train, %d to test, %d x %d, %d labels%s",
-               set->train.count, set->test.count, set->train.height, set->train.width, set->classes,
-               names);
+  const Images *train = &set->train;
+  char names[512] = "", skipped[64] = "", labels[32] = "no labels";
+  if (set->classes) snprintf(labels, sizeof labels, "%d labels", set->classes);
+  for (int i = 0; i < set->classes; i++) {
+    const char *name = images_label(set, i);
+    size_t length = strlen(names);
+    if (name)
+      snprintf(names + length, sizeof names - length, "%s%d %s", *names ? ", " : ": ", i, name);
+  }
+  if (set->skipped)
+    snprintf(skipped, sizeof skipped, "; %d other files were passed over", set->skipped);
+  log_progress(true, "data: %d pictures to train, %d to test, %d x %d, %s%s%s%s", train->count,
+               set->test.count, train->height, train->width,
+               train->channels > 1 ? "in colour, " : "", labels, names, skipped);
 }
 
 const SourceDef source_pictures = {
   .name = "pictures",
   .about = "from pictures",
-  .asks = "learns pictures: give --data fashion-mnist, or a folder of IDX files",
+  .asks = "learns pictures: give --data fashion-mnist, or a folder of IDX, PNG or JPEG files",
   .open = open_pictures,
   .announce = announce_pictures,
 };

@@ -6,6 +6,10 @@
 
 extern const SourceDef source_pictures;
 
+/* What a source of pictures finds among an algorithm's settings. */
+#define PICTURE_DATA_FIELDS(F)                                                                     \
+  F(INT, resize, 0, 0, 256, "side that the data are averaged to; 0: as they are")
+
 const ImageSet *images_of(const Source *source); /* CHECKs the kind */
 
 /* One of pictures in memory, which must outlive it; lives in the arena. */
