@@ -64,6 +64,7 @@ $(eval $(call dependency,CJSON,libcjson,-lcjson))
 $(eval $(call dependency,HDF5,hdf5,-lhdf5))
 $(eval $(call dependency,PNG,libpng,-lpng))
 $(eval $(call dependency,JPEG,libjpeg,-ljpeg))
+$(eval $(call dependency,GIF,libgif,-lgif))
 $(eval $(if $(MPI),$(call dependency,MPI,ompi-c,-lmpi)))
 RANDOM123_CFLAGS := $(if $(RANDOM123_DIR),-I$(RANDOM123_DIR)/include)
 # MuJoCo's own archives have libmujoco.so.VERSION alone
@@ -72,7 +73,8 @@ MUJOCO_SO := $(if $(MUJOCO_DIR),$(firstword \
   $(wildcard $(MUJOCO_DIR)/lib/libmujoco.so* $(MUJOCO_DIR)/libmujoco.so*)))
 MUJOCO_LIBS := $(if $(MUJOCO_SO),$(MUJOCO_SO) \
   -Wl$(comma)-rpath$(comma)$(abspath $(dir $(MUJOCO_SO))),-lmujoco)
-LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(JPEG_LIBS) -lz $(MUJOCO_LIBS) $(if $(MPI),$(MPI_LIBS)) -lm
+LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(JPEG_LIBS) $(GIF_LIBS) -lz \
+  $(MUJOCO_LIBS) $(if $(MPI),$(MPI_LIBS)) -lm
 
 # ---- files ---------------------------------------------------------------------------------------
 
@@ -114,6 +116,7 @@ $(B)/core/rng.o $(B)/tests/test_rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
 $(B)/datasets/hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
 $(B)/datasets/png.o: ALL_CFLAGS += $(PNG_CFLAGS)
 $(B)/datasets/jpeg.o: ALL_CFLAGS += $(JPEG_CFLAGS)
+$(B)/datasets/gif.o: ALL_CFLAGS += $(GIF_CFLAGS)
 $(B)/envs/mujoco.o: ALL_CFLAGS += $(MUJOCO_CFLAGS)
 # diffrl_* is all that a program may see of the library, of the archive's one object too
 $(LIB_OBJ): ALL_CFLAGS += -fPIC -fvisibility=hidden
@@ -132,7 +135,8 @@ lib: $(B)/libdiffrl.a $(B)/libdiffrl.so
 
 # what was compiled with other flags is compiled again
 FLAGS := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LIBS) $(OPENBLAS_CFLAGS) $(CJSON_CFLAGS) \
-  $(HDF5_CFLAGS) $(HDF5_LIBS) $(PNG_CFLAGS) $(JPEG_CFLAGS) $(MUJOCO_CFLAGS) $(RANDOM123_CFLAGS)
+  $(HDF5_CFLAGS) $(HDF5_LIBS) $(PNG_CFLAGS) $(JPEG_CFLAGS) $(GIF_CFLAGS) \
+  $(MUJOCO_CFLAGS) $(RANDOM123_CFLAGS)
 $(B)/flags: always
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
@@ -174,7 +178,7 @@ $(B)/libdiffrl-fuzz.a: $(filter-out $(B)/envs/% $(B)/rl/%,$(OBJ))
 	ar rcs $@ $^
 $(B)/tests/fuzz_hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
 $(B)/tests/fuzz_%: $(B)/tests/fuzz_%.o $(B)/core/kernels/kernels_blas.o $(B)/libdiffrl-fuzz.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(OPENBLAS_LIBS) $(CJSON_LIBS) $(HDF5_LIBS) $(PNG_LIBS) $(JPEG_LIBS) -lz -lm
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(OPENBLAS_LIBS) $(CJSON_LIBS) $(HDF5_LIBS) $(PNG_LIBS) $(JPEG_LIBS) $(GIF_LIBS) -lz -lm
 
 # ---- tests and other jobs ------------------------------------------------------------------------
 

@@ -1,13 +1,12 @@
 /* command_sample.c -- diffrl sample: points, pictures or plans of a diffusion model. */
 #include "cli/command_sample.h"
 #include "cli/saved.h"
-#include "core/file.h"
 #include "core/log.h"
+#include "datasets/numpy.h"
 #include "policy/models/pictures.h"
 #include "policy/models/plans.h"
 #include "policy/models/points.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const Option options[] = {
@@ -15,11 +14,16 @@ static const Option options[] = {
                     "how many (default: 4096 points, 80 pictures, 8 plans)"),
   OPTION_TEXT_ROW(Sample, out, "out", "FILE",
                   "FILE.png: data beside points, a grid of pictures, plans; FILE.csv (points and "
-                  "plans), FILE.npy"),
+                  "plans), FILE.npy; pictures: FILE.npz with labels, FILE.gif: from noise on"),
   OPTION_TEXT_ROW(Sample, label, "label", "C",
-                  "pictures: a label's number or name (default: all in turn)"),
+                  "pictures: a label's number or name, or none (default: all in turn)"),
   OPTION_TEXT_ROW(Sample, guidance, "guidance", "W",
                   "pictures: towards the label, 1: as trained (default: the run's)"),
+  OPTION_TEXT_ROW(Sample, threshold, "threshold", "P",
+                  "pictures: dynamic threshold, a quantile of the pixels (0.995)"),
+  OPTION_TEXT_ROW(Sample, sheet, "sheet", "labels|guidance|samplers|steps",
+                  "pictures: a row with a caption for each of these; --count: in a row"),
+  OPTION_TEXT_ROW(Sample, rows, "rows", "A,B,..", "of the sheet (default: a choice of them)"),
   OPTION_TEXT_ROW(Sample, sampler, "sampler", "NAME",
                   "one of `diffrl list samplers` (default: the run's)"),
   OPTION_NUMBER_ROW(Sample, steps, "steps", "K", 0, 1, 100000, "its steps (default: the run's)"),
@@ -33,8 +37,7 @@ static const Option options[] = {
 
 /* ---- what all kinds share -------------------------------------------------------------------- */
 
-/* Can the table of this sampler be made? */
-static bool fits(const SamplerSpec *sampler, const Model *model) {
+bool sample_fits(const SamplerSpec *sampler, const Model *model) {
   Arena *scratch = arena_new();
   Error ignored;
   bool made = sampler_new(scratch, sampler, model->denoiser, &ignored) != NULL;
@@ -48,12 +51,16 @@ void sample_choose(const SampleJob *job, const Model *model, SamplerSpec *sample
   if (asked->sampler) sampler->method = asked->sampler, sampler->eta = 0;
   if (asked->steps) sampler->steps = (int)asked->steps;
   if (asked->spacing) sampler->spacing = asked->spacing;
+  /* the run's own choice stands */
+  if (asked->sampler || asked->steps || asked->spacing) sample_settle(model, sampler);
+}
+
+void sample_settle(const Model *model, SamplerSpec *sampler) {
   SamplerSpec later = *sampler;
   later.from = points_start(model->schedule);
-  /* the run's own choice stands; and what fits neither way is refused with its own reason */
-  bool chosen = asked->sampler || asked->steps || asked->spacing;
-  if (!chosen || sampler->from > 0 || !(later.from > 0) || fits(sampler, model) ||
-      !fits(&later, model))
+  /* what fits neither way is refused with its own reason */
+  if (sampler->from > 0 || !(later.from > 0) || sample_fits(sampler, model) ||
+      !sample_fits(&later, model))
     return;
   *sampler = later;
   log_progress(true,
@@ -89,39 +96,42 @@ bool sample_ends(const char *path, const char *end) {
   return dot && !strcmp(dot, end);
 }
 
-/* NumPy's format 1.0: a header that ends at a multiple of 64, then little-endian float64 */
 bool sample_write_npy(const char *path, const double *values, const int shape[], int rank,
                       Error *error) {
-  enum { HEADER = 128 };
-  char text[64] = "";
-  size_t body = sizeof(double);
-  /* the shape is written as a Python tuple, and says how many numbers follow */
-  for (int i = 0; i < rank; i++) {
-    snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d", i ? ", " : "", shape[i]);
-    body *= (size_t)shape[i];
-  }
-  char *bytes = malloc(HEADER + body);
-  NEED_MEMORY(bytes);
-  /* padded with blanks, so that readers find the numbers aligned */
-  memset(bytes, ' ', HEADER);
-  memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10); /* 0x76 = 128 - 10 */
-  int length = snprintf(bytes + 10, HEADER - 10,
-                        "{'descr': '<f8', 'fortran_order': False, 'shape': (%s), }", text);
-  /* blanks go on where the text's zero stood; the header has to end with a line end */
-  bytes[10 + length] = ' ', bytes[HEADER - 1] = '\n';
-  memcpy(bytes + HEADER, values, body);
-  bool done = file_write(path, bytes, HEADER + body, error);
-  free(bytes);
-  return done;
+  NumpyArray array = { .rank = rank, .value = values };
+  memcpy(array.shape, shape, (size_t)rank * sizeof *shape);
+  return numpy_save(&array, path, error);
+}
+
+bool sample_refuse_pictures(const Sample *asked, Error *error) {
+  const char *given = asked->label       ? "label"
+                      : asked->guidance  ? "guidance"
+                      : asked->threshold ? "threshold"
+                      : asked->sheet     ? "sheet"
+                      : asked->rows      ? "rows"
+                                         : NULL;
+  if (given && (asked->label || asked->guidance))
+    return error_set(error, FAIL_USAGE, "sample: --%s needs a model that is conditioned on labels",
+                     given);
+  if (given) return error_set(error, FAIL_USAGE, "sample: --%s needs a model of pictures", given);
+  return !(sample_ends(asked->out, ".npz") || sample_ends(asked->out, ".gif")) ||
+         error_set(
+             error, FAIL_USAGE,
+             "sample: --out %s: this kind of file is of pictures; expected FILE.png, FILE.csv "
+             "or FILE.npy",
+             asked->out);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
 /* The ending of the name chooses the format, so it is checked before anything is sampled. */
 static bool check_out(const char *path, Error *error) {
-  if (path && (sample_ends(path, ".png") || sample_ends(path, ".csv") || sample_ends(path, ".npy")))
-    return true;
-  return error_set(error, FAIL_USAGE, "sample: --out %s: expected FILE.png, FILE.csv or FILE.npy",
+  static const char *const ends[] = { ".png", ".csv", ".npy", ".npz", ".gif" };
+  for (size_t i = 0; path && i < sizeof ends / sizeof *ends; i++)
+    if (sample_ends(path, ends[i])) return true;
+  return error_set(error, FAIL_USAGE,
+                   "sample: --out %s: expected FILE.png, FILE.csv or FILE.npy, of pictures also "
+                   "FILE.npz or FILE.gif",
                    path ? path : "is missing");
 }
 
@@ -176,12 +186,15 @@ static int run(const void *request, Error *error) {
 
 const Command command_sample = {
   .name = "sample",
-  .usage = "RUN|FILE --out FILE.png|.csv|.npy [--count N] [--sampler NAME] [--steps K] [options]",
+  .usage = "RUN|FILE --out FILE.png|.csv|.npy|.npz|.gif [--count N] [--sampler NAME] [--steps K] "
+           "[options]",
   .about = "sample from a model of `diffrl train toy`, `image` or `diffuser`",
   .examples = "  diffrl sample runs/toy-moons-s0 --out moons.png\n"
               "  diffrl sample runs/toy-moons-s0 --sampler dpmpp_2m --steps 10 --out few.png\n"
               "  diffrl sample runs/toy-moons-s0 --count 100000 --seed 1 --out points.npy\n"
               "  diffrl sample runs/image-fashion-mnist-s0 --label sneaker --out sneakers.png\n"
+              "  diffrl sample runs/image-fashion-mnist-s0 --sheet guidance --out sheet.png\n"
+              "  diffrl sample runs/image-fashion-mnist-s0 --out denoising.gif\n"
               "  diffrl sample runs/diffuser-hopper-medium-s0 --count 64 --out plans.npy\n",
   .options = options,
   .option_count = OPTION_COUNT(options),

@@ -8,7 +8,7 @@
 
 typedef struct {
   Parsed parsed;
-  const char *which, *sampler, *spacing, *label, *guidance, *out;
+  const char *which, *sampler, *spacing, *label, *guidance, *threshold, *sheet, *rows, *out;
   int64_t count, steps, seed, threads;
 } Sample;
 
@@ -28,6 +28,15 @@ bool sample_plans(const SampleJob *job, Error *error);  /* of `diffrl train diff
 /* The model's sampler with what was asked for instead.  One that cannot begin where no signal is
  * left begins just before it, as the figures of `train toy` do, and a line says so. */
 void sample_choose(const SampleJob *job, const Model *model, SamplerSpec *sampler);
+
+/* The second half of it: a sampler that was chosen, at its beginning. */
+void sample_settle(const Model *model, SamplerSpec *sampler);
+
+/* Can the table of this sampler be made? */
+bool sample_fits(const SamplerSpec *sampler, const Model *model);
+
+/* FAIL_USAGE if something is asked for that only models of pictures have. */
+bool sample_refuse_pictures(const Sample *asked, Error *error);
 
 /* Are all numbers finite, of which one of the arrays [count] holds them?  FAIL_DIVERGED. */
 bool sample_check(const double *values, const float *floats, size_t count, const char *sampler,

@@ -86,9 +86,7 @@ bool sample_plans(const SampleJob *job, Error *error) {
   PlansModel *m = (PlansModel *)model_load(job->arena, &model_plans, job->checkpoint, error);
   const char *name = checkpoint_text(job->checkpoint, "env");
   if (!m) return false;
-  if (job->asked->label || job->asked->guidance)
-    return error_set(error, FAIL_USAGE, "sample: --%s needs a model that is conditioned on labels",
-                     job->asked->label ? "label" : "guidance");
+  if (!sample_refuse_pictures(job->asked, error)) return false;
   /* without an environment there are no start states to plan from */
   const EnvDef *def = name && strcmp(name, "none") ? env_find(name) : NULL;
   if (!def || def->obs_dim != m->obs_dim || def->act_dim != m->act_dim)

@@ -57,9 +57,7 @@ bool sample_points(const SampleJob *job, Error *error) {
   const ToyDef *data = model ? toy_find(model->data, error) : NULL;
   if (!data) return false;
   /* points have no labels */
-  if (asked->label || asked->guidance)
-    return error_set(error, FAIL_USAGE, "sample: --%s needs a model that is conditioned on labels",
-                     asked->label ? "label" : "guidance");
+  if (!sample_refuse_pictures(asked, error)) return false;
   /* the run's own sampler, but for what was asked for instead */
   ModelSampling how = model_sampling(model);
   how.seed = (uint64_t)asked->seed, how.pool = job->pool, how.kernels = job->kernels;

@@ -52,3 +52,7 @@ uint8_t *gzip_read(Arena *arena, const char *path, size_t most, size_t *length, 
   if (!bytes) error_prefix(error, "%s", path);
   return bytes;
 }
+
+uint32_t gzip_crc(uint32_t sum, const void *bytes, size_t length) {
+  return (uint32_t)crc32_z(sum, bytes, length);
+}

@@ -10,4 +10,7 @@
  * or holds more than `most`. */
 uint8_t *gzip_read(Arena *arena, const char *path, size_t most, size_t *length, Error *error);
 
+/* The checksum of gzip and zip (CRC-32) of what `sum` is of, 0 of nothing, and these bytes. */
+uint32_t gzip_crc(uint32_t sum, const void *bytes, size_t length);
+
 #endif

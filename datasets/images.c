@@ -5,7 +5,10 @@
 #include "datasets/gzip.h"
 #include "datasets/image_folder.h"
 #include "datasets/image_resize.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static const ImagesDef sets[] = {
@@ -27,6 +30,43 @@ const char *images_label_name(const char *set, int label) {
     if (!strcmp(sets[i].name, set) && label >= 0 && label < IMAGES_MAX_NAMES)
       return sets[i].class_name[label];
   return NULL;
+}
+
+/* Is it one of the words of the name?  Words have blanks between them. */
+static bool has_word(const char *name, const char *word) {
+  size_t length = strlen(word);
+  for (const char *at = name; length && *at; at += strcspn(at, " "), at += strspn(at, " "))
+    if (!strncasecmp(at, word, length) && (!at[length] || at[length] == ' ')) return true;
+  return false;
+}
+
+/* by its whole name, or by a word that is in no other; -1: by neither */
+static int find_name(const char *const name[], int classes, const char *text) {
+  int found = -1, times = 0;
+  for (int i = 0; i < classes; i++) {
+    if (!name[i]) continue;
+    if (!strcasecmp(name[i], text)) return i;
+    if (has_word(name[i], text)) found = i, times++;
+  }
+  return times == 1 ? found : -1;
+}
+
+bool images_label_find(const char *set, const char *const *names, int classes, const char *text,
+                       int *label, Error *error) {
+  const char *name[IMAGES_MOST_CLASSES];
+  char *end, all[512] = "";
+  CHECK(classes <= IMAGES_MOST_CLASSES, "%d labels", classes);
+  for (int i = 0; i < classes; i++) name[i] = names ? names[i] : images_label_name(set, i);
+  long number = strtol(text, &end, 10);
+  *label = find_name(name, classes, text);
+  /* numbers always work, names where the set has them */
+  if (*label < 0 && end != text && !*end && number >= 0 && number < classes) *label = (int)number;
+  if (*label >= 0) return true;
+  for (int i = 0; i < classes && name[i]; i++) {
+    size_t length = strlen(all);
+    snprintf(all + length, sizeof all - length, "%s%s", i ? ", " : ", or one of ", name[i]);
+  }
+  return error_set(error, FAIL_USAGE, "expected 0 to %d%s", classes - 1, all);
 }
 
 const char *images_label(const ImageSet *set, int label) {

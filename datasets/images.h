@@ -22,6 +22,12 @@ const ImagesDef *images_list(size_t *count);
  * listed, or has no such label. */
 const char *images_label_name(const char *set, int label);
 
+/* The label that a text means: its number from 0 to classes - 1, its name, or a word that one name
+ * alone has ("boot" for "ankle boot"); capitals do not matter.  names: [classes] of a folder's
+ * labels, or NULL: those of the listed set.  FAIL_USAGE with all numbers and names. */
+bool images_label_find(const char *set, const char *const *names, int classes, const char *text,
+                       int *label, Error *error);
+
 enum { IMAGES_MOST_CLASSES = 256, IMAGES_MOST_SIDE = 1024, IMAGES_MOST_BYTES = 1 << 30 };
 
 typedef struct {

@@ -180,12 +180,25 @@ ModelSampling model_sampling(const Model *m) {
                           .guidance = s->guidance };
 }
 
+/* one list after the other; each ends with NULL, or is NULL */
+static const Guide *const *join_guides(Arena *arena, const Guide *const *a, const Guide *const *b) {
+  if (!a || !b) return a ? a : b;
+  int first = 0, second = 0;
+  while (a[first]) first++;
+  while (b[second]) second++;
+  const Guide **both = arena_array(arena, const Guide *, first + second + 1);
+  memcpy(both, a, (size_t)first * sizeof *both);
+  memcpy(both + first, b, (size_t)second * sizeof *both);
+  return both;
+}
+
 Sampler *model_sampler(Arena *arena, const Model *m, const SamplerSpec *given, double guidance,
                        Error *error) {
   SamplerSpec spec = *given;
   if (m->def->bounded) spec.clip = true, spec.low = -1, spec.high = 1;
   /* guides that the kind brings along: labels, given states */
-  if (m->def->guides) spec.guides = m->def->guides(arena, m, guidance);
+  const Guide *const *own = m->def->guides ? m->def->guides(arena, m, guidance) : NULL;
+  spec.guides = join_guides(arena, own, given->guides);
   return sampler_new(arena, &spec, m->denoiser, error);
 }
 

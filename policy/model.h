@@ -115,7 +115,7 @@ bool model_begin(Model *model, const Checkpoint *from, Error *error);
 const Params *model_weights(const Model *model); /* those that sample */
 
 typedef struct {
-  SamplerSpec sampler; /* its guides are those of the kind */
+  SamplerSpec sampler; /* its guides come after those of the kind */
   double guidance;
   uint64_t seed;
   Pool *pool;

@@ -20,6 +20,7 @@ libcjson-dev           CJSON_DIR     cjson/cJSON.h
 libhdf5-dev            HDF5_DIR      hdf5.h
 libpng-dev             PNG_DIR       png.h
 libjpeg-dev            JPEG_DIR      jpeglib.h
+libgif-dev             GIF_DIR       gif_lib.h
 zlib1g-dev             -             zlib.h
 librandom123-dev       RANDOM123_DIR Random123/philox.h
 libcmocka-dev          -             cmocka.h
@@ -109,7 +110,8 @@ packages=${packages% }
 if ! is_debian; then
   stop "needed, by Debian's names: $packages
 setup: install what your system calls these; MUJOCO_DIR=, OPENBLAS_DIR=, CJSON_DIR=, HDF5_DIR=,
-setup: PNG_DIR= and RANDOM123_DIR= may name folders with include/ and lib/ instead"
+setup: PNG_DIR=, JPEG_DIR=, GIF_DIR= and RANDOM123_DIR= may name folders with include/ and lib/
+setup: instead"
 fi
 
 as_root=

@@ -9,6 +9,7 @@
 #include "datasets/png.h"
 #include "tests/idx.h"
 #include "tests/program.h"
+#include <math.h>
 
 #define SIZES                                                                                      \
   "--set size=8 --set hidden=8 --set mults=1,2 --set blocks=1 --set groups=4 --set heads=2 "       \
@@ -286,6 +287,124 @@ static void test_flips_mirror_pictures(void **state) {
   free(npy);
 }
 
+/* ---- ways to sample -------------------------------------------------------------------------- */
+
+static double largest_difference(const char *a, const char *b) {
+  enum { HEADER = 128 };
+  size_t n, other;
+  char *x = file_read(a, &n), *y = file_read(b, &other);
+  assert_int_equal(n, other);
+  double most = 0;
+  for (size_t at = HEADER; at < n; at += sizeof(double)) {
+    double p, q;
+    memcpy(&p, x + at, sizeof p), memcpy(&q, y + at, sizeof q);
+    most = fmax(most, fabs(p - q));
+  }
+  free(x), free(y);
+  return most;
+}
+
+/* guidance 0 is output(null) for any label (Ho & Salimans 2022, eq. 6), and 1 is output(label) */
+static void test_no_label_is_guidance_0(void **state) {
+  (void)state;
+  program_succeed("sample whole --count 6 --label none --out none.npy");
+  program_succeed("sample whole --count 6 --label 1 --guidance 0 --out zero.npy");
+  program_succeed("sample whole --count 6 --label 1 --guidance 1 --out one.npy");
+  program_succeed("sample whole --count 6 --label 1 --out label.npy");
+  assert_true(largest_difference("none.npy", "zero.npy") < 1e-4);
+  assert_true(largest_difference("none.npy", "label.npy") > 1e-3);
+  assert_true(largest_difference("one.npy", "label.npy") == 0);
+}
+
+/* A chain of ddim that ends at clean data ends at its last x_0, which a threshold holds in [-1, 1]
+ * (Saharia et al. 2022, section 2.3); the network predicts noise and has hardly learned. */
+static void test_a_threshold_keeps_the_range(void **state) {
+  (void)state;
+  size_t n;
+  double free_most = 0, held_most = 0;
+  program_succeed("sample kind0 --count 8 --guidance 8 --sampler ddim --out free.npy");
+  program_succeed("sample kind0 --count 8 --guidance 8 --sampler ddim --threshold 0.9 "
+                  "--out held.npy");
+  for (int k = 0; k < 2; k++) {
+    char *npy = file_read(k ? "held.npy" : "free.npy", &n);
+    for (size_t at = 128; at < n; at += sizeof(double)) {
+      double x;
+      memcpy(&x, npy + at, sizeof x);
+      *(k ? &held_most : &free_most) = fmax(k ? held_most : free_most, fabs(x));
+    }
+    free(npy);
+  }
+  print_message("greatest pixel %.2f, with a threshold %.6f\n", free_most, held_most);
+  assert_true(free_most > 1.5);
+  assert_true(held_most <= 1 + 1e-5);
+}
+
+/* every picture of a sheet is that of the same noise alone */
+static void test_sheets_compare(void **state) {
+  (void)state;
+  static const char *const lines[] = {
+    "sample whole --sheet labels --count 3 --out sheet.png",
+    "sample whole --sheet labels --rows 1,none --count 3 --out sheet.png",
+    "sample whole --sheet guidance --out sheet.png",
+    "sample whole --sheet samplers --label 1 --count 2 --out sheet.png",
+    "sample whole --sheet steps --rows 1,3 --out sheet.png",
+  };
+  static const int rows[] = { 2, 2, 4, 0, 2 }, columns[] = { 3, 3, 2, 2, 2 };
+  enum { ZOOM = 12, CELL = ZOOM * SIDE + 4 };
+  Arena *arena = arena_new();
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+    Image image;
+    Error error;
+    program_succeed(lines[i]);
+    assert_true(png_load(&image, arena, "sheet.png", &error));
+    assert_true(image.width > columns[i] * CELL && image.width < columns[i] * CELL + 200);
+    if (rows[i]) assert_true(image.height >= rows[i] * CELL && image.height < rows[i] * CELL + 50);
+  }
+  arena_free(arena);
+  program_refuse(2, "sample whole --sheet guidance --guidance 2 --out s.png",
+                 "name them by --rows");
+  program_refuse(2, "sample whole --sheet labels --label 1 --out s.png", "name them by --rows");
+  program_refuse(2, "sample whole --sheet lables --out s.png", "did you mean labels");
+  program_refuse(2, "sample whole --sheet labels --out s.npy", "a sheet goes to FILE.png");
+  program_refuse(2, "sample whole --rows 1,2 --out s.png", "give --sheet too");
+  program_refuse(2, "sample whole --sheet labels --rows 1,5 --out s.png", "expected 0 to 1");
+  program_refuse(2, "sample whole --sheet steps --rows x --out s.png", "expected steps from 1");
+  program_refuse(2, "sample whole --sheet samplers --rows dimm --out s.png", "did you mean");
+}
+
+static void test_other_files_of_samples(void **state) {
+  (void)state;
+  size_t n;
+  program_succeed("sample whole --count 4 --out some.npz");
+  char *npz = file_read("some.npz", &n);
+  assert_memory_equal(npz, "PK\3\4", 4);
+  /* the labels stand after the pictures: 0, 1, 0, 1 */
+  const int64_t labels[] = { 0, 1, 0, 1 };
+  size_t at = 30 + strlen("pictures.npy") + 128 + 4 * SIDE * SIDE * sizeof(double) + 30 +
+              strlen("labels.npy") + 128;
+  assert_true(at + sizeof labels < n);
+  assert_memory_equal(npz + at, labels, sizeof labels);
+  free(npz);
+  program_succeed("sample whole --count 4 --out some.gif");
+  char *gif = file_read("some.gif", &n);
+  assert_memory_equal(gif, "GIF89a", 6);
+  free(gif);
+  program_succeed("sample coloured --count 4 --out some.gif");
+  program_refuse(2, "sample whole --count 65 --out some.gif", "expected at most 64");
+}
+
+static void test_labels_that_are_not_there_are_refused(void **state) {
+  (void)state;
+  program_succeed(IMAGE "--steps 1 --set labels=false --set scores=0 --out bare");
+  program_refuse(2, "sample bare --label none --out a.png", "not conditioned on labels");
+  program_refuse(2, "sample bare --guidance 2 --out a.png", "not conditioned on labels");
+  program_refuse(2, "sample bare --sheet guidance --out a.png", "not conditioned on labels");
+  program_refuse(2, "sample bare --sheet labels --out a.png", "not conditioned on labels");
+  program_refuse(2, "sample whole --label none --guidance 2 --out a.png", "has no effect");
+  program_refuse(2, "sample whole --threshold 1.5 --out a.png", "a number from 0.5 to 1");
+  program_succeed("sample bare --out bare.png");
+}
+
 static void test_bad_input_is_told(void **state) {
   (void)state;
   program_refuse(2, "train image", "give --data fashion-mnist");
@@ -319,6 +438,11 @@ int main(void) {
     cmocka_unit_test(test_every_prediction_is_trained_and_sampled),
     cmocka_unit_test(test_a_transformer_learns_labels),
     cmocka_unit_test(test_flips_mirror_pictures),
+    cmocka_unit_test(test_no_label_is_guidance_0),
+    cmocka_unit_test(test_a_threshold_keeps_the_range),
+    cmocka_unit_test(test_sheets_compare),
+    cmocka_unit_test(test_other_files_of_samples),
+    cmocka_unit_test(test_labels_that_are_not_there_are_refused),
     cmocka_unit_test(test_bad_input_is_told),
   };
   return cmocka_run_group_tests(tests, enter, program_leave);

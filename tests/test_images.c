@@ -65,6 +65,36 @@ static void pictures_lie_in_the_middle(void **state) {
   arena_free(arena);
 }
 
+/* by number, name, or a word of one name alone; a whole name comes before words */
+static void labels_are_found(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int label;
+  } cases[] = { { "0", 0 },    { "9", 9 },         { "ankle boot", 9 }, { "boot", 9 },
+                { "BAG", 8 },  { "shirt", 6 },     { "t-shirt", 0 },    { "10", -1 },
+                { "-1", -1 },  { "boo", -1 },      { "", -1 },          { "ankle boots", -1 },
+                { "7th", -1 }, { "ankleboot", -1 } };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int label = -1;
+    Error error;
+    bool found = images_label_find("fashion-mnist", NULL, 10, cases[i].text, &label, &error);
+    assert_int_equal(found, cases[i].label >= 0);
+    if (found) assert_int_equal(label, cases[i].label);
+    if (!found) assert_non_null(strstr(error.text, "expected 0 to 9, or one of T-shirt, trousers"));
+  }
+  static const char *const names[] = { "red door", "blue door", "3", "0" };
+  int label;
+  Error error;
+  assert_true(images_label_find("x", names, 4, "red", &label, &error) && label == 0);
+  assert_true(images_label_find("x", names, 4, "0", &label, &error) && label == 3); /* a name */
+  assert_true(images_label_find("x", names, 4, "1", &label, &error) && label == 1);
+  assert_false(images_label_find("x", names, 4, "door", &label, &error)); /* which one? */
+  assert_true(images_label_find("x", NULL, 4, "3", &label, &error) && label == 3);
+  assert_false(images_label_find("x", NULL, 4, "red", &label, &error));
+  assert_string_equal(error.text, "expected 0 to 3");
+}
+
 static void expect_refusal(const char *says) {
   Arena *arena = arena_new();
   Error error;
@@ -129,9 +159,8 @@ static void no_file_crashes_the_reader(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(files_are_read_as_they_are),
-    cmocka_unit_test(pictures_lie_in_the_middle),
-    cmocka_unit_test(what_is_wrong_is_said),
+    cmocka_unit_test(files_are_read_as_they_are), cmocka_unit_test(pictures_lie_in_the_middle),
+    cmocka_unit_test(labels_are_found),           cmocka_unit_test(what_is_wrong_is_said),
     cmocka_unit_test(no_file_crashes_the_reader),
   };
   return cmocka_run_group_tests(tests, enter, leave);

@@ -8,6 +8,12 @@
 bool image_write_grid(const PicturesModel *model, const double *pictures, int count,
                       bool all_labels, const char *path, Error *error);
 
+/* The same in steps: white paper for `count` pictures, in the arena (FAIL_USAGE: more than a PNG
+ * file holds); and picture i on it, [size, size, channels]. */
+Image *picture_grid_new(Arena *arena, const PicturesModel *model, int count, bool all_labels,
+                        Error *error);
+void picture_grid_put(Image *grid, const PicturesModel *model, int i, const double *picture);
+
 /* A number in [-1, 1], or the nearest there, as a byte: -1 is 0, 1 is 255. */
 uint8_t picture_byte(double value);
 
