@@ -43,7 +43,7 @@ static struct jpeg_error_mgr *watch(Trouble *trouble) {
 
 enum {
   MOST_MEMORY = 1 << 29, /* of libjpeg: a progressive file of the largest size needs 384 MiB */
-  MOST_SCANS = 200       /* a few bytes can ask for many passes over all pixels */
+  MOST_SCANS = 64        /* a few bytes can ask for many passes over all pixels */
 };
 
 typedef struct {

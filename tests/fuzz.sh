@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 B=${B:-build/fuzz}
 seconds=${1:-60}
 [ $# = 0 ] || shift
-[ $# -gt 0 ] || set -- hdf5 policy images checkpoint config json
+[ $# -gt 0 ] || set -- hdf5 policy images pictures checkpoint config json
 TMPDIR=$(mktemp -d)
 trap 'rm -rf "$TMPDIR"' EXIT
 trap 'exit 1' INT TERM

@@ -120,6 +120,13 @@ static void what_is_wrong_is_said(void **state) {
   bytes[0] = 3;
   idx_write("t10k-labels-idx1-ubyte", 1, (int[]){ TEST }, bytes, TEST);
   expect_refusal("test picture 0 has label 3, which no training picture has");
+  /* a gzip that ends early */
+  assert_int_equal(
+      system("gzip -f train-images-idx3-ubyte && head -c 60 train-images-idx3-ubyte.gz "
+             ">cut && mv cut train-images-idx3-ubyte.gz"),
+      0);
+  expect_refusal("train-images-idx3-ubyte.gz: damaged: ");
+  unlink("train-images-idx3-ubyte.gz"), write_set();
   unlink("t10k-labels-idx1-ubyte");
   expect_refusal("t10k-labels-idx1-ubyte: cannot be read");
   Arena *arena = arena_new();

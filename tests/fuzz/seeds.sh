@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 export XDG_CACHE_HOME="$work/cache"
-mkdir -p checkpoint config hdf5 images json policy
+mkdir -p checkpoint config hdf5 images json pictures policy
 
 # --- policies, and a checkpoint with all that training needs --------------------------------------
 
@@ -57,3 +57,22 @@ gzip -n <p >p.gz
 gzip -n <l >l.gz
 joined p l p l >"$seeds/images/plain"
 joined p.gz l.gz p.gz l.gz >"$seeds/images/gzip"
+
+# --- PNG (after an even byte) and JPEG (after an odd one) -----------------------------------------
+
+for name in grey colour progressive cmyk; do
+  { printf '\1' && cat "$golden/jpeg/$name.jpg"; } >"$seeds/pictures/$name"
+done
+mkdir grey colour
+cp "$golden/jpeg/grey.jpg" grey/0.jpg
+cp "$golden/jpeg/grey.jpg" grey/1.jpg
+cp "$golden/jpeg/colour.jpg" colour/0.jpg
+cp "$golden/jpeg/colour.jpg" colour/1.jpg
+for name in grey colour; do
+  "$diffrl" train image --data "$work/$name" --steps 1 --threads 1 --set resize=4 --set size=4 \
+    --set hidden=8 --set mults=1 --set blocks=1 --set batch=2 --set group=2 --set lane=2 \
+    --set grid=0 --set scores=0 --set eval_images=1 --set sample_steps=1 \
+    --out "$work/$name-run" >>"$work/log" 2>&1
+  "$diffrl" sample "$work/$name-run" --count 1 --out "$work/$name.png" >>"$work/log" 2>&1
+  { printf '\0' && cat "$work/$name.png"; } >"$seeds/pictures/png-$name"
+done
