@@ -1,5 +1,5 @@
-/* fuzz_pictures.c -- any bytes as a PNG or a JPEG file, which is read or refused with a reason; what
- * is read can be resized.
+/* fuzz_pictures.c -- any bytes as a PNG or a JPEG file, which is read or refused with a reason;
+ * what is read can be resized.
  *
  * The first byte: even for PNG, odd for JPEG; then the file. */
 #include "core/check.h"
