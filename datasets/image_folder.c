@@ -45,7 +45,7 @@ static void *grown(void *list, int count, int *room, size_t size) {
 
 static bool add_entry(Listing *l, const char *path, const char *name, int label, Error *error) {
   if (l->count == MOST_FILES)
-    return error_set(error, FAIL_INPUT, "more than %d pictures", MOST_FILES);
+    return error_set(error, FAIL_INPUT, "%s: more than %d pictures", path, MOST_FILES);
   l->entry = grown(l->entry, l->count, &l->room, sizeof *l->entry);
   l->entry[l->count++] = (Entry){
     .path = path, .name = name, .label = label, .hash = murmur_of(name, strlen(name)).h[0]
@@ -97,7 +97,8 @@ static bool list_labels(Listing *l, ImageSet *set, const char *folder, Error *er
     if (!list_folder(l, path, l->folder[i], set->classes, error)) return false;
     if (l->count == before) continue;
     if (set->classes == IMAGES_MOST_CLASSES)
-      return error_set(error, FAIL_INPUT, "more than %d folders with pictures: a folder is a label",
+      return error_set(error, FAIL_INPUT,
+                       "%s: more than %d folders with pictures; each of them is a label", folder,
                        IMAGES_MOST_CLASSES);
     name[set->classes++] = l->folder[i];
   }
@@ -111,15 +112,15 @@ static bool list_all(Listing *l, ImageSet *set, const char *folder, Error *error
   if (!list_labels(l, set, folder, error)) return false;
   if (loose && set->classes)
     return error_set(error, FAIL_INPUT,
-                     "pictures beside the folder %s, which has pictures too; expected all in the "
-                     "folder itself, without labels, or all in folders, one for each label",
-                     set->label_name[0]);
+                     "%s has pictures, and so has the folder %s in it; expected all in the folder "
+                     "itself, without labels, or all in folders, one for each label",
+                     folder, set->label_name[0]);
   set->skipped = l->skipped;
   return l->count > 1 ||
          error_set(error, FAIL_INPUT,
-                   "%d pictures, expected at least 2 files named .png, .jpg or .jpeg, in it or in "
-                   "a folder for each label, or the four IDX files of MNIST",
-                   l->count);
+                   "%s: %d pictures, expected at least 2 files named .png, .jpg or .jpeg, in it or "
+                   "in a folder for each label, or the four IDX files of MNIST",
+                   folder, l->count);
 }
 
 /* ---- which are kept for testing -------------------------------------------------------------- */
@@ -240,7 +241,7 @@ static void gather(Images *part, Arena *arena, const Listing *l, bool tested, in
 static bool read_set(Listing *l, ImageSet *set, const char *folder, int resize, Murmur *sum,
                      Error *error) {
   int channels;
-  if (!list_all(l, set, folder, error)) return error_prefix(error, "%s", folder);
+  if (!list_all(l, set, folder, error)) return false;
   keep_tests(l);
   Arena *kept = arena_new();
   bool done = read_entries(l, kept, resize, &channels, error);

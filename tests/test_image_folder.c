@@ -193,7 +193,7 @@ static void what_is_no_set_is_refused(void **state) {
   write_many("single", 1, 4);
   expect_refusal("single", 0, "1 pictures, expected at least 2");
   write_many("both", 2, 4), write_many("both/boot", 2, 4);
-  expect_refusal("both", 0, "pictures beside the folder boot");
+  expect_refusal("both", 0, "both has pictures, and so has the folder boot in it");
   mkdir("ones", 0700), write_many("ones/a", 1, 4), write_many("ones/b", 1, 4);
   expect_refusal("ones", 0, "no label has two pictures");
 }
