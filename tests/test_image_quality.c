@@ -236,6 +236,39 @@ static void copies_of_training_pictures_are_found(void **state) {
   assert_true(scores.nearest.samples == 0 && scores.nearest.real > 0);
 }
 
+/* every picture with three channels, all equal to the grey one */
+static Images repeated(Arena *arena, const Images *grey) {
+  Images rgb = *grey;
+  int64_t numbers = (int64_t)grey->count * grey->height * grey->width * 3;
+  uint8_t *pixel = arena_alloc(arena, (size_t)numbers);
+  for (int64_t i = 0; i < numbers; i++) pixel[i] = grey->pixel[i / 3];
+  rgb.channels = 3, rgb.pixel = pixel;
+  return rgb;
+}
+
+/* Each square of a distance is there three times; and a grey model is not measured by colours. */
+static void three_equal_channels_count_three_times(void **state) {
+  enum { COUNT = 20 };
+  World *w = *state;
+  Error error;
+  double *grey = draw(w, &w->set.train, 2 * COUNT);
+  double *rgb = arena_array(w->arena, double, COUNT * 3 * PIXELS);
+  /* means of two pictures: new ones, in the space of the components */
+  for (int i = 0; i < COUNT * PIXELS; i++) grey[i] = (grey[i] + grey[i + COUNT * PIXELS]) / 2;
+  for (int i = 0; i < COUNT * PIXELS * 3; i++) rgb[i] = grey[i / 3];
+  ImageQuality one = score(w, grey, COUNT);
+  w->set.train = repeated(w->arena, &w->set.train), w->set.test = repeated(w->arena, &w->set.test);
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, COUNT, &error), 0);
+  assert_non_null(strstr(error.text, "has RGB pictures and this model makes grey ones"));
+  w->model.channels = 3;
+  assert_int_equal(image_quality_pictures(&w->model, &w->set, COUNT, &error), COUNT);
+  ImageQuality three = score(w, rgb, COUNT);
+  assert_true(fabs(three.frechet.samples / (3 * one.frechet.samples) - 1) < 1e-5);
+  assert_true(fabs(three.frechet.real / (3 * one.frechet.real) - 1) < 1e-5);
+  assert_true(fabs(three.nearest.samples / (sqrt(3) * one.nearest.samples) - 1) < precision);
+  assert_true(fabs(three.nearest.real / (sqrt(3) * one.nearest.real) - 1) < precision);
+}
+
 static void what_cannot_be_scored_is_told(void **state) {
   World *w = *state;
   ImageQuality scores;
@@ -283,6 +316,7 @@ int main(void) {
     FACT(the_hand_itself_scores_zero),
     FACT(a_shift_adds_its_square),
     FACT(copies_of_training_pictures_are_found),
+    FACT(three_equal_channels_count_three_times),
     FACT(what_cannot_be_scored_is_told),
     FACT(a_set_of_another_shape_is_refused),
   };
