@@ -35,9 +35,9 @@ static const ConfigField fields[] = { CONFIG_ROWS(LOOP_FIELDS) CONFIG_ROWS(PICTU
 
 /* settings of one kind of network alone */
 static const SettingNeed needs[] = {
-  { "mults", "net", "unet", NULL },     { "groups", "net", "unet", NULL },
-  { "attention", "net", "unet", NULL }, { "conv", "net", "unet", NULL },
-  { "patch", "net", "dit", NULL },      { NULL, NULL, NULL, NULL }
+  { "mults", "net", NULL, "dit" },     { "groups", "net", NULL, "dit" },
+  { "attention", "net", NULL, "dit" }, { "conv", "net", NULL, "dit" },
+  { "patch", "net", "dit", NULL },     { NULL, NULL, NULL, NULL }
 };
 
 enum {
