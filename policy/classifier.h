@@ -3,7 +3,22 @@
 #ifndef POLICY_CLASSIFIER_H
 #define POLICY_CLASSIFIER_H
 #include "core/checkpoint.h"
+#include "core/config.h"
 #include "core/ops/ops.h"
+
+/* the network's shape: settings of a run, and of the file */
+#define CLASSIFIER_FIELDS(F)                                                                       \
+  F(INT, size, 32, 4, 256, "pixels a side; smaller pictures are put on black")                     \
+  F(INT, hidden, 16, 2, 256, "channels of the first level; each level has twice as many")          \
+  F(INT, levels, 3, 1, 5, "each halves the size")                                                  \
+  F(INT, blocks, 1, 1, 4, "residual blocks of a level")                                            \
+  F(INT, groups, 8, 1, 256, "of the norms")                                                        \
+  F(INT, features, 64, 1, 2048, "width of the layer before the logits")
+typedef struct {
+  CONFIG_MEMBERS(CLASSIFIER_FIELDS)
+} ClassifierShape;
+
+enum { CLASSIFIER_MAX_CLASSES = 256 };
 
 typedef struct {
   Plane plane; /* of a picture, in [-1, 1] */
@@ -15,6 +30,17 @@ typedef struct {
   Params *params;
   const void *own; /* the network's slots */
 } Classifier;
+
+/* A network of this shape without numbers yet: its Params "classifier" are declared.  The texts are
+ * copied into the arena.  name: [classes], entries may be NULL.  FAIL_USAGE for a shape that cannot
+ * be. */
+Classifier *classifier_new(Arena *arena, const ClassifierShape *shape, int classes,
+                           const char *const *name, const char *data, Error *error);
+
+/* What a file says beside the numbers: "classifier" (the data), "classifier_shape", "classes",
+ * "class_names" (a line each) and, where it is known, "accuracy". */
+void classifier_save_texts(const Classifier *classifier, Checkpoint *checkpoint);
+bool classifier_saved(const Checkpoint *checkpoint); /* is it the file of a classifier? */
 
 /* The classifier in a file; in the arena.  NULL and an error (FAIL_INPUT) if there is none. */
 Classifier *classifier_load(Arena *arena, const Checkpoint *checkpoint, Error *error);
