@@ -1,8 +1,9 @@
 /* classifier.c -- a residual network with group norms over pictures.
  *
- *   begin    convolution of 3
- *   levels   convolution of 3 with stride 2, then blocks x + conv3(silu(norm(conv3(silu(norm(x))))))
- *   end      features = dense(mean over positions of silu(norm(x)));  logits = dense(silu(features))
+ *   levels   convolution of 3 with stride 2, then blocks
+ *   block    x + conv3(silu(norm(conv3(silu(norm(x))))))
+ *   end      features = dense(mean over positions of silu(norm(x)))
+ *            logits = dense(silu(features))
  */
 #include "policy/classifier.h"
 #include "policy/nets/layer.h"
@@ -34,6 +35,13 @@ typedef struct {
 } Network;
 
 /* ---- shape ----------------------------------------------------------------------------------- */
+
+void classifier_shape_from(ClassifierShape *shape, const ConfigField *fields, size_t count,
+                           const void *values) {
+  Config own;
+  config_init(&own, shape_fields, SHAPE_FIELDS, shape);
+  config_copy(&own, fields, count, values);
+}
 
 static int channels_at(const ClassifierShape *s, int level) { return (int)s->hidden << level; }
 
@@ -135,9 +143,9 @@ static bool read_names(const Checkpoint *c, int classes, const char **name, Erro
   int count = 0;
   for (; (line = strsep(&rest, "\n")); count++)
     if (count < classes) name[count] = *line ? line : NULL;
-  return count == classes || error_set(error, FAIL_INPUT,
-                                       "\"class_names\" in the metadata has %d lines, expected %d",
-                                       count, classes);
+  return count == classes ||
+         error_set(error, FAIL_INPUT, "\"class_names\" in the metadata has %d lines, expected %d",
+                   count, classes);
 }
 
 Classifier *classifier_load(Arena *arena, const Checkpoint *c, Error *error) {

@@ -18,6 +18,10 @@ typedef struct {
   CONFIG_MEMBERS(CLASSIFIER_FIELDS)
 } ClassifierShape;
 
+/* Defaults, and what another struct of settings has under the same keys. */
+void classifier_shape_from(ClassifierShape *shape, const ConfigField *fields, size_t count,
+                           const void *values);
+
 enum { CLASSIFIER_MAX_CLASSES = 256 };
 
 typedef struct {

@@ -9,6 +9,7 @@
 #define ALGOS_LISTED(X) \
   X(bc) \
   X(bc_10) \
+  X(classifier) \
   X(cql) \
   X(ddpo) \
   X(ddpo_sf) \
@@ -168,6 +169,8 @@ bool algo_begin(Agent *agent, const Checkpoint *from, BlocksBegun *begun, Error 
   if (agent->policy)
     return policy_begin(agent->policy, from, begun, error) &&
            blocks_begin(&agent->blocks, from, begun, error);
+  /* neither acts nor samples: its blocks are all it has */
+  if (!agent->model) return blocks_begin(&agent->blocks, from, begun, error);
   if (!model_begin(agent->model, from, error)) return false;
   const Blocks *all = &agent->model->blocks;
   for (int i = 0; i < all->count; i++)

@@ -68,7 +68,7 @@ typedef struct {
   const AlgoDef *def;
   const AlgoSetup *setup; /* what it was made with */
   Policy *policy;         /* what it yields; NULL: a model that does not act */
-  Model *model;           /* likewise, where nothing acts; or NULL */
+  Model *model;           /* likewise, where nothing acts; or NULL: its blocks are all it has */
   Blocks blocks;          /* what it owns beside them: optimisers above all */
   struct HeldOut *held;   /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
   bool wants_init;        /* needs --init */

@@ -81,6 +81,8 @@ image/plain image $pictures --set labels=false --set conv=direct --set predicts=
 image/dit image --data pictures --set net=dit --set hidden=16 --set blocks=2 --set size=16 \
   --set flip=0.5 --set batch=16 --set group=8 --set lane=4 --set eval_images=16 --set grid=1 \
   --set scores=0 --set eval_every=15
+classifier classifier --data pictures --set size=16 --set hidden=8 --set levels=2 --set batch=16 \
+  --set group=8 --set lane=4 --set eval_every=15
 toy toy --data moons $points
 toy/edm toy --data gmm $points --set net=mlp --set predicts=edm --set schedule=edm \
   --set time=log-sigma
