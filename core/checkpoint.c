@@ -31,10 +31,8 @@ static const struct {
   const char *name;
   size_t size;
 } types[] = {
-  [CHECKPOINT_F32] = { "F32", 4 },
-  [CHECKPOINT_F64] = { "F64", 8 },
-  [CHECKPOINT_U8] = { "U8", 1 },
-  [CHECKPOINT_I64] = { "I64", 8 },
+  [CHECKPOINT_F32] = { "F32", 4 }, [CHECKPOINT_F64] = { "F64", 8 }, [CHECKPOINT_U8] = { "U8", 1 },
+  [CHECKPOINT_I64] = { "I64", 8 }, [CHECKPOINT_F16] = { "F16", 2 },
 };
 enum { TYPES = sizeof types / sizeof *types };
 
@@ -384,7 +382,7 @@ static bool read_type(const Json *dtype, CheckpointType *type, Error *error) {
     *type = (CheckpointType)i;
     return true;
   }
-  return error_set(error, FAIL_INPUT, "dtype %.20s; F32, F64, U8 and I64 can be read",
+  return error_set(error, FAIL_INPUT, "dtype %.20s; F16, F32, F64, U8 and I64 can be read",
                    name ? name : "is missing");
 }
 

@@ -14,7 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { CHECKPOINT_F32, CHECKPOINT_F64, CHECKPOINT_U8, CHECKPOINT_I64 } CheckpointType;
+/* F16: as in core/half.h */
+typedef enum {
+  CHECKPOINT_F32,
+  CHECKPOINT_F64,
+  CHECKPOINT_U8,
+  CHECKPOINT_I64,
+  CHECKPOINT_F16
+} CheckpointType;
 
 /* what a tensor's checksum says after checkpoint_inspect; NONE: the file has none */
 typedef enum { CHECKSUM_NONE, CHECKSUM_GOOD, CHECKSUM_WRONG, CHECKSUM_MISSING } ChecksumVerdict;

@@ -1,6 +1,7 @@
 /* params.c -- one flat block, one loop each. */
 #include "core/tape/params.h"
 #include "core/check.h"
+#include "core/half.h"
 #include "core/kernels/kernels.h"
 #include <math.h>
 #include <stdio.h>
@@ -145,6 +146,32 @@ void params_save(const Params *params, Checkpoint *checkpoint) {
   }
 }
 
+static bool save_slot_half(const Params *params, int s, Checkpoint *checkpoint, Error *error) {
+  const Slot *slot = &params->layout->slot[s];
+  size_t rows = (size_t)slot->e * (size_t)slot->rows, n = (size_t)slot->n;
+  uint16_t *dense = arena_array(checkpoint->arena, uint16_t, rows * n);
+  const char *name = arena_text(checkpoint->arena, "%s/%s", params->block, slot->name);
+  for (size_t r = 0; r < rows; r++)
+    for (size_t j = 0; j < n; j++) {
+      float x = (float)params_at(params, s)[r * (size_t)slot->ld + j];
+      dense[r * n + j] = half_from(x);
+      if (isfinite(half_value(dense[r * n + j]))) continue;
+      return error_set(error, FAIL_INPUT,
+                       "tensor %s: a number is %g, and float16 holds at most 65504; write float32",
+                       name, (double)x);
+    }
+  int64_t shape[3];
+  int rank = dense_shape(slot, slot->rows == 1, shape);
+  checkpoint_add(checkpoint, name, CHECKPOINT_F16, rank, shape, dense);
+  return true;
+}
+
+bool params_save_half(const Params *params, Checkpoint *checkpoint, Error *error) {
+  for (int s = 0; s < params->layout->slots; s++)
+    if (!save_slot_half(params, s, checkpoint, error)) return false;
+  return true;
+}
+
 static bool match_slot(const Slot *slot, const CheckpointTensor *tensor, Error *error) {
   size_t rows = (size_t)slot->e * (size_t)slot->rows, n = (size_t)slot->n, count = 1;
   for (int i = 0; i < tensor->rank; i++) count *= (size_t)tensor->shape[i];
@@ -152,7 +179,8 @@ static bool match_slot(const Slot *slot, const CheckpointTensor *tensor, Error *
     return error_set(error, FAIL_INPUT, "tensor %s has %zu numbers, expected [%d, %d, %d]",
                      tensor->name, count, slot->e, slot->rows, slot->n);
   return tensor->type == CHECKPOINT_F32 || tensor->type == CHECKPOINT_F64 ||
-         error_set(error, FAIL_INPUT, "tensor %s: expected F32 or F64", tensor->name);
+         tensor->type == CHECKPOINT_F16 ||
+         error_set(error, FAIL_INPUT, "tensor %s: expected F16, F32 or F64", tensor->name);
 }
 
 static const CheckpointTensor *tensor_of(const Params *params, int s, const Checkpoint *c) {
@@ -182,15 +210,21 @@ static bool is_finite(real x) { return isfinite(x); }
 static bool is_square(real x) { return x >= 0; }
 
 /* false at the first number that `is_right` refuses, after conversion */
+static real number_at(const CheckpointTensor *tensor, size_t i) {
+  switch (tensor->type) {
+  case CHECKPOINT_F16: return (real)half_value(((const uint16_t *)tensor->data)[i]);
+  case CHECKPOINT_F64: return (real)((const double *)tensor->data)[i];
+  default: return (real)((const float *)tensor->data)[i];
+  }
+}
+
 static bool load_slot(const Params *params, int s, const CheckpointTensor *tensor,
                       bool (*is_right)(real), Error *error) {
   const Slot *slot = &params->layout->slot[s];
   size_t rows = (size_t)slot->e * (size_t)slot->rows, n = (size_t)slot->n;
-  const float *f32 = tensor->data;
-  const double *f64 = tensor->data;
   for (size_t r = 0; r < rows; r++)
     for (size_t j = 0; j < n; j++) {
-      real x = tensor->type == CHECKPOINT_F32 ? (real)f32[r * n + j] : (real)f64[r * n + j];
+      real x = number_at(tensor, r * n + j);
       if (!is_right(x))
         return error_set(error, FAIL_INPUT,
                          "tensor %s: number %zu of %zu is %g, expected %s; the training diverged, "

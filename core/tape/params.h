@@ -61,6 +61,10 @@ void params_save(const Params *params, Checkpoint *checkpoint);
 bool params_load(Params *params, const Checkpoint *checkpoint, Error *error);
 bool params_load_squares(Params *params, const Checkpoint *checkpoint, Error *error);
 
+/* The same as float16, which loading reads too: FAIL_INPUT for a number it cannot hold (65520 and
+ * more, or one that is not finite). */
+bool params_save_half(const Params *params, Checkpoint *checkpoint, Error *error);
+
 /* Does the file hold every slot in this layout's shape?  Nothing is read; FAIL_INPUT. */
 bool params_match(const Params *params, const Checkpoint *checkpoint, Error *error);
 /* Does it hold any slot of this block? */
