@@ -126,6 +126,7 @@ $(filter-out $(B)/core/kernels/%,$(LIB_OBJ)): ALL_CFLAGS += $(if $(ARM),-fno-tre
 # files that are embedded
 $(B)/envs/models.o: $(wildcard envs/models/*.xml)
 $(B)/rl/rollout/behaviour.o: $(wildcard rl/behaviour/*.safetensors)
+$(B)/rl/shipped.o: $(wildcard rl/shipped/*.safetensors)
 $(B)/policy/export/export.o: $(wildcard policy/export/text/*)
 
 # ---- building ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #include "rl/rollout/make_data.h"
 #include "datasets/images.h"
 #include "datasets/toy_sets.h"
+#include "rl/shipped.h"
 #include "rl/train/preset.h"
 #include <string.h>
 
@@ -120,6 +121,13 @@ static void list_presets(bool json) {
   }
 }
 
+/* What is inside the program, as other commands take it in place of a file. */
+static void list_shipped(bool json) {
+  size_t count;
+  const Shipped *all = shipped_list(&count);
+  for (size_t i = 0; i < count; i++) put(json, "shipped", all[i].name, NULL, all[i].about);
+}
+
 /* Each set is tried, since whether it runs depends on the processor and the build. */
 static void list_kernels(bool json) {
   size_t count;
@@ -145,9 +153,10 @@ static const struct {
   const char *name;
   void (*list)(bool json);
 } kinds[] = {
-  { "algos", list_algos },       { "envs", list_envs },           { "datasets", list_datasets },
-  { "samplers", list_samplers }, { "schedules", list_schedules }, { "spacings", list_spacings },
-  { "presets", list_presets },   { "kernels", list_kernels },     { "benchmarks", list_benchmarks },
+  { "algos", list_algos },           { "envs", list_envs },           { "datasets", list_datasets },
+  { "samplers", list_samplers },     { "schedules", list_schedules }, { "spacings", list_spacings },
+  { "presets", list_presets },       { "shipped", list_shipped },     { "kernels", list_kernels },
+  { "benchmarks", list_benchmarks },
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -168,7 +177,8 @@ static int run(const void *request, Error *error) {
 
 const Command command_list = {
   .name = "list",
-  .usage = "[algos|envs|datasets|samplers|schedules|spacings|presets|kernels|benchmarks] [--json]",
+  .usage = "[algos|envs|datasets|samplers|schedules|spacings|presets|shipped|kernels|benchmarks] "
+           "[--json]",
   .about = "the names that other commands take",
   .examples = "  diffrl list algos\n"
               "  diffrl list presets --json\n",

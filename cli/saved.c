@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "policy/models/plans.h"
 #include "rl/report/history.h"
+#include "rl/shipped.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,10 +55,15 @@ static bool change_act(Policy *policy, const Arguments *act, Error *error) {
 bool saved_read(Saved *saved, Arena *arena, const char *run, const char *which, Error *error) {
   Checkpoint *c = arena_alloc(arena, sizeof *c);
   *saved = (Saved){ .checkpoint = c };
-  saved->path = saved_find(saved, arena, run, which, error);
-  if (!saved->path) return false;
   checkpoint_init(c, arena);
-  if (!checkpoint_load(c, saved->path, NULL, error)) return false; /* which names the file */
+  /* a name that is no folder or file may be of what is shipped */
+  const Shipped *shipped = !which && access(run, F_OK) ? shipped_find(run) : NULL;
+  saved->path = saved->which = run;
+  if (!shipped) saved->path = saved_find(saved, arena, run, which, error);
+  if (!saved->path) return false;
+  /* which names the file */
+  if (shipped ? !shipped_load(c, shipped, error) : !checkpoint_load(c, saved->path, NULL, error))
+    return false;
   saved->algo = checkpoint_text(c, "algo");
   saved->env = checkpoint_text(c, "env");
   if (saved->env && !strcmp(saved->env, "none")) saved->env = NULL;

@@ -14,8 +14,9 @@ typedef struct {
   int64_t step;
 } Saved;
 
-/* run: a folder or a checkpoint file.  which: "last", "best", a file, or a file of that folder;
- * NULL: last.  act: changes to the act record, "key=value".  All of it lives in the arena. */
+/* run: a folder, a checkpoint file, or the name of a shipped one (rl/shipped.h).  which: "last",
+ * "best", a file, or a file of that folder; NULL: last.  act: changes to the act record,
+ * "key=value".  All of it lives in the arena. */
 bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which,
                 const Arguments *act, Error *error);
 

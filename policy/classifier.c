@@ -136,6 +136,11 @@ void classifier_save_texts(const Classifier *m, Checkpoint *c) {
     checkpoint_add_text(c, "accuracy", arena_text(c->arena, "%.17g", m->accuracy));
 }
 
+bool classifier_save_half(const Classifier *m, Checkpoint *c, Error *error) {
+  classifier_save_texts(m, c);
+  return params_save_half(m->params, c, error);
+}
+
 static bool read_names(const Checkpoint *c, int classes, const char **name, Error *error) {
   const char *text = checkpoint_need_text(c, "class_names", "a classifier", error);
   if (!text) return false;

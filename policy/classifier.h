@@ -44,6 +44,8 @@ Classifier *classifier_new(Arena *arena, const ClassifierShape *shape, int class
 /* What a file says beside the numbers: "classifier" (the data), "classifier_shape", "classes",
  * "class_names" (a line each) and, where it is known, "accuracy". */
 void classifier_save_texts(const Classifier *classifier, Checkpoint *checkpoint);
+/* Texts and, as float16, the numbers.  FAIL_INPUT if float16 cannot hold them. */
+bool classifier_save_half(const Classifier *classifier, Checkpoint *checkpoint, Error *error);
 bool classifier_saved(const Checkpoint *checkpoint); /* is it the file of a classifier? */
 
 /* The classifier in a file; in the arena.  NULL and an error (FAIL_INPUT) if there is none. */

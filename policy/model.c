@@ -87,6 +87,24 @@ void model_save(const Model *m, Checkpoint *c) {
   blocks_save(&m->blocks, c);
 }
 
+bool model_save_half(const Model *m, Checkpoint *c, Error *error) {
+  model_save_shape(m, c);
+  return params_save_half(model_weights(m), c, error);
+}
+
+/* the one of both blocks that a file made to sample holds alone; NULL: it holds both or none */
+static Params *saved_alone(const Model *m, const Checkpoint *c) {
+  bool online = params_saved(m->online, c), average = params_saved(m->average, c);
+  return online == average ? NULL : online ? m->online : m->average;
+}
+
+static bool load_alone(const Model *m, Params *saved, const Checkpoint *c, Error *error) {
+  Params *other = saved == m->online ? m->average : m->online;
+  if (!params_load(saved, c, error)) return false;
+  params_copy(other, saved);
+  return true;
+}
+
 const ModelDef *model_saved(const Checkpoint *c) {
   for (size_t i = 0; i < sizeof models / sizeof *models; i++)
     if (models[i]->mark && checkpoint_text(c, models[i]->mark)) return models[i];
@@ -113,17 +131,23 @@ Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *c, 
 Model *model_load(Arena *arena, const ModelDef *def, const Checkpoint *c, Error *error) {
   Model *m = model_load_shape(arena, def, c, error);
   if (!m) return NULL;
-  /* an average that does not sample may be absent from a model's file, and nothing else */
-  for (int i = 0; i < m->blocks.count; i++) {
-    const Params *p = m->blocks.params[i];
-    bool spare = p == m->average && p != model_weights(m) && !params_saved(p, c);
-    if (!spare && !params_match(p, c, error)) return NULL;
-  }
+  Params *alone = m->blocks.count == 2 ? saved_alone(m, c) : NULL;
+  /* shapes are compared with the file before memory is taken */
+  if (alone)
+    return params_match(alone, c, error) && blocks_allocate(&m->blocks, error) &&
+                   load_alone(m, alone, c, error)
+               ? m
+               : NULL;
+  /* no block may be absent from a model's file */
+  for (int i = 0; i < m->blocks.count; i++)
+    if (!params_match(m->blocks.params[i], c, error)) return NULL;
   return blocks_load_held(&m->blocks, c, error) ? m : NULL;
 }
 
 bool model_read(Model *m, const Checkpoint *c, Error *error) {
-  return (!m->def->load || m->def->load(m, c, error)) && blocks_load(&m->blocks, c, error);
+  if (m->def->load && !m->def->load(m, c, error)) return false;
+  Params *alone = m->blocks.count == 2 ? saved_alone(m, c) : NULL;
+  return alone ? load_alone(m, alone, c, error) : blocks_load(&m->blocks, c, error);
 }
 
 /* Weights fit a network of the same settings; the first that differs is named, with a remedy. */

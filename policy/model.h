@@ -95,11 +95,16 @@ void model_init(Model *model, uint64_t seed);
 void model_save_shape(const Model *model, Checkpoint *checkpoint); /* all but the blocks */
 void model_save(const Model *model, Checkpoint *checkpoint);
 
+/* What sampling needs and nothing else: the shape and, as float16, the block that samples.
+ * FAIL_INPUT if float16 cannot hold it. */
+bool model_save_half(const Model *model, Checkpoint *checkpoint, Error *error);
+
 /* The kind of model that a file holds; NULL: none. */
 const ModelDef *model_saved(const Checkpoint *checkpoint);
 
 /* The model in a file, of this kind; first as built from its settings, without numbers, to know
- * what it will take (FAIL_INPUT). */
+ * what it will take (FAIL_INPUT).  Where a file holds one of the two blocks, the other is its
+ * copy. */
 Model *model_load_shape(Arena *arena, const ModelDef *def, const Checkpoint *checkpoint,
                         Error *error);
 Model *model_load(Arena *arena, const ModelDef *def, const Checkpoint *checkpoint, Error *error);

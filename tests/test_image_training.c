@@ -53,6 +53,53 @@ static void test_16_steps_are_8_resume_8(void **state) {
   assert_same_run("whole", "half");
 }
 
+/* ---- float16 --------------------------------------------------------------------------------- */
+
+/* Weights of about 0.1 change by at most 2^-11 of themselves, and so do pictures, more or less. */
+static void test_a_half_file_samples_and_begins(void **state) {
+  (void)state;
+  size_t n, m;
+  program_succeed(IMAGE "--steps 24 --out trained");
+  program_succeed("export trained --half --out . --name small");
+  program_succeed("sample trained --count 4 --out full.npy");
+  program_succeed("sample small.safetensors --count 4 --out half.npy");
+  char *full = file_read("full.npy", &n), *half = file_read("half.npy", &m);
+  assert_int_equal(n, m);
+  double most = 0, a, b;
+  for (size_t at = 128; at < n; at += sizeof a) {
+    memcpy(&a, full + at, sizeof a), memcpy(&b, half + at, sizeof b);
+    most = fmax(most, fabs(a - b));
+  }
+  assert_true(most > 0 && most < 0.02);
+  free(full), free(half);
+  program_succeed(IMAGE "--steps 1 --init small.safetensors --out begun");
+  program_succeed("eval small.safetensors --data halves --pictures 4");
+}
+
+#define CLASSIFIER                                                                                 \
+  "train classifier --data halves --set size=8 --set hidden=8 --set levels=2 --set batch=16 "      \
+  "--set group=4 --set lane=2 --set flip=false --set shift=1 --set eval_every=8 --set "            \
+  "log_every=4 "                                                                                   \
+  "--set save_every=4 "
+
+/* left or right is easily told; what cannot be is told too */
+static void test_a_classifier_learns_and_resumes(void **state) {
+  (void)state;
+  program_succeed(CLASSIFIER "--steps 32 --threads 1 --out knows");
+  program_succeed(CLASSIFIER "--steps 16 --out pause");
+  program_succeed("train --resume pause --steps 32 --threads 3");
+  assert_same_files("knows", "pause", "last.safetensors eval.jsonl");
+  size_t n;
+  char *lines = file_read("knows/eval.jsonl", &n);
+  assert_non_null(strstr(lines, "\"accuracy\":1,"));
+  free(lines);
+  program_succeed("export knows --half --out . --name classes");
+  program_succeed(CLASSIFIER "--steps 1 --init classes.safetensors --out anew");
+  program_refuse(3, "sample classes.safetensors --out x.png", "no model that can be sampled");
+  program_refuse(2, "export knows --half --format c --out .", "leave out --format c");
+  program_refuse(3, "sample fashion-mnist-judge --out x.png", "no model that can be sampled");
+}
+
 /* ---- what is learned ------------------------------------------------------------------------- */
 
 /* mean of the left half of picture i minus that of the right, in a file of NumPy's */
@@ -428,6 +475,8 @@ static void test_bad_input_is_told(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_16_steps_are_8_resume_8),
+    cmocka_unit_test(test_a_half_file_samples_and_begins),
+    cmocka_unit_test(test_a_classifier_learns_and_resumes),
     cmocka_unit_test(test_pictures_are_of_their_label),
     cmocka_unit_test(test_pictures_depend_on_the_seed_and_their_number),
     cmocka_unit_test(test_a_grid_comes_with_the_report),

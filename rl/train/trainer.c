@@ -1,5 +1,6 @@
 /* trainer.c -- from a request to a run that is set up. */
 #include "rl/train/trainer.h"
+#include "rl/shipped.h"
 #include "core/limits.h"
 #include "core/log.h"
 #include "rl/rollout/task.h"
@@ -128,8 +129,8 @@ static void say_taken(const Trainer *t, const char *path, const BlocksBegun *beg
                *left ? "; not used of it are " : "", left);
 }
 
-/* What the run begins with or continues: the file of --init, a run's folder or a checkpoint; or the
- * last checkpoint of the run itself, if there is one yet. */
+/* What the run begins with or continues: a run's folder, a checkpoint or the name of what is
+ * shipped; or the last checkpoint of the run itself, if there is one yet. */
 static bool open_from(Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
   const char *folder = r->resume ? (t->algo->fine_tunes ? t->run.folder : NULL) : r->init;
@@ -141,7 +142,7 @@ static bool open_from(Trainer *t, Error *error) {
   t->from_path = last ? path : folder;
   t->from_arena = arena_new();
   checkpoint_init(&t->from, t->from_arena);
-  return checkpoint_load(&t->from, t->from_path, NULL, error) || /* which names the file */
+  return shipped_or_file(&t->from, t->from_path, error) || /* which names the file */
          (!r->resume && error_prefix(error, "--init"));
 }
 

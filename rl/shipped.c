@@ -1,0 +1,55 @@
+/* shipped.c -- files embedded in the program. */
+#include "rl/shipped.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* clang-format off */
+/* a line for each file of rl/shipped/: X(symbol, name, about) */
+#define SHIPPED(X) \
+  X(judge, "fashion-mnist-judge", "a classifier that rewards ask")
+
+/* clang-format on */
+/* the file becomes read-only data of the program, between two symbols */
+#define EMBED(symbol, file, about)                                                                 \
+  __asm__(".section .rodata\n.balign 64\nshipped_" #symbol ":\n.incbin \"rl/shipped/" file         \
+          ".safetensors\"\nshipped_" #symbol "_end:\n.previous\n");                                \
+  extern const unsigned char shipped_##symbol[] __attribute__((visibility("hidden")));             \
+  extern const unsigned char shipped_##symbol##_end[] __attribute__((visibility("hidden")));
+SHIPPED(EMBED)
+
+#define ENTRY(symbol, file, about) { file, about, shipped_##symbol, shipped_##symbol##_end },
+static const Shipped shipped[] = { SHIPPED(ENTRY) };
+enum { COUNT = sizeof shipped / sizeof *shipped };
+
+const Shipped *shipped_list(size_t *count) {
+  *count = COUNT;
+  return shipped;
+}
+
+const Shipped *shipped_find(const char *name) {
+  for (int i = 0; i < COUNT; i++)
+    if (!strcmp(shipped[i].name, name)) return &shipped[i];
+  return NULL;
+}
+
+/* the reader takes files, so the bytes become one that exists in memory alone */
+bool shipped_load(Checkpoint *checkpoint, const Shipped *s, Error *error) {
+  int fd = memfd_create(s->name, MFD_CLOEXEC);
+  size_t size = (size_t)(s->to - s->from);
+  if (fd < 0 || write(fd, s->from, size) != (ssize_t)size) {
+    if (fd >= 0) close(fd);
+    return error_set(error, FAIL_RUNNING, "cannot unpack %s, which is shipped", s->name);
+  }
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  bool done = checkpoint_load(checkpoint, path, NULL, error);
+  close(fd);
+  return done;
+}
+
+bool shipped_or_file(Checkpoint *checkpoint, const char *name, Error *error) {
+  const Shipped *s = access(name, F_OK) ? shipped_find(name) : NULL;
+  return s ? shipped_load(checkpoint, s, error) : checkpoint_load(checkpoint, name, NULL, error);
+}
