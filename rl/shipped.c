@@ -8,7 +8,8 @@
 /* clang-format off */
 /* a line for each file of rl/shipped/: X(symbol, name, about) */
 #define SHIPPED(X) \
-  X(judge, "fashion-mnist-judge", "a classifier that rewards ask")
+  X(judge, "fashion-mnist-judge", "a classifier that rewards ask") \
+  X(gauge, "fashion-mnist-gauge", "a classifier of another seed and shape, whose features measure")
 
 /* clang-format on */
 /* the file becomes read-only data of the program, between two symbols */

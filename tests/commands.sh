@@ -48,6 +48,7 @@ case "${1:-} ${2:-}" in
 'train --resume') append --steps 2 ;;
 'train image') append --steps 2 --set hidden=8 --set groups=4 --set eval_images=8 --set grid=1 \
   --set scores=0 --set batch=8 --set group=8 --set lane=8 ;;
+'train classifier') append --steps 2 --set eval_images=64 ;;
 'train toy') append --steps 2 --set eval_points=64 --set pictures=false ;;
 'train diffuser') append --steps 2 --set hidden=8 --set eval_plans=2 ;;
 'train sac' | 'train td3') append --steps 2 --set eval_episodes=1 --set random_steps=500 ;;
@@ -135,8 +136,10 @@ failed=0 count=0 clothes=/usr/share/datasets/fashion-mnist
 for page in "$root/README.md" "$root"/docs/*.md; do
   name=$(basename "$page" .md)
   [ $# = 2 ] || [ "$name" = "$3" ] || continue
-  if [ "$name" = image ] && { [ -z "${DIFFRL_SOAK:-}" ] || [ ! -e "$clothes" ]; }; then
-    echo 'commands: docs/image.md is not tried: needs DIFFRL_SOAK=1 and scripts/setup.sh images'
+  # both learn from pictures that are not in this repository
+  case $name in image | classifier) pictures=yes ;; *) pictures= ;; esac
+  if [ $pictures ] && { [ -z "${DIFFRL_SOAK:-}" ] || [ ! -e "$clothes" ]; }; then
+    echo "commands: docs/$name.md is not tried: needs DIFFRL_SOAK=1 and scripts/setup.sh images"
     continue
   fi
   rm -rf "$work/blocks" "$XDG_DATA_HOME"

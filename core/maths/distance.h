@@ -11,4 +11,15 @@
 double distance_sliced_wasserstein(Arena *scratch, const double *a, const double *b, int n, int dim,
                                    int directions, uint64_t seed);
 
+/* Kernel distance: the squared maximum mean discrepancy under the kernel (x.y / dim + 1)^3, without
+ * bias (Binkowski et al. 2018; Gretton et al. 2012, equation 3), so it may be a little below 0.
+ * a: [n, dim], b: [m, dim], dense; n and m at least 2. */
+double distance_kernel(const double *a, int n, const double *b, int m, int dim);
+
+/* The share of x [n, dim] that lies in the balls around y [m, dim], each as large as the distance
+ * to the k-th nearest other y (Kynkaanniemi et al. 2019): of samples x among real y the precision,
+ * of real x among samples y the recall.  m > k >= 1.  Scratch as above. */
+double distance_coverage(Arena *scratch, const double *x, int n, const double *y, int m, int dim,
+                         int k);
+
 #endif
