@@ -23,6 +23,8 @@ static const Option options[] = {
                     "how many a model of pictures samples (default 2048)"),
   OPTION_TEXT_ROW(Eval, data, "data", "FOLDER",
                   "pictures: where its data lie (default: as in training)"),
+  OPTION_TEXT_ROW(Eval, features, "features", "FILE",
+                  "pictures: whose features measure: auto, none or a classifier (default auto)"),
   OPTION_TEXT_ROW(Eval, out, "out", "FILE.png", "pictures: a grid of the first samples"),
   OPTION_FLAG_ROW(Eval, json, "json", "the result as a JSON object, with every return"),
 };
@@ -154,7 +156,7 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
 
 /* Check what is asked, evaluate, and print the outcome in one of the two forms. */
 static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) {
-  static const char *const foreign[] = { "pictures", "data", "out", NULL };
+  static const char *const foreign[] = { "pictures", "data", "out", "features", NULL };
   if (!saved_policy(saved, arena, &c->act, error) ||
       !eval_refuse(c, foreign, "is a policy and samples no pictures", error))
     return (int)error->kind;

@@ -7,7 +7,7 @@
 typedef struct {
   Parsed parsed;
   Arguments act;
-  const char *env, *which, *reference, *data, *out;
+  const char *env, *which, *reference, *data, *out, *features;
   int64_t episodes, pictures, seed, threads;
   bool json;
 } Eval;

@@ -15,6 +15,7 @@ typedef struct {
   const Saved *saved;
   PicturesModel *model;
   ImageSet *set;
+  const ImageFeatures *features; /* NULL: pixels alone */
   ImageQuality quality;
 } Measuring;
 
@@ -46,22 +47,38 @@ static void write_json(const Measuring *s, JsonText *out) {
   json_put_text(out, "data", s->model->base.data);
   json_put_text(out, "which", s->saved->which);
   json_put_integer(out, "step", s->saved->step);
-  image_quality_write(value, s->model, (uint64_t)s->asked->seed, out);
+  image_quality_write(value, s->model, s->features, (uint64_t)s->asked->seed, out);
   json_close(out, '}');
+}
+
+/* What the classifier's features say, each number with that of real pictures; "" without one. */
+static const char *write_features(const Measuring *s, Arena *arena) {
+  const FeatureQuality *a = &s->quality.samples, *b = &s->quality.real;
+  if (!s->features) return "";
+  const char *consistency = s->model->labels ? arena_text(arena, ", label consistency %.3f (%.3f)",
+                                                          a->consistency, b->consistency)
+                                             : "";
+  return arena_text(arena,
+                    "by features of %s (of real pictures in brackets): Frechet distance %.3f "
+                    "(%.3f), kernel distance %.4f (%.4f), precision %.3f (%.3f), recall %.3f "
+                    "(%.3f), inception-style score %.2f (%.2f)%s; ",
+                    s->features->name, a->frechet, b->frechet, a->kernel, b->kernel, a->precision,
+                    b->precision, a->recall, b->recall, a->score, b->score, consistency);
 }
 
 /* One sentence for people: each distance beside that of real pictures, which is the floor. */
 static const char *write_line(const Measuring *s, Arena *arena) {
   const ImageQuality *r = &s->quality;
   const ModelSettings *shape = &s->model->base.settings;
-  return arena_text(arena,
-                    "%s: Frechet distance %.3f of %d samples to test pictures, %.3f between real "
-                    "ones (ratio %.2f); nearest training picture at %.3f, of test pictures %.3f "
-                    "(ratio %.2f); sampled by %s in %d steps, weights %s, guidance %g",
-                    s->set->name, r->frechet.samples, r->pictures, r->frechet.real,
-                    r->frechet.samples / r->frechet.real, r->nearest.samples, r->nearest.real,
-                    r->nearest.samples / r->nearest.real, shape->sampler.s,
-                    (int)shape->sample_steps, shape->weights.s, shape->guidance);
+  return arena_text(
+      arena,
+      "%s: %sFrechet distance of pixels %.3f of %d samples to test pictures, %.3f between real "
+      "ones (ratio %.2f); nearest training picture at %.3f, of test pictures %.3f "
+      "(ratio %.2f); sampled by %s in %d steps, weights %s, guidance %g",
+      s->set->name, write_features(s, arena), r->frechet.samples, r->pictures, r->frechet.real,
+      r->frechet.samples / r->frechet.real, r->nearest.samples, r->nearest.real,
+      r->nearest.samples / r->nearest.real, shape->sampler.s, (int)shape->sample_steps,
+      shape->weights.s, shape->guidance);
 }
 
 /* The report is a convenience: a folder that cannot be written to does not undo the figures. */
@@ -88,8 +105,8 @@ static bool measure(Measuring *s, Arena *arena, Error *error) {
                s->saved->path, (long long)s->saved->step, s->model->base.def->trained_by,
                s->set->name, (unsigned long long)how.seed, pool_threads(how.pool),
                how.kernels->name);
-  double *pictures =
-      image_quality_sample(arena, s->model, s->set, &how, (int)asked->pictures, &s->quality, error);
+  double *pictures = image_quality_sample(arena, s->model, s->set, s->features, &how,
+                                          (int)asked->pictures, &s->quality, error);
   pool_free(how.pool);
   if (!pictures || !asked->out) return pictures;
   /* labels come in turn, so whole rows hold each of them once */
@@ -109,7 +126,10 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   }
   /* sampling takes minutes; a signal ends it between two parts */
   stop_on_signals();
-  if (!open_set(&s, arena, error)) return (int)error->kind;
+  const char *features = asked->features ? asked->features : "auto";
+  if (!open_set(&s, arena, error) ||
+      !image_features_open(arena, features, s.set, &s.features, error))
+    return (int)error->kind;
   /* nothing is told of a measurement that was cut short */
   if (!measure(&s, arena, error)) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
   JsonText json = { 0 };

@@ -152,7 +152,7 @@ static void threads_change_no_bit(void **state) {
   memset(scores, 0, sizeof scores);
   for (int i = 0; i < 2; i++)
     assert_true(
-        image_quality(&w->model, &w->set, x, 20, w->pool[i], w->kernels, &scores[i], &error));
+        image_quality(&w->model, &w->set, NULL, x, 20, w->pool[i], w->kernels, &scores[i], &error));
   assert_memory_equal(&scores[0], &scores[1], sizeof *scores);
 }
 
@@ -196,7 +196,8 @@ static void without_labels_the_set_is_halved(void **state) {
 static ImageQuality score(World *w, const double *x, int count) {
   ImageQuality scores;
   Error error;
-  assert_true(image_quality(&w->model, &w->set, x, count, w->pool[0], w->kernels, &scores, &error));
+  assert_true(
+      image_quality(&w->model, &w->set, NULL, x, count, w->pool[0], w->kernels, &scores, &error));
   return scores;
 }
 
@@ -275,7 +276,8 @@ static void what_cannot_be_scored_is_told(void **state) {
   Error error;
   double *x = draw(w, &w->set.train, 20);
   x[7] = NAN;
-  assert_false(image_quality(&w->model, &w->set, x, 20, w->pool[0], w->kernels, &scores, &error));
+  assert_false(
+      image_quality(&w->model, &w->set, NULL, x, 20, w->pool[0], w->kernels, &scores, &error));
   assert_int_equal(error.kind, FAIL_DIVERGED);
   w->set.test.count = 2;
   assert_int_equal(image_quality_pictures(&w->model, &w->set, 20, &error), 0);

@@ -1,6 +1,6 @@
 /* test_ranges.c -- every setting of every algorithm at both ends of its printed range, one at a
  * time beside small others: a run of two steps ends with 0 or with a sentence, never by a signal,
- * and what was trained acts or samples.
+ * and what was trained acts or samples, or is exported.
  *
  * Every key and range is tried with the first algorithm that has it; with DIFFRL_SOAK=1 in the
  * environment (make soak), with all of them, and at ends that take long. */
@@ -109,9 +109,11 @@ static void tell(Walk *walk, const Case *c, const char *what) {
 /* What was trained answers once. */
 static void use(Walk *walk, const Case *c) {
   char line[256];
-  bool acts = strcmp(c->algo, "toy") && strcmp(c->algo, "image");
+  bool acts = strcmp(c->algo, "toy") && strcmp(c->algo, "image") && strcmp(c->algo, "classifier");
   if (acts)
     snprintf(line, sizeof line, "act %s", c->run);
+  else if (!strcmp(c->algo, "classifier"))
+    snprintf(line, sizeof line, "export %s --half --out %s", c->run, c->run);
   else
     snprintf(line, sizeof line, "sample %s --count 2 --out made.npy", c->run);
   int status;

@@ -20,7 +20,9 @@
   F(TEXT, conv, "filtered", "filtered|direct", NULL, "minimal filtering, or products alone")       \
   F(INT, eval_images, 512, 1, 1000000, "test pictures of an evaluation")                           \
   F(INT, grid, 8, 0, 100, "rows of the grid of samples at an evaluation; 0: none")                 \
-  F(INT, scores, 2048, 0, 30000, "samples that are measured when training has ended; 0: none")
+  F(INT, scores, 2048, 0, 30000, "samples that are measured when training has ended; 0: none")     \
+  F(TEXT, features, "auto", NULL, NULL,                                                            \
+    "whose features measure: auto (the shipped one), none, or a classifier's file")
 
 typedef struct {
   CONFIG_MEMBERS(LOOP_FIELDS)
@@ -57,7 +59,8 @@ typedef struct {
   const AlgoSetup *setup;
   const ImageConfig *cfg;
   PicturesModel *model;
-  Denoising train, test; /* test: with the weights that sample */
+  const ImageFeatures *features; /* that measure; NULL: pixels alone */
+  Denoising train, test;         /* test: with the weights that sample */
   Objective objective;
 } ImageAgent;
 
@@ -142,6 +145,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   m->setup = setup, m->cfg = setup->config;
   const ImageSet *set = images_of(setup->source);
   if (!check_size(m, error)) return NULL;
+  if (!image_features_open(setup->arena, m->cfg->features.s, set, &m->features, error)) return NULL;
   Model *model = m->agent.model = algo_model(setup, &model_pictures, set->name);
   m->model = (PicturesModel *)model, m->model->classes = set->classes;
   m->model->channels = set->train.channels, m->model->label_name = set->label_name;
@@ -239,13 +243,19 @@ static ModelSampling sampling(const ImageAgent *m) {
 static bool are_measured(const Agent *agent) {
   return ((const ImageAgent *)agent)->cfg->scores > 1;
 }
+static bool by_pixels(const Agent *agent) {
+  return are_measured(agent) && !((const ImageAgent *)agent)->features;
+}
+static bool by_classifier(const Agent *agent) {
+  return are_measured(agent) && ((const ImageAgent *)agent)->features;
+}
 
 static bool measure_quality(Agent *agent, double *value, Error *error) {
   const ImageAgent *m = (const ImageAgent *)agent;
   ModelSampling how = sampling(m);
   Arena *arena = arena_new();
   ImageQuality quality;
-  bool done = image_quality_sample(arena, m->model, images_of(m->setup->source), &how,
+  bool done = image_quality_sample(arena, m->model, images_of(m->setup->source), m->features, &how,
                                    (int)m->cfg->scores, &quality, error);
   if (done) image_quality_values(&quality, value);
   arena_free(arena);
@@ -254,15 +264,17 @@ static bool measure_quality(Agent *agent, double *value, Error *error) {
 
 static void write_quality(const Agent *agent, const double *value, JsonText *out) {
   const ImageAgent *m = (const ImageAgent *)agent;
-  image_quality_write(value, m->model, sampling(m).seed, out);
+  image_quality_write(value, m->model, m->features, sampling(m).seed, out);
 }
 
-static const MeasureSet measured_quality = { .measures = image_quality_measures,
-                                             .count = IMAGE_QUALITY_MEASURES,
-                                             .when = MEASURE_END,
-                                             .applies = are_measured,
-                                             .measure = measure_quality,
-                                             .write = write_quality };
+/* the same measures, of which those of a classifier's features are left out without one */
+#define QUALITY(how_many, when_so)                                                                 \
+  {                                                                                                \
+    .measures = image_quality_measures, .count = how_many, .when = MEASURE_END,                    \
+    .applies = when_so, .measure = measure_quality, .write = write_quality                         \
+  }
+static const MeasureSet measured_pixels = QUALITY(IMAGE_QUALITY_PIXELS, by_pixels);
+static const MeasureSet measured_features = QUALITY(IMAGE_QUALITY_MEASURES, by_classifier);
 
 /* ---- a grid ---------------------------------------------------------------------------------- */
 
@@ -302,6 +314,6 @@ const AlgoDef algo_image = {
   .needs = needs,
   .create = create,
   .update = update,
-  .measured = { &measured_losses, &measured_quality },
+  .measured = { &measured_losses, &measured_pixels, &measured_features },
   .show = show,
 };

@@ -117,8 +117,26 @@ static bool clip(const double *samples, int64_t n, double *to, Error *error) {
   return true;
 }
 
-bool image_quality(const PicturesModel *m, const ImageSet *set, const double *samples, int count,
-                   Pool *pool, const Kernels *kernels, ImageQuality *quality, Error *error) {
+/* The samples and the other real set as the classifier sees them, both beside set A. */
+static void classify(Arena *arena, const PicturesModel *m, const ImageFeatures *features,
+                     const double *drawn, double *const real_ones[2], int count, Pool *pool,
+                     const Kernels *kernels, ImageQuality *quality) {
+  const double *pictures[] = { drawn, real_ones[1], real_ones[0] };
+  FeatureSet set[3];
+  for (int i = 0; i < 3; i++)
+    set[i] = image_features_of(arena, features, pictures[i], (int)m->size, count, pool, kernels);
+  quality->classified = true;
+  quality->samples = image_features_compare(&set[0], &set[2], m->labels);
+  quality->real = image_features_compare(&set[1], &set[2], m->labels);
+}
+
+bool image_quality(const PicturesModel *m, const ImageSet *set, const ImageFeatures *features,
+                   const double *samples, int count, Pool *pool, const Kernels *kernels,
+                   ImageQuality *quality, Error *error) {
+  if (features && count < 4)
+    return error_set(error, FAIL_USAGE,
+                     "%d pictures are too few for the features of %s; expected 4 or more", count,
+                     features->name);
   Arena *arena = arena_new();
   int size = (int)m->size;
   int64_t n = (int64_t)count * pictures_numbers(m);
@@ -140,6 +158,7 @@ bool image_quality(const PicturesModel *m, const ImageSet *set, const double *sa
   /* samples that are nearer than unseen pictures would be copies */
   quality->nearest.samples = median_nearest(arena, space, drawn, count);
   quality->nearest.real = median_nearest(arena, space, real_ones[0], count);
+  if (features) classify(arena, m, features, drawn, real_ones, count, pool, kernels, quality);
   arena_free(arena);
   return true;
 }
@@ -151,8 +170,8 @@ static bool watch(int done, int count) {
 }
 
 double *image_quality_sample(Arena *arena, const PicturesModel *m, const ImageSet *set,
-                             const ModelSampling *how, int count, ImageQuality *quality,
-                             Error *error) {
+                             const ImageFeatures *features, const ModelSampling *how, int count,
+                             ImageQuality *quality, Error *error) {
   ModelSampling watched = *how;
   watched.going = watch;
   /* as many as there are real ones to compare with; 0 ends here with an error */
@@ -161,9 +180,9 @@ double *image_quality_sample(Arena *arena, const PicturesModel *m, const ImageSe
   Progress progress;
   progress_begin(&progress, "pictures", "sampling to be measured");
   watched.progress = &progress;
-  bool done = count &&
-              pictures_sample(&m->base, &watched, PICTURES_ALL_LABELS, count, samples, error) &&
-              image_quality(m, set, samples, count, how->pool, how->kernels, quality, error);
+  bool done =
+      count && pictures_sample(&m->base, &watched, PICTURES_ALL_LABELS, count, samples, error) &&
+      image_quality(m, set, features, samples, count, how->pool, how->kernels, quality, error);
   progress_end(&progress);
   return done ? samples : NULL;
 }
@@ -174,7 +193,8 @@ double *image_quality_sample(Arena *arena, const PicturesModel *m, const ImageSe
 const Measure image_quality_measures[] = {
   { .key = "pictures", .title = "samples", .total = true },
   { .key = "features" },
-  { "frechet", "Fréchet distance", .less_is_better = true, .main = true, .beside = "frechet_real",
+  { "frechet", "Fréchet distance of pixels", .less_is_better = true, .main = true,
+    .beside = "frechet_real",
     .caption = "Fréchet distance between Gaussians fitted to the 64 leading principal components "
                "of the pixels: of samples to as many test pictures, and of as many other test "
                "pictures to these; 1 is the best a ratio can be." },
@@ -183,21 +203,58 @@ const Measure image_quality_measures[] = {
     .caption = "To the nearest: median Euclidean distance to the nearest training picture, of "
                "samples and of test pictures; a ratio far below 1 would mean copies." },
   { .key = "nearest_real", .title = "of real pictures" },
+  /* of a classifier's features */
+  { "classifier_frechet", "Fréchet distance of classifier features", .less_is_better = true,
+    .main = true, .beside = "classifier_frechet_real",
+    .caption = "Fréchet distance between Gaussians fitted to the features of a classifier, whose "
+               "name is in measures.json; beside it that of real pictures. It compares with no "
+               "distance by another network." },
+  { .key = "classifier_frechet_real", .title = "of real pictures" },
+  { "classifier_kernel", "kernel distance of classifier features", .less_is_better = true,
+    .beside = "classifier_kernel_real",
+    .caption = "Kernel distance of the same features: squared maximum mean discrepancy under "
+               "(x.y / width + 1)^3, without bias, so real pictures are about 0 apart." },
+  { .key = "classifier_kernel_real", .title = "of real pictures" },
+  { "classifier_precision", "precision", .beside = "classifier_precision_real",
+    .caption = "Precision: share of samples within the third nearest neighbour's distance of some "
+               "test picture, in the same features." },
+  { .key = "classifier_precision_real", .title = "of real pictures" },
+  { "classifier_recall", "recall", .beside = "classifier_recall_real",
+    .caption = "Recall: share of test pictures within that distance of some sample." },
+  { .key = "classifier_recall_real", .title = "of real pictures" },
+  { "classifier_score", "inception-style score", .beside = "classifier_score_real",
+    .caption = "Inception-style score by the classifier: from 1 to the number of labels, which "
+               "sure and balanced predictions reach." },
+  { .key = "classifier_score_real", .title = "of real pictures" },
+  { "label_consistency", "label consistency", .beside = "label_consistency_real",
+    .caption = "Label consistency: share of samples to which the classifier gives the label that "
+               "they were to have; of test pictures, its accuracy." },
+  { .key = "label_consistency_real", .title = "of real pictures" },
 };
 /* clang-format on */
 
-void image_quality_values(const ImageQuality *s, double value[IMAGE_QUALITY_MEASURES]) {
-  const double all[IMAGE_QUALITY_MEASURES] = { s->pictures,        s->features,
-                                               s->frechet.samples, s->frechet.real,
-                                               s->nearest.samples, s->nearest.real };
-  memcpy(value, all, sizeof all);
+int image_quality_count(const ImageFeatures *features) {
+  return features ? IMAGE_QUALITY_MEASURES : IMAGE_QUALITY_PIXELS;
 }
 
-void image_quality_write(const double *value, const PicturesModel *m, uint64_t seed,
-                         JsonText *out) {
+void image_quality_values(const ImageQuality *s, double *value) {
+  const FeatureQuality *a = &s->samples, *b = &s->real;
+  const double all[IMAGE_QUALITY_MEASURES] = {
+    s->pictures,     s->features,    s->frechet.samples, s->frechet.real, s->nearest.samples,
+    s->nearest.real, a->frechet,     b->frechet,         a->kernel,       b->kernel,
+    a->precision,    b->precision,   a->recall,          b->recall,       a->score,
+    b->score,        a->consistency, b->consistency,
+  };
+  int count = s->classified ? IMAGE_QUALITY_MEASURES : IMAGE_QUALITY_PIXELS;
+  memcpy(value, all, (size_t)count * sizeof *all);
+}
+
+void image_quality_write(const double *value, const PicturesModel *m, const ImageFeatures *features,
+                         uint64_t seed, JsonText *out) {
   const ModelSettings *shape = &m->base.settings;
   json_put_integer(out, "seed", (int64_t)seed);
-  measures_put(image_quality_measures, IMAGE_QUALITY_MEASURES, 0, value, out);
+  measures_put(image_quality_measures, image_quality_count(features), 0, value, out);
+  if (features) json_put_text(out, "classifier", features->name);
   json_open(out, "sampling", '{');
   json_put_text(out, "weights", shape->weights.s);
   json_put_text(out, "sampler", shape->sampler.s);
