@@ -1,5 +1,6 @@
 /* test_damage.c -- what files say is believed only where it can be so: checkpoints with right
  * checksums and wrong numbers, types and texts, made by whoever else writes such files. */
+#include "core/half.h"
 #include "core/checkpoint.h"
 #include "core/real.h"
 #include "tests/program.h"
@@ -36,6 +37,7 @@ static void set_number(CheckpointTensor *t, int at, double number) {
   case CHECKPOINT_F32: ((float *)t->data)[at] = (float)number; break;
   case CHECKPOINT_F64: ((double *)t->data)[at] = number; break;
   case CHECKPOINT_I64: ((int64_t *)t->data)[at] = (int64_t)number; break;
+  case CHECKPOINT_F16: ((uint16_t *)t->data)[at] = half_from((float)number); break;
   case CHECKPOINT_U8: ((uint8_t *)t->data)[at] = (uint8_t)number; break;
   }
 }
