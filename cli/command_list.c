@@ -8,6 +8,7 @@
 #include "diffusion/schedule.h"
 #include "rl/algo.h"
 #include "rl/bench/bench.h"
+#include "rl/reward/reward.h"
 #include "rl/rollout/make_data.h"
 #include "datasets/images.h"
 #include "datasets/toy_sets.h"
@@ -148,14 +149,30 @@ static void list_benchmarks(bool json) {
     put(json, "benchmarks", bench_name(all[i]), NULL, bench_about(all[i]));
 }
 
+/* A reward with a gradient is what `draft` and `refl` need. */
+static void list_rewards(bool json) {
+  size_t count;
+  const RewardDef *const *all = reward_list(&count);
+  for (size_t i = 0; i < count; i++) {
+    char name[64], more[64];
+    snprintf(name, sizeof name, "%s%s%s", all[i]->name, all[i]->takes ? ":" : "",
+             all[i]->takes ? all[i]->takes : "");
+    snprintf(more, sizeof more, "%s%s", all[i]->points ? "points" : "pictures",
+             all[i]->record ? ", differentiable" : "");
+    put(json, "rewards", name, more, all[i]->about);
+  }
+}
+
 /* what may be listed, in the order in which all of it is shown */
 static const struct {
   const char *name;
   void (*list)(bool json);
 } kinds[] = {
-  { "algos", list_algos },           { "envs", list_envs },           { "datasets", list_datasets },
-  { "samplers", list_samplers },     { "schedules", list_schedules }, { "spacings", list_spacings },
-  { "presets", list_presets },       { "shipped", list_shipped },     { "kernels", list_kernels },
+  { "algos", list_algos },           { "envs", list_envs },
+  { "datasets", list_datasets },     { "samplers", list_samplers },
+  { "schedules", list_schedules },   { "spacings", list_spacings },
+  { "presets", list_presets },       { "shipped", list_shipped },
+  { "kernels", list_kernels },       { "rewards", list_rewards },
   { "benchmarks", list_benchmarks },
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -177,8 +194,8 @@ static int run(const void *request, Error *error) {
 
 const Command command_list = {
   .name = "list",
-  .usage = "[algos|envs|datasets|samplers|schedules|spacings|presets|shipped|kernels|benchmarks] "
-           "[--json]",
+  .usage = "[algos|envs|datasets|samplers|schedules|spacings|presets|shipped|kernels|"
+           "rewards|benchmarks] [--json]",
   .about = "the names that other commands take",
   .examples = "  diffrl list algos\n"
               "  diffrl list presets --json\n",

@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* a line for each */
-#define REWARDS(X)    X(brightness) X(linear) X(near)
+#define REWARDS(X)                                                                                 \
+  X(jpeg_small) X(jpeg_large) X(brightness) X(ink) X(contrast) X(symmetry) X(linear) X(near)
 #define DECLARE(name) extern const RewardDef reward_##name;
 REWARDS(DECLARE)
 #define ENTRY(name) &reward_##name,
