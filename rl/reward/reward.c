@@ -6,7 +6,7 @@
 
 /* a line for each */
 #define REWARDS(X)                                                                                 \
-  X(jpeg_small) X(jpeg_large) X(brightness) X(ink) X(contrast) X(symmetry) X(linear) X(near)
+  X(jpeg_small) X(jpeg_large) X(brightness) X(ink) X(contrast) X(symmetry) X(exec) X(linear) X(near)
 #define DECLARE(name) extern const RewardDef reward_##name;
 REWARDS(DECLARE)
 #define ENTRY(name) &reward_##name,
@@ -53,6 +53,8 @@ Reward *reward_open(Arena *arena, const char *text, const RewardSpec *spec, Erro
                  .text = arena_text(arena, "%s", text) };
   return !def->open || def->open(r, argument, error) ? r : NULL;
 }
+
+double reward_seconds(const Reward *r) { return r->spec.seconds > 0 ? r->spec.seconds : 60; }
 
 void reward_close(Reward *r) {
   if (r && r->def->close) r->def->close(r);

@@ -19,6 +19,7 @@ typedef struct {
   const char *data; /* what the generator has learned: "fashion-mnist", or a folder; nullable */
   Pool *pool;       /* nullable: this thread alone */
   const Kernels *kernels;
+  double seconds; /* that code of the user's may take for a call; 0: 60 */
 } RewardSpec;
 
 typedef struct RewardDef RewardDef;
@@ -45,6 +46,9 @@ struct RewardDef {
   Tensor *(*record)(const Reward *reward, Graph *g, Tensor *x);
   void (*close)(Reward *reward); /* nullable: what is not in the arena */
 };
+
+/* how long code of the user's may take for one call */
+double reward_seconds(const Reward *reward);
 
 const RewardDef *const *reward_list(size_t *count);
 
