@@ -169,9 +169,11 @@ $(B)/tests/test_%: $(B)/tests/test_%.o $(DOORS_TESTED) $(B)/libdiffrl-all.a
 # libraries that let calls of a program fail
 $(B)/tests/test_kills: | $(B)/tests/faults.so
 $(B)/tests/test_shortage: | $(B)/tests/shortage.so
+# and plugins, right and wrong ones
+$(B)/tests/test_reward: | $(addprefix $(B)/tests/,reward_plugins.so reward_of_old.so faults.so)
 $(B)/tests/%.so: tests/%.c $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -fPIC -shared -o $@ $< -ldl
+	$(CC) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fPIC -shared -o $@ $< -ldl
 # readers of files need no simulator, and HDF5's runs in the fuzzer itself
 FUZZED := $(patsubst tests/fuzz_%.c,$(B)/tests/fuzz_%,$(wildcard tests/fuzz_*.c))
 $(B)/libdiffrl-fuzz.a: $(filter-out $(B)/envs/% $(B)/rl/%,$(OBJ))

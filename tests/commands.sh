@@ -99,7 +99,7 @@ cd "$work/small"
 "$work/bin/diffrl" data make hopper-medium --out hopper-medium.hdf5 >/dev/null 2>&1
 cp hopper-medium.hdf5 walk.hdf5
 cp "$robot" robot.hdf5
-cp "$root"/docs/examples/*.c .
+cp "$root"/docs/examples/*.c "$root"/rl/reward/reward_plugin.h .
 printf '%s\n' '1.2 0 0 0 0 0 0 0 0 0 0' '1.2 0 .1 0 0 0 0 0 0 0 0' >observations.txt
 mkdir scripts
 cat >scripts/setup.sh <<'END'

@@ -1,16 +1,24 @@
 /* test_reward.c -- rewards where they are known by hand, their gradients against differences, and
  * what programs of the user's may do wrong. */
 #include "core/clock.h"
+#include "core/ops/ops.h"
+#include "core/rng.h"
 #include "core/tape/graph.h"
 #include "rl/reward/reward.h"
+#include "rl/reward/reward_child.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum { DIM = 4, COUNT = 2 };
 static const real pixel[COUNT * DIM] = { -1, 1, 1, 1, 0.5f, 0.5f, 0.5f, 0.5f };
@@ -101,11 +109,169 @@ static void programs_that_fail(void **state) {
   refused("exec:exec >&-; true", "0 lines");
 }
 
+/* ---- plugins --------------------------------------------------------------------------------- */
+
+/* "plugin:" and a file beside this test */
+static const char *beside(const char *file) {
+  static char text[4200];
+  char self[4000];
+  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  assert_true(n > 0);
+  self[n] = '\0';
+  *strrchr(self, '/') = '\0';
+  snprintf(text, sizeof text, "plugin:%s/%s", self, file);
+  return text;
+}
+
+static void plugins(void **state) {
+  (void)state;
+  unsetenv("REWARD_DOES");
+  check(beside("reward_plugins.so"), -1, 10.5);
+  setenv("REWARD_DOES", "print", 1);
+  check(beside("reward_plugins.so"), -1, 10.5);
+  unsetenv("REWARD_DOES");
+  assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+/* Its process runs from the opening on; it fails with these words, soon, and no child is left. */
+static void plugin_fails(const char *does, const char *words) {
+  Arena *arena = arena_new();
+  Error error = { 0 };
+  float value[COUNT];
+  double start = clock_now();
+  setenv("REWARD_DOES", does, 1);
+  Reward *r = named(arena, beside("reward_plugins.so"), &error);
+  assert_non_null(r);
+  assert_false(reward_values(r, pixel, DIM, COUNT, value, &error));
+  if (!strstr(error.text, words)) fail_msg("%s: %s", does, error.text);
+  assert_int_equal(error.kind, FAIL_RUNNING);
+  assert_true(clock_now() - start < 5);
+  reward_close(r);
+  assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+  unsetenv("REWARD_DOES");
+  arena_free(arena);
+}
+
+static void plugins_that_fail(void **state) {
+  (void)state;
+  plugin_fails("crash", "signal 11");
+  plugin_fails("hang", "not done after 0.5 s");
+  plugin_fails("exit", "status 3");
+  plugin_fails("nothing", "nan");
+  plugin_fails("fail", "returned 7");
+  plugin_fails("close", "ended with");
+  refused(beside("reward_of_old.so"), "version 99; expected 1");
+  refused(beside("faults.so"), "no function diffrl_reward");
+  refused(beside("not_there.so"), "cannot be read");
+  refused("plugin:/proc/self/status", "status");
+}
+
+/* In a process that is killed while its plugin works; the plugin's process goes too. */
+static void a_killed_run_takes_its_plugin_along(void **state) {
+  int ends[2];
+  pid_t host = 0;
+  (void)state;
+  assert_int_equal(pipe(ends), 0);
+  assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0); /* orphans come to us */
+  setenv("REWARD_DOES", "hang", 1);
+  pid_t run = fork();
+  if (run == 0) {
+    Arena *arena = arena_new();
+    Error error = { 0 };
+    float value[COUNT];
+    RewardSpec spec = { .plane = { 2, 2, 1 }, .pictures = true, .seconds = 15 };
+    Reward *r = reward_open(arena, beside("reward_plugins.so"), &spec, &error);
+    if (r && write(ends[1], &((RewardChild *)r->own)->pid, sizeof host) == sizeof host)
+      reward_values(r, pixel, DIM, COUNT, value, &error);
+    _exit(1);
+  }
+  close(ends[1]);
+  unsetenv("REWARD_DOES");
+  assert_int_equal(read(ends[0], &host, sizeof host), sizeof host);
+  close(ends[0]);
+  double start = clock_now();
+  int status;
+  kill(run, SIGKILL);
+  assert_int_equal(waitpid(run, &status, 0), run);
+  assert_int_equal(waitpid(host, &status, 0), host);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  assert_true(clock_now() - start < 5); /* not by the end of its sleep */
+  prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+}
+
+/* ---- gradients ------------------------------------------------------------------------------- */
+
+enum { HIGH = 4, WIDE = 3, SIZE = HIGH * WIDE };
+
+/* Along pixel j, by central differences of fourth order in the tape's own values. */
+static double difference(Graph *g, Tensor *in, Tensor *out, const real *x, int j, double step) {
+  static const int place[] = { -2, -1, 1, 2 };
+  real moved[SIZE + 16];
+  double f[4];
+  for (int k = 0; k < 4; k++) {
+    memcpy(moved, x, sizeof moved);
+    moved[j] += (real)(step * place[k]);
+    graph_bind(in, moved);
+    graph_run(g, 1, 0, NULL);
+    f[k] = (double)graph_values(out)[0];
+  }
+  return (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * step);
+}
+
+/* The tape has the values of the reward, and its gradient is that of its values. */
+static void gradient(const char *text) {
+  const bool fine = sizeof(real) > sizeof(float);
+  const double step = fine ? 1e-3 : 1e-2, tolerance = fine ? 1e-6 : 2e-3;
+  Arena *arena = arena_new();
+  Error error = { 0 };
+  RewardSpec spec = { .plane = { HIGH, WIDE, 1 }, .pictures = true };
+  Reward *r = reward_open(arena, text, &spec, &error);
+  assert_non_null(r);
+  real x[SIZE + 16] = { 0 };
+  Rng rng = rng_stream(3, "pixels");
+  for (int j = 0; j < SIZE; j++) x[j] = (real)(1.6 * rng_uniform(rng, 0, 0, (uint32_t)j) - 0.9);
+  Graph *g =
+      graph_new(arena, &(GraphSpec){ .kernels = kernels_find("own", &error), .max_rows = 1 });
+  Tensor *in = t_input(g, "x", 1, SIZE), *out = reward_record(r, g, in, &error);
+  Tensor *slope = t_grad(out, in);
+  graph_keep(out), graph_keep(slope), graph_seal(g);
+  graph_bind(in, x);
+  graph_run(g, 1, 0, NULL);
+  float value;
+  assert_true(reward_values(r, x, SIZE, 1, &value, &error));
+  assert_true(fabs((double)graph_values(out)[0] - (double)value) < 2e-6);
+  double slopes[SIZE];
+  for (int j = 0; j < SIZE; j++) slopes[j] = (double)graph_values(slope)[j];
+  for (int j = 0; j < SIZE; j++) {
+    double known = difference(g, in, out, x, j, step);
+    if (!(fabs(known - slopes[j]) < tolerance))
+      fail_msg("%s, pixel %d: %.9g, by differences %.9g", text, j, slopes[j], known);
+  }
+  arena_free(arena);
+}
+
+static void gradients(void **state) {
+  (void)state;
+  gradient("brightness"), gradient("ink"), gradient("contrast"), gradient("symmetry");
+}
+
+static void no_gradient(void **state) {
+  Arena *arena = arena_new();
+  Error error = { 0 };
+  (void)state;
+  Reward *r = named(arena, "jpeg-small", &error);
+  assert_null(reward_record(r, NULL, NULL, &error));
+  assert_non_null(strstr(error.text, "brightness, ink"));
+  arena_free(arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(formulas),           cmocka_unit_test(jpeg_rewards_are_opposite),
     cmocka_unit_test(unknown_names),      cmocka_unit_test(programs),
-    cmocka_unit_test(programs_that_fail),
+    cmocka_unit_test(programs_that_fail), cmocka_unit_test(plugins),
+    cmocka_unit_test(plugins_that_fail),  cmocka_unit_test(a_killed_run_takes_its_plugin_along),
+    cmocka_unit_test(gradients),          cmocka_unit_test(no_gradient),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
