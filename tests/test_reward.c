@@ -154,7 +154,7 @@ static void plugin_fails(const char *does, const char *words) {
 
 static void plugins_that_fail(void **state) {
   (void)state;
-  plugin_fails("crash", "signal 11");
+  plugin_fails("crash", "signal 6");
   plugin_fails("hang", "not done after 0.5 s");
   plugin_fails("exit", "status 3");
   plugin_fails("nothing", "nan");
