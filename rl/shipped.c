@@ -8,6 +8,7 @@
 /* clang-format off */
 /* a line for each file of rl/shipped/: X(symbol, name, about) */
 #define SHIPPED(X) \
+  X(generator, "fashion-mnist", "a generator of clothes, conditioned on labels") \
   X(judge, "fashion-mnist-judge", "a classifier that rewards ask") \
   X(gauge, "fashion-mnist-gauge", "a classifier of another seed and shape, whose features measure")
 

@@ -50,6 +50,8 @@ cases() {
   pictures="--data pictures $unet --set size=16 --set mults=1,2 --set blocks=1 \
     --set eval_images=16 --set grid=1 --set scores=0 --set eval_every=15"
   points="--set hidden=16 --set eval_points=128 --set pictures=false --set eval_every=15"
+  tuned="--set reward=near:0,0 --set also=linear:1,0 --set samples=64 --set sample_steps=5 \
+    --set batch=80 --set eval_samples=32 --set eval_every=15"
   cat <<END
 diffusion-ql diffusion-ql $hopper --set eval_every=15
 diffusion-ql/small diffusion-ql $hopper $small --set eta_from=15 --set candidates=4
@@ -87,6 +89,8 @@ toy toy --data moons $points
 toy/edm toy --data gmm $points --set net=mlp --set predicts=edm --set schedule=edm \
   --set time=log-sigma
 toy/student toy --data moons $points --preset student --init runs/toy-THREADS/last.safetensors
+ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
+ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
 END
 }
 

@@ -79,7 +79,7 @@ static void every_algorithm_has_a_source(void **state) {
     const SourceDef *def = all[i]->source;
     assert_true(def && def->name && def->about && def->asks && def->open);
     assert_true(!all[i]->also || all[i]->also->by_env);
-    assert_true(!all[i]->collect || def->by_env || all[i]->also);
+    assert_true(!all[i]->collect || def->by_env || def->by_init || all[i]->also);
   }
 }
 
