@@ -85,7 +85,7 @@ void command_print(const char *text);
  * characters in it are spelled out. */
 void command_complain(Error *error);
 
-extern const Command command_train, command_eval, command_act, command_data_make,
+extern const Command command_train, command_finetune, command_eval, command_act, command_data_make,
     command_data_inspect, command_data_cache, command_inspect, command_list, command_report,
     command_bench, command_doctor, command_export, command_sample;
 

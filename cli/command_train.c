@@ -17,6 +17,7 @@ typedef struct {
   Parsed parsed;
   Arguments set;
   const char *data, *env, *out, *preset, *config, *resume, *init, *reference;
+  const char *algo, *reward, *also; /* of finetune */
   int64_t steps, seed, threads;
   bool allow_env_mismatch, dry_run, json;
 } Train;
@@ -40,6 +41,23 @@ static const Option options[] = {
                   "D4RL's normalised scores in environments that are not its own"),
   OPTION_FLAG_ROW(Train, allow_env_mismatch, "allow-env-mismatch",
                   "accept a file that was made in another environment"),
+  OPTION_FLAG_ROW(Train, dry_run, "dry-run", "show settings, data and memory; write nothing"),
+  OPTION_FLAG_ROW(Train, json, "json", "the result as a JSON object"),
+};
+
+/* finetune RUN is train ALGO --init RUN with a reward: the rows that it has of the same struct */
+static const Option finetune_options[] = {
+  OPTION_TEXT_ROW(Train, algo, "algo", "ALGO",
+                  "ddpo (default), or another that fine-tunes (`diffrl list algos`)"),
+  OPTION_TEXT_ROW(Train, reward, "reward", "R", "what is raised, of `diffrl list rewards`"),
+  OPTION_TEXT_ROW(Train, also, "also", "R", "another reward, which is only measured"),
+  OPTION_NUMBER_ROW(Train, steps, "steps", "N", 0, 1, 0, "gradient steps in all"),
+  OPTION_NUMBER_ROW(Train, seed, "seed", "S", 0, 0, 0, "of samples and batches (default 0)"),
+  OPTION_NUMBER_ROW(Train, threads, "threads", "N", 0, 1, 1024,
+                    "changes no bit (default: the CPUs this process may use)"),
+  OPTION_TEXT_ROW(Train, out, "out", "RUN", "the run's folder (default runs/ALGO-RUN-sSEED)"),
+  OPTION_TEXT_ROW(Train, config, "config", "FILE", "settings as JSON; a run's config.json works"),
+  OPTION_WORDS_ROW(Train, set, "set", "key=value", "one setting; may be repeated"),
   OPTION_FLAG_ROW(Train, dry_run, "dry-run", "show settings, data and memory; write nothing"),
   OPTION_FLAG_ROW(Train, json, "json", "the result as a JSON object"),
 };
@@ -389,6 +407,47 @@ static int run(const void *request, Error *error) {
   return code;
 }
 
+/* one more --set, in memory that outlives the run */
+static bool add_setting(TrainRequest *r, Arena *arena, const char *key, const char *value,
+                        Error *error) {
+  if (!value) return true;
+  if (r->sets == TRAIN_MAX_SETS)
+    return error_set(error, FAIL_USAGE, "at most %d settings can be given", TRAIN_MAX_SETS - 2);
+  r->set[r->sets++] = arena_text(arena, "%s=%s", key, value);
+  return true;
+}
+
+static int run_finetune(const void *request, Error *error) {
+  const Train *c = request;
+  TrainRequest r = { .algo = c->algo ? c->algo : "ddpo",
+                     .init = c->parsed.arguments.word[0],
+                     .out = c->out,
+                     .config_file = c->config,
+                     .sets = c->set.count,
+                     .steps = c->steps,
+                     .seed = (uint64_t)c->seed,
+                     .threads = (int)c->threads,
+                     .dry_run = c->dry_run,
+                     .json = c->json };
+  const AlgoDef *algo = algo_find(r.algo, error);
+  if (!algo) return (int)error->kind;
+  if (!algo->fine_tunes) {
+    error_set(error, FAIL_USAGE,
+              "finetune: %s does not fine-tune; expected one that does (`diffrl list algos`), or "
+              "`diffrl train %s`",
+              r.algo, r.algo);
+    return (int)error->kind;
+  }
+  stop_not_on_pipes();
+  Arena *arena = arena_new();
+  memcpy(r.set, c->set.word, sizeof *r.set * (size_t)r.sets);
+  bool fits = add_setting(&r, arena, "reward", c->reward, error) &&
+              add_setting(&r, arena, "also", c->also, error);
+  int code = fits ? train_on_this_rank(&r, error) : (int)error->kind;
+  arena_free(arena);
+  return code;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 /* Without an algorithm the list of them, with one its settings. */
@@ -429,4 +488,19 @@ const Command command_train = {
   .size = sizeof(Train),
   .run = run,
   .help = help,
+};
+
+const Command command_finetune = {
+  .name = "finetune",
+  .usage = "RUN|FILE|NAME --reward R [--algo ALGO] [options]",
+  .about = "fine-tune a generator against a reward; continue with train --resume",
+  .examples = "  diffrl finetune fashion-mnist --reward jpeg-small --also contrast\n"
+              "  diffrl finetune runs/toy-moons-s0 --reward near:0,0 --algo ddpo-sf\n"
+              "  diffrl finetune fashion-mnist --reward ink --set label=none --steps 100\n",
+  .options = finetune_options,
+  .option_count = OPTION_COUNT(finetune_options),
+  .least = 1,
+  .most = 1,
+  .size = sizeof(Train),
+  .run = run_finetune,
 };

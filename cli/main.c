@@ -14,9 +14,9 @@
 
 /* in the order in which the overview shows them */
 static const Command *const commands[] = {
-  &command_train,        &command_eval,       &command_act,     &command_sample, &command_data_make,
-  &command_data_inspect, &command_data_cache, &command_inspect, &command_list,   &command_report,
-  &command_export,       &command_bench,      &command_doctor,
+  &command_train,     &command_finetune,     &command_eval,       &command_act,     &command_sample,
+  &command_data_make, &command_data_inspect, &command_data_cache, &command_inspect, &command_list,
+  &command_report,    &command_export,       &command_bench,      &command_doctor,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -101,7 +101,8 @@ static Params *saved_alone(const Model *m, const Checkpoint *c) {
 static bool load_alone(const Model *m, Params *saved, const Checkpoint *c, Error *error) {
   Params *other = saved == m->online ? m->average : m->online;
   if (!params_load(saved, c, error)) return false;
-  params_copy(other, saved);
+  /* what was given up, as by fine-tuning, stays so */
+  if (params_held(other)) params_copy(other, saved);
   return true;
 }
 

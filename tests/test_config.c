@@ -84,6 +84,9 @@ static void text_becomes_values(void **state) {
   assert_true(set(f, "note", "a=b c", "a") && !strcmp(f->td.note.s, "a=b c"));
 }
 
+/* fifty letters, five times and six: one more than there is room for */
+#define FIFTY "01234567890123456789012345678901234567890123456789"
+
 static void bad_values_are_refused_and_change_nothing(void **state) {
   static const struct {
     const char *key, *value, *message;
@@ -104,7 +107,7 @@ static void bad_values_are_refused_and_change_nothing(void **state) {
     { "max_q_backup", "maybe", "not true or false" },
     { "schedule", "cosin", "not one of \"vp|linear|cosine\"; did you mean cosine?" },
     { "schedule", "vp|linear", "not one of" },
-    { "note", "0123456789012345678901234567890123456789012345678901234567890123", "at most 63" },
+    { "note", FIFTY FIFTY FIFTY FIFTY FIFTY "123456", "at most 255" },
     { "bacth", "1", "unknown setting \"bacth\"; did you mean batch?" },
     { "MAX-Q-backup", "1", "did you mean max_q_backup?" },
     { "gamma_discount", "1", "see --help" },

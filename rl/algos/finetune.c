@@ -1,10 +1,10 @@
 /* finetune.c -- epochs of samples, their rewards and advantages, and the rows of gradient steps. */
 #include "rl/algos/finetune.h"
-#include "core/check.h"
+#include "datasets/images.h"
 #include "policy/models/pictures.h"
 #include "policy/models/points.h"
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /* what the inputs of a tape read: [batch, stride] each */
@@ -36,7 +36,7 @@ static bool load_model(Finetune *f, Error *error) {
 
 static RewardSpec reward_spec(const Finetune *f) {
   bool pictures = f->model->def == &model_pictures;
-  int size = pictures ? (int)((const PicturesModel *)f->model)->size : 1;
+  int size = pictures ? (int)((const PicturesModel *)f->model)->size : 1; /* a side */
   return (RewardSpec){ .plane = { size, size, f->model->denoiser->dim / (size * size) },
                        .pictures = pictures,
                        .data = f->model->data,
@@ -64,15 +64,14 @@ enum { EVERY = -1, NONE = -2 };
 
 static bool read_label(const Finetune *f, int *label, Error *error) {
   const char *text = f->cfg->label.s;
-  int count = f->model->cond;
-  char *end;
   *label = !strcmp(text, "all") ? EVERY : NONE;
   if (*label == EVERY || !strcmp(text, "none")) return true;
-  long number = strtol(text, &end, 10);
-  *label = (int)number;
-  return (end != text && !*end && number >= 0 && number < count) ||
-         error_set(error, FAIL_USAGE, "label=%s: expected all, none, or 0 to %d%s", text, count - 1,
-                   count ? "" : ": this generator is not conditioned on labels");
+  if (!f->model->cond)
+    return error_set(error, FAIL_USAGE,
+                     "label=%s, but this generator is not conditioned on labels; omit it", text);
+  const PicturesModel *m = (const PicturesModel *)f->model;
+  return images_label_find(m->base.data, m->label_name, m->classes, text, label, error) ||
+         error_prefix(error, "label=%s (or all, or none)", text);
 }
 
 /* Conditions of the chains, and which samples are compared with each other. */
@@ -338,6 +337,7 @@ bool finetune_save(const Agent *agent, Checkpoint *c, Error *error) {
   /* after its last step an epoch is of no use any more */
   bool held = f->epoch >= 0 && f->done % finetune_steps(f);
   checkpoint_add_text(c, "epoch", arena_text(c->arena, "%lld", held ? (long long)f->epoch : -1LL));
+  checkpoint_add_text(c, "done", arena_text(c->arena, "%lld", (long long)f->done));
   checkpoint_add_text(c, "fell", arena_text(c->arena, "%.0f", f->fell));
   checkpoint_add_text(c, "best_also", arena_text(c->arena, "%.17g", f->best_also));
   for (int i = 0, n = held ? pieces(f, piece) : 0; i < n; i++)
@@ -358,6 +358,7 @@ bool finetune_load(Agent *agent, const Checkpoint *c, Error *error) {
   Finetune *f = (Finetune *)agent;
   Piece piece[5];
   if (!checkpoint_read_whole(c, "epoch", -1, (int64_t)1 << 53, &f->epoch, error) ||
+      !checkpoint_read_whole(c, "done", 0, (int64_t)1 << 53, &f->done, error) ||
       !checkpoint_read_number(c, "fell", &f->fell, error) ||
       !checkpoint_read_number(c, "best_also", &f->best_also, error))
     return false;

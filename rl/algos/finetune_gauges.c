@@ -86,6 +86,9 @@ static bool mean_reward(const Finetune *f, Reward *reward, double *mean, Error *
 
 /* Ends by itself where what it is not trained on has fallen too often. */
 static void judge(Finetune *f, double also) {
+  int64_t every = f->cfg->eval_every;
+  /* the end of a sitting is evaluated too, and must not count, or resuming would change it */
+  if (!every || f->done % every) return;
   if (also > f->best_also) {
     f->best_also = also, f->fell = 0;
     return;

@@ -1,0 +1,115 @@
+/* test_finetune.c -- fine-tuning: what it raises, that it resumes in the middle of an epoch, and
+ * what it refuses. */
+#include "core/json.h"
+#include "tests/program.h"
+
+#define TUNED                                                                                      \
+  " --set label=none --set samples=64 --set sample_steps=8 --set batch=112 --set group=16"         \
+  " --set lane=16 --set eval_samples=256"
+
+/* a small generator of a mixture of Gaussians */
+static int enter(void **state) {
+  Outcome o;
+  if (program_enter(state)) return -1;
+  program_run(&o, "train toy --data gmm --set schedule=cosine --set diffusion_steps=20 --set "
+                  "predicts=v --set sampler=ddpm --set hidden=32 --set blocks=1 --set "
+                  "pictures=false --steps 600 --out toy");
+  return o.code;
+}
+
+/* the measure of the last line of a run's eval.jsonl */
+static double measured(const char *run, const char *key) {
+  char path[64], line[4096], last[4096] = "";
+  snprintf(path, sizeof path, "%s/eval.jsonl", run);
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  while (fgets(line, sizeof line, file)) strcpy(last, line);
+  fclose(file);
+  Error error;
+  Json *json = json_parse(last, strlen(last), &error);
+  assert_non_null(json);
+  double value = json_number(json_get(json, key), NAN);
+  json_free(json);
+  return value;
+}
+
+/* The reward rises, and the distance to the reference, which is 0 before, with it. */
+static void what_is_rewarded_comes_more_often(void **state) {
+  (void)state;
+  static const char *const algos[] = { "ddpo", "ddpo-sf" };
+  for (int i = 0; i < 2; i++) {
+    Outcome o;
+    program_run(&o,
+                "finetune toy --algo %s --reward near:0,0 --also linear:1,0" TUNED
+                " --steps 1 --set rate=1e-8 --out before-%s",
+                algos[i], algos[i]);
+    program_expect(&o, 0, "");
+    program_run(&o,
+                "finetune toy --algo %s --reward near:0,0%s --also linear:1,0" TUNED
+                " --steps 150 --set rate=1e-3 --out after-%s",
+                algos[i], i ? "" : " --set clip_ratio=0.1", algos[i]);
+    program_expect(&o, 0, "");
+    char before[32], after[32];
+    snprintf(before, sizeof before, "before-%s", algos[i]);
+    snprintf(after, sizeof after, "after-%s", algos[i]);
+    assert_true(measured(before, "kl") < 1e-6);
+    assert_true(measured(after, "kl") > 0.1);
+    /* half the mean squared distance to the middle at least halves */
+    assert_true(measured(after, "reward") > 0.5 * measured(before, "reward"));
+    assert_true(measured(after, "diversity") < measured(before, "diversity"));
+  }
+}
+
+/* four gradient steps an epoch, stopped after the second of the second epoch */
+static void a_run_resumes_in_the_middle_of_an_epoch(void **state) {
+  (void)state;
+  Outcome o;
+  const char *how = "finetune toy --reward near:0,0 --also linear:1,0" TUNED;
+  program_run(&o, "%s --steps 9 --threads 1 --out whole", how);
+  program_expect(&o, 0, "");
+  program_run(&o, "%s --steps 6 --threads 3 --out parts", how);
+  program_expect(&o, 0, "");
+  program_run(&o, "train --resume parts --steps 9 --threads 2");
+  program_expect(&o, 0, "");
+  assert_int_equal(system("cmp -s whole/last.safetensors parts/last.safetensors"), 0);
+  /* what comes of it is a generator like any other */
+  program_run(&o, "sample parts --count 10 --out points.csv");
+  program_expect(&o, 0, "");
+  program_run(&o, "finetune parts --reward linear:0,1" TUNED " --steps 2 --out again");
+  program_expect(&o, 0, "");
+}
+
+static void what_cannot_be_is_refused_in_words(void **state) {
+  (void)state;
+  Outcome o;
+  program_run(&o, "finetune toy --out x");
+  program_expect(&o, 2, "--reward");
+  program_run(&o, "finetune toy --reward nera:0,0 --out x");
+  program_expect(&o, 2, "near");
+  program_run(&o, "finetune toy --reward near:0 --out x");
+  program_expect(&o, 2, "2 numbers");
+  program_run(&o, "finetune toy --reward jpeg-small --out x");
+  program_expect(&o, 2, "pictures");
+  program_run(&o, "finetune toy --reward near:0,0 --set eta=0 --out x");
+  program_expect(&o, 2, "no random step");
+  program_run(&o, "finetune toy --reward near:0,0 --set sampler=dpmpp_2m --set eta=0 --out x");
+  program_expect(&o, 2, "log-probability");
+  program_run(&o, "finetune toy --algo bc --reward near:0,0 --out x");
+  program_expect(&o, 2, "does not fine-tune");
+  program_run(&o, "finetune toy --reward near:0,0 --set label=3 --out x");
+  program_expect(&o, 2, "labels");
+  program_run(&o, "finetune fashion-mnist-judge --reward ink --out x");
+  program_expect(&o, 3, "no generator");
+  program_run(&o, "train ddpo --set reward=near:0,0 --out x");
+  program_expect(&o, 2, "--init");
+  assert_int_not_equal(access("x/config.json", F_OK), 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_is_rewarded_comes_more_often),
+    cmocka_unit_test(a_run_resumes_in_the_middle_of_an_epoch),
+    cmocka_unit_test(what_cannot_be_is_refused_in_words),
+  };
+  return cmocka_run_group_tests(tests, enter, program_leave);
+}
