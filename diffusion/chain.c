@@ -59,13 +59,18 @@ static Tensor *combine(Graph *g, const Stage *stage, Tensor *base, Tensor *const
 static Tensor *record_chain(const Chain *c, const char *stream, Tensor *x) {
   const Sampler *sampler = c->sampler;
   Graph *g = c->g;
-  Tensor *grid = embed_grid(c), *base = x, *M[SAMPLER_HISTORY] = { NULL };
+  Chain early = *c;
+  if (sampler->early) early.call.params = sampler->early;
+  Tensor *grid = embed_grid(c), *first = embed_grid(&early);
+  Tensor *base = x, *M[SAMPLER_HISTORY] = { NULL };
   for (int i = 0; i < sampler->stages; i++) {
     const Stage *stage = &sampler->stage[i];
+    bool before = i < sampler->early_stages;
+    const NetCall *call = before ? &early.call : &c->call;
     NetOutput answer = { .M = NULL };
     if (stage->evaluates) {
-      NetCallNumbers n = net_call_constants(g, &c->call, stage, t_row(grid, i));
-      answer = net_call_record(&c->call, &n, x);
+      NetCallNumbers n = net_call_constants(g, call, stage, t_row(before ? first : grid, i));
+      answer = net_call_record(call, &n, x);
       push(M, answer.M);
     }
     x = combine(g, stage, base, M);

@@ -63,6 +63,9 @@ typedef struct {
   bool data_form; /* M is x_0 */
   int stages, evaluations;
   Stage *stage; /* [stages], from noise to data */
+  /* for sampler_record: the first stages by other weights of the network; NULL and 0: none */
+  const Params *early;
+  int early_stages;
 } Sampler;
 
 const char *sampler_name(size_t i); /* NULL behind the last */

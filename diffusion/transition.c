@@ -42,6 +42,14 @@ void transition_numbers(const Sampler *s, int i, real *row) {
   for (int j = 0; j < size; j++) row[j] = (real)n[j];
 }
 
+void transition_raise(const Sampler *s, int i, double std, double density, real *row) {
+  int own = net_call_size(s->spec.guides);
+  double noise = s->stage[i].noise, spread = fmax(noise, density);
+  row[own + STD] = (real)fmax(noise, std);
+  row[own + INVERSE] = (real)(1 / spread);
+  row[own + OFFSET] = (real)(-log(spread) - 0.5 * log(2 * acos(-1)));
+}
+
 Transition transition_record(const Sampler *sampler, const Denoiser *denoiser, const Params *params,
                              Tensor *x, Tensor *numbers, Tensor *cond) {
   const SamplerSpec *spec = &sampler->spec;
@@ -61,6 +69,7 @@ Transition transition_record(const Sampler *sampler, const Denoiser *denoiser, c
                        .std = t_col(numbers, own + STD),
                        .inverse = t_col(numbers, own + INVERSE),
                        .offset = t_scale(denoiser->dim, t_col(numbers, own + OFFSET)),
+                       .each = t_col(numbers, own + OFFSET),
                        .M = M };
 }
 
@@ -73,6 +82,11 @@ static Tensor *half_square(const Transition *t, Tensor *difference) {
 
 Tensor *transition_log_prob(const Transition *t, Tensor *next) {
   return t_add(half_square(t, t_sub(next, t->mean)), t->offset);
+}
+
+Tensor *transition_log_probs(const Transition *t, Tensor *next, double low, double high) {
+  Tensor *scaled = t_mul(t_sub(next, t->mean), t->inverse);
+  return t_clip(t_add(t_scale(-0.5, t_map(MAP_square, scaled)), t->each), low, high);
 }
 
 Tensor *transition_kl(const Transition *p, const Transition *q) {

@@ -24,9 +24,15 @@ int transition_count(const Sampler *sampler); /* stages that do */
 int transition_size(const Sampler *sampler);
 void transition_numbers(const Sampler *sampler, int stage, real *row);
 
+/* Then raise the standard deviation of its noise to at least `std`, and that of its density to at
+ * least `density`: exploration where a chain adds little noise or none (Ren et al. 2024, section
+ * 4.3).  Both above 0; they may differ. */
+void transition_raise(const Sampler *sampler, int stage, double std, double density, real *row);
+
 typedef struct {
   Tensor *mean, *std;       /* [k, 1, dim], [1, 1, 1] */
   Tensor *inverse, *offset; /* [1, 1, 1]: 1 / std, 0 where it is 0; -D ln std - D/2 ln(2 pi) */
+  Tensor *each;             /* [1, 1, 1]: offset / D */
   Tensor *M;                /* the network's output in the form that the sampler combines */
 } Transition;
 
@@ -39,6 +45,9 @@ Tensor *transition_move(const Transition *t, Tensor *z);
 
 /* ln p(next | x), the sum over dimensions: [k, 1, 1]; 0 where nothing is random. */
 Tensor *transition_log_prob(const Transition *t, Tensor *next);
+
+/* The same of each dimension, kept within [low, high]: [k, 1, dim]. */
+Tensor *transition_log_probs(const Transition *t, Tensor *next, double low, double high);
 
 /* KL(p || q) of two transitions of one stage, |mean_p - mean_q|^2 / (2 std^2): [k, 1, 1]; 0 where
  * nothing is random. */

@@ -145,6 +145,16 @@ void policy_init(Policy *p, uint64_t seed) {
   if (p->critics) critic_init(p->critics, seed);
 }
 
+/* the block of the first steps, which may have no numbers yet */
+static void add_early(Policy *p, Params *early, int steps) {
+  CHECK(p->model && !p->early && steps > 0, "policy: its first steps cannot be split off");
+  p->early = blocks_add(&p->blocks, early), p->early_steps = steps;
+}
+
+void policy_split(Policy *p, int steps) {
+  add_early(p, params_clone(p->actor, "actor_early"), steps);
+}
+
 /* Two sets of weights, packed or filtered copies, some twenty values a layer and candidate, levels
  * of a U-Net; and an arena may take the next power of two, and once more. */
 size_t policy_bytes(const Policy *p) {
@@ -310,6 +320,7 @@ void policy_save_shape(const Policy *p, Checkpoint *c) {
     return;
   }
   save_text(c, "policy", &spec, &own);
+  if (p->early) checkpoint_add_text(c, "early_steps", arena_text(c->arena, "%d", p->early_steps));
   save_vector(c, "action_low", p->low, p->spec.act_dim);
   save_vector(c, "action_high", p->high, p->spec.act_dim);
   if (!p->units.obs) return;
@@ -328,6 +339,7 @@ void policy_save_acting(const Policy *p, Checkpoint *c) {
   policy_save_shape(p, c);
   /* beside the actor only what the act record makes use of */
   params_save(p->actor, c);
+  if (p->early) params_save(p->early, c);
   if (by_average(p)) params_save(p->actor_ema, c);
   if (p->act.candidates > 1) params_save(p->critics->target, c);
 }
@@ -439,12 +451,20 @@ static Policy *load_model_shape(Arena *arena, const PolicyDef *def, const Checkp
   return m ? policy_of_model(arena, m, error) : NULL;
 }
 
+/* a policy whose last steps alone were fine-tuned */
+static bool load_early(Policy *p, const Checkpoint *c, Error *error) {
+  int64_t steps;
+  if (!p->model || !checkpoint_text(c, "early_steps")) return true;
+  if (!checkpoint_read_whole(c, "early_steps", 1, 100000, &steps, error)) return false;
+  add_early(p, params_twin(p->actor, "actor_early"), (int)steps);
+  return true;
+}
+
 Policy *policy_load_shape(Arena *arena, const Checkpoint *c, Error *error) {
   const PolicyDef *def = kind_of_model(model_saved(c));
   Policy *p = def ? load_model_shape(arena, def, c, error) : read_policy(arena, c, error);
-  bool done =
-      p &&
-      (def || (policy_build(p, error) && load_bounds(p, c, error) && load_normalizer(p, c, error)));
+  bool done = p && (def || (policy_build(p, error) && load_early(p, c, error) &&
+                            load_bounds(p, c, error) && load_normalizer(p, c, error)));
   if (done && read_act(p, c, error)) return p;
   /* whatever cannot be built from a file is the file's fault */
   error_blame(error, FAIL_INPUT);
@@ -479,7 +499,8 @@ static void find_average(Policy *p, const Checkpoint *c) {
 
 Policy *policy_load(Arena *arena, const Checkpoint *c, Error *error) {
   Policy *p = policy_load_shape(arena, c, error);
-  if (!p || !params_match(p->actor, c, error) || !blocks_load_held(&p->blocks, c, error))
+  if (!p || !params_match(p->actor, c, error) || (p->early && !params_match(p->early, c, error)) ||
+      !blocks_load_held(&p->blocks, c, error))
     return NULL;
   find_average(p, c);
   return p;

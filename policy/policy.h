@@ -70,6 +70,8 @@ typedef struct {
   Model *model;              /* a diffusion model of what it answers with; NULL: it has none */
   Critic *critics;           /* NULL: none, or a file without them */
   Params *actor, *actor_ema; /* the model's weights if it has one.  The average may be absent */
+  Params *early;             /* weights of the first steps of its chain, from before the others */
+  int early_steps;           /* were fine-tuned, and how many those are; NULL and 0: the actor's */
   bool average_waits;        /* it has not begun and is a random start: the online weights act */
   bool average_asked;        /* of a file: weights=ema was to act, and it has not begun */
   Blocks blocks;             /* all of these */
@@ -124,6 +126,10 @@ Policy *policy_of_model(Arena *arena, Model *model, Error *error);
 
 /* Initial weights of this seed for the actor, its average, the critics and their targets. */
 void policy_init(Policy *policy, uint64_t seed);
+
+/* From here on the first `steps` steps of its chain keep the weights that the actor has now (block
+ * "actor_early"), whatever becomes of the actor.  Of a diffusion policy. */
+void policy_split(Policy *policy, int steps);
 
 /* Bytes that loading it takes, and a tape on which it acts as its record says, with a margin. */
 size_t policy_bytes(const Policy *policy);

@@ -139,6 +139,106 @@ static void log_probabilities_sum_to_the_density_of_the_path(void **state) {
   arena_free(m.arena);
 }
 
+/* At least so much noise: the move spreads by one, the density by the other, and what is random
+ * enough stays as it was. */
+static void noise_is_raised_where_there_is_too_little(void **state) {
+  (void)state;
+  Model m = model_open("linear", DIM);
+  Sampler *s = sampler_of(&m, "ddpm");
+  double log_density = 0;
+  const double least = 0.3, dense = 0.4;
+  Drawn d = drawn(&m, s, NULL, false);
+  real x[ROWS * LD] = { 0 }, cond[ROWS * LD] = { 0 };
+  fill(x, ROWS, DIM, "x"), fill(cond, ROWS, COND, "cond");
+  graph_bind(d.x, x), graph_bind(d.cond, cond);
+  for (int r = 0; r < ROWS; r++) {
+    transition_numbers(s, r, d.row + r * d.ld);
+    transition_raise(s, r, least, dense, d.row + r * d.ld);
+  }
+  graph_run(d.g, ROWS, 0, NULL);
+  int raised = 0;
+  for (int r = 0; r < ROWS; r++, log_density = 0) {
+    double std = fmax(s->stage[r].noise, least), spread = fmax(s->stage[r].noise, dense);
+    float z[DIM];
+    rng_normals(rng_stream(a_graph(NULL, ROWS).seed, "move"), 0, (uint32_t)r, z, DIM);
+    for (int j = 0; j < DIM; j++) {
+      double off =
+          (double)graph_values(d.next)[r * LD + j] - (double)graph_values(d.mean)[r * LD + j];
+      assert_true(near(off, std * (double)z[j], precise ? 1e-12 : 1e-5));
+      log_density -= 0.5 * pow(std * (double)z[j] / spread, 2);
+      log_density -= log(spread) + 0.5 * log(2 * acos(-1));
+    }
+    raised += std > s->stage[r].noise;
+    assert_true(
+        near((double)graph_values(d.log_prob)[r * LD], log_density, precise ? 1e-10 : 1e-4));
+  }
+  assert_true(raised > 0 && raised <= ROWS);
+  arena_free(m.arena);
+}
+
+/* Number by number they add up; each is kept within its bounds. */
+static void densities_of_single_numbers_add_up(void **state) {
+  (void)state;
+  Model m = model_open("linear", DIM);
+  Sampler *s = sampler_of(&m, "ddpm");
+  GraphSpec spec = a_graph(NULL, ROWS);
+  Graph *g = graph_new(m.arena, &spec);
+  Tensor *x = t_input(g, "x", 1, DIM), *cond = t_input(g, "cond", 1, COND);
+  Tensor *numbers = t_input(g, "numbers", 1, transition_size(s)),
+         *next = t_input(g, "next", 1, DIM);
+  Transition t = transition_record(s, &m.d, m.params, x, numbers, cond);
+  Tensor *free = transition_log_probs(&t, next, -1e9, 1e9), *sum = transition_log_prob(&t, next);
+  Tensor *kept = transition_log_probs(&t, next, -2, 0.5);
+  graph_keep(free), graph_keep(sum), graph_keep(kept);
+  graph_seal(g);
+  real given[ROWS * LD] = { 0 }, c[ROWS * LD] = { 0 }, to[ROWS * LD] = { 0 };
+  int ld = row_stride(transition_size(s)), cut = 0;
+  real *row = arena_array(m.arena, real, ROWS * ld);
+  fill(given, ROWS, DIM, "x"), fill(c, ROWS, COND, "cond"), fill(to, ROWS, DIM, "to");
+  /* the first stages, which are all random */
+  for (int r = 0; r < ROWS; r++) transition_numbers(s, r % 3, row + r * ld);
+  graph_bind(x, given), graph_bind(cond, c), graph_bind(next, to), graph_bind(numbers, row);
+  graph_run(g, ROWS, 0, NULL);
+  for (int r = 0; r < ROWS; r++) {
+    double total = 0;
+    for (int j = 0; j < DIM; j++) {
+      double one = (double)graph_values(free)[r * LD + j];
+      assert_true((double)graph_values(kept)[r * LD + j] == fmin(fmax(one, -2), 0.5));
+      total += one, cut += one < -2 || one > 0.5;
+    }
+    assert_true(near(total, (double)graph_values(sum)[r * LD], precise ? 1e-12 : 1e-4));
+  }
+  assert_true(cut > 0);
+  arena_free(m.arena);
+}
+
+/* A chain whose first stages have other weights is one chain behind another. */
+static void the_first_stages_may_have_other_weights(void **state) {
+  (void)state;
+  Model m = model_open("linear", DIM);
+  Sampler *s = sampler_of(&m, "ddpm"), whole = *s, head = *s, tail = *s;
+  enum { FIRST = 2 };
+  Params *early = params_clone(m.params, "early");
+  for (size_t i = 0; i < early->layout->size; i++) early->values[i] *= (real)0.5;
+  params_touch(early);
+  /* without noise, whose streams are counted by stages */
+  for (int i = 0; i < s->stages; i++) s->stage[i].noise = 0;
+  whole.early = early, whole.early_stages = FIRST;
+  head.stages = FIRST, tail.stage += FIRST, tail.stages -= FIRST;
+  real x[ROWS * LD] = { 0 }, c[ROWS * LD] = { 0 };
+  fill(x, ROWS, DIM, "x"), fill(c, ROWS, COND, "cond");
+  real once[ROWS * LD], half[ROWS * LD], twice[ROWS * LD], plain[ROWS * LD];
+  sample(&whole, &m.d, m.params, 1, COND, x, c, once);
+  sample(&head, &m.d, early, 1, COND, x, c, half);
+  sample(&tail, &m.d, m.params, 1, COND, half, c, twice);
+  sample(s, &m.d, m.params, 1, COND, x, c, plain);
+  for (int r = 0; r < ROWS; r++) {
+    assert_memory_equal(once + r * LD, twice + r * LD, DIM * sizeof(real));
+    assert_memory_not_equal(once + r * LD, plain + r * LD, DIM * sizeof(real));
+  }
+  arena_free(m.arena);
+}
+
 static void chains_that_look_back_are_refused(void **state) {
   (void)state;
   Model m = model_open("linear", DIM);
@@ -154,6 +254,9 @@ int main(void) {
     cmocka_unit_test(rows_of_all_stages_agree_with_each_stage_alone),
     cmocka_unit_test(a_log_probability_is_the_same_to_the_bit_when_it_is_computed_again),
     cmocka_unit_test(log_probabilities_sum_to_the_density_of_the_path),
+    cmocka_unit_test(noise_is_raised_where_there_is_too_little),
+    cmocka_unit_test(densities_of_single_numbers_add_up),
+    cmocka_unit_test(the_first_stages_may_have_other_weights),
     cmocka_unit_test(chains_that_look_back_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,15 @@ static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *o
               a->sampler.s, sampler->stages, p->def->kind, model->def->most_stages);
     return NULL;
   }
+  if (p->early_steps >= sampler->stages) {
+    error_set(
+        error, FAIL_USAGE,
+        "steps=%d: the first %d steps of this policy have weights of their own; expected more "
+        "steps than that",
+        sampler->stages, p->early_steps);
+    return NULL;
+  }
+  sampler->early = p->early, sampler->early_stages = p->early_steps;
   /* k chains for one observation, each from noise of its own; targets value the candidates */
   Tensor *x = sampler_record(g, sampler, model->denoiser, actor, model->def->stream, obs, k);
   if (a->candidates > 1)
