@@ -16,6 +16,7 @@
   X(diffuser) \
   X(diffusion_bc) \
   X(diffusion_ql) \
+  X(dppo) \
   X(edac) \
   X(image) \
   X(iql) \

@@ -52,6 +52,8 @@ cases() {
   points="--set hidden=16 --set eval_points=128 --set pictures=false --set eval_every=15"
   tuned="--set reward=near:0,0 --set also=linear:1,0 --set samples=64 --set sample_steps=5 \
     --set batch=80 --set eval_samples=32 --set eval_every=15"
+  online="--env hopper-v2 --set envs=4 --set decisions=8 --set batch=32 --set value_hidden=32 \
+    --set eval_episodes=2 --set eval_every=15"
   cat <<END
 diffusion-ql diffusion-ql $hopper --set eval_every=15
 diffusion-ql/small diffusion-ql $hopper $small --set eta_from=15 --set candidates=4
@@ -91,6 +93,10 @@ toy/edm toy --data gmm $points --set net=mlp --set predicts=edm --set schedule=e
 toy/student toy --data moons $points --preset student --init runs/toy-THREADS/last.safetensors
 ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
 ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
+dppo dppo --init runs/diffusion-bc-THREADS $online
+dppo/last-steps dppo --init runs/diffusion-bc-THREADS $online --set finetune_steps=2 \
+  --set clip_base=0.001
+dppo/chunk dppo --init runs/diffusion-ql/chunk-THREADS $online --set value_first=1
 END
 }
 

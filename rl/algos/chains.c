@@ -23,7 +23,8 @@ static GraphSpec graph_spec(const AlgoSetup *setup, const Chains *c) {
                       .lane = def->lane };
 }
 
-static ChainTape *new_tape(const AlgoSetup *setup, const ChainsSpec *spec, const Chains *c) {
+static ChainTape *new_tape(const AlgoSetup *setup, const ChainsSpec *spec, const Params *params,
+                           const Chains *c) {
   ChainTape *t = arena_alloc(setup->arena, sizeof *t);
   GraphSpec graph = graph_spec(setup, c);
   t->rows = graph.max_rows;
@@ -32,10 +33,13 @@ static ChainTape *new_tape(const AlgoSetup *setup, const ChainsSpec *spec, const
   t->numbers = t_input(g, "chain numbers", 1, transition_size(c->sampler));
   t->cond = c->cond ? t_input(g, "chain cond", 1, c->model->cond) : NULL;
   Transition move =
-      transition_record(c->sampler, c->model->denoiser, spec->params, t->x, t->numbers, t->cond);
+      transition_record(c->sampler, c->model->denoiser, params, t->x, t->numbers, t->cond);
   Tensor *z = t_normal(g, arena_text(setup->arena, "%s noise", spec->stream), 1, c->dim);
+  if (spec->most_noise > 0) z = t_clip(z, -spec->most_noise, spec->most_noise);
   t->next = transition_move(&move, z);
-  t->log_prob = transition_log_prob(&move, t->next);
+  bool bounded = spec->low < spec->high;
+  t->log_prob = bounded ? t_sum_last(transition_log_probs(&move, t->next, spec->low, spec->high))
+                        : transition_log_prob(&move, t->next);
   graph_keep(t->next), graph_keep(t->log_prob);
   graph_seal(g);
   t->number = arena_array(setup->arena, real, t->rows * c->number_ld);
@@ -86,16 +90,22 @@ Chains *chains_new(const AlgoSetup *setup, const ChainsSpec *spec, Error *error)
   if (spec->ends) return c->loop = new_loop(setup, spec, c), c;
   c->log_prob = arena_array(arena, real, (size_t)c->stages * (size_t)c->count);
   c->number = arena_array(arena, real, c->stages * c->number_ld);
+  c->least_std = spec->least_std, c->least_log_std = spec->least_log_std;
   chains_window(c, spec->from, spec->to);
-  c->tape = new_tape(setup, spec, c);
+  c->tape = new_tape(setup, spec, spec->params, c);
+  if (spec->early) c->early = new_tape(setup, spec, spec->early, c);
+  c->early_stages = spec->early ? spec->early_stages : 0;
   return c;
 }
 
 void chains_window(Chains *c, int from, int to) {
   c->from = from, c->to = to && to < c->stages ? to : c->stages;
-  for (int i = 0; i < c->stages; i++)
-    transition_numbers(i >= c->from && i < c->to ? c->sampler : c->still, i,
-                       c->number + i * c->number_ld);
+  for (int i = 0; i < c->stages; i++) {
+    const Sampler *sampler = i >= c->from && i < c->to ? c->sampler : c->still;
+    real *row = c->number + i * c->number_ld;
+    transition_numbers(sampler, i, row);
+    if (c->least_std > 0) transition_raise(sampler, i, c->least_std, c->least_log_std, row);
+  }
 }
 
 static real *state(const Chains *c, int stage, int chain) {
@@ -106,6 +116,7 @@ const real *chains_state(const Chains *c, int stage, int chain) { return state(c
 const real *chains_samples(const Chains *c) { return state(c, c->loop ? 0 : c->stages, 0); }
 
 bool chains_random(const Chains *c, int i) {
+  if (c->least_std > 0) return true;
   return i >= c->from && i < c->to ? transition_random(c->sampler, i)
                                    : transition_random(c->still, i);
 }
@@ -127,8 +138,9 @@ static void begin(Chains *c, uint64_t epoch) {
 }
 
 /* one stage of the chains from .. from + rows - 1 */
-static void draw_stage(Chains *c, uint64_t epoch, int i, int from, int rows) {
-  ChainTape *t = c->tape;
+static void draw_stage(Chains *c, ChainTape *t, uint64_t epoch, int i, int from, int rows) {
+  for (int r = 0; r < rows; r++) t->id[r] = (uint32_t)(from + r);
+  if (t->cond) graph_bind(t->cond, c->cond + (ptrdiff_t)from * c->cond_ld);
   for (int r = 0; r < rows; r++)
     memcpy(t->number + r * c->number_ld, c->number + i * c->number_ld,
            (size_t)c->number_ld * sizeof(real));
@@ -140,18 +152,20 @@ static void draw_stage(Chains *c, uint64_t epoch, int i, int from, int rows) {
     c->log_prob[(ptrdiff_t)i * c->count + from + r] = told[(ptrdiff_t)r * t->log_prob->ld];
 }
 
+/* ends alone: the replayed loop draws what `rows` chains from `from` on come to */
+static void draw_ends(Chains *c, uint64_t epoch, int from, int rows) {
+  const real *cond = c->cond ? c->cond + (ptrdiff_t)from * c->cond_ld : NULL;
+  for (int r = 0; r < rows; r++) c->tape->id[r] = (uint32_t)(from + r);
+  sampler_loop_run(c->loop, rows, epoch, c->tape->id, cond, state(c, 0, from), false);
+}
+
 void chains_draw(Chains *c, uint64_t epoch) {
-  ChainTape *t = c->tape;
+  int most = c->tape->rows;
   if (!c->loop) begin(c, epoch);
-  for (int from = 0; from < c->count; from += t->rows) {
-    int rows = c->count - from < t->rows ? c->count - from : t->rows;
-    const real *cond = c->cond ? c->cond + (ptrdiff_t)from * c->cond_ld : NULL;
-    for (int r = 0; r < rows; r++) t->id[r] = (uint32_t)(from + r);
-    if (c->loop) {
-      sampler_loop_run(c->loop, rows, epoch, t->id, cond, state(c, 0, from), false);
-      continue;
-    }
-    if (t->cond) graph_bind(t->cond, cond);
-    for (int i = 0; i < c->stages; i++) draw_stage(c, epoch, i, from, rows);
+  for (int from = 0; from < c->count; from += most) {
+    int rows = c->count - from < most ? c->count - from : most;
+    if (c->loop) draw_ends(c, epoch, from, rows);
+    for (int i = 0; !c->loop && i < c->stages; i++)
+      draw_stage(c, i < c->early_stages ? c->early : c->tape, epoch, i, from, rows);
   }
 }

@@ -14,6 +14,13 @@ typedef struct {
   int from, to; /* the window: stages from .. to - 1, the others without noise; to 0: all */
   int count;    /* chains */
   bool ends;    /* the samples alone are kept, so any sampler will do */
+  /* of policies that explore by their noise (Ren et al. 2024): */
+  double least_std, least_log_std; /* at least so much noise in every stage, and in its density;
+                                    * 0: as the sampler has it */
+  double most_noise;               /* a normal number is kept within this; 0: it is not */
+  double low, high;                /* ln p of one dimension is kept within; both 0: it is not */
+  const Params *early;             /* nullable: other weights, which draw .. */
+  int early_stages;                /* .. the first stages */
 } ChainsSpec;
 
 typedef struct {
@@ -26,8 +33,10 @@ typedef struct {
   real *log_prob; /* [stages, count]: 0 where nothing is random; NULL: samples alone */
   real *cond;     /* [count, cond_ld], filled by the caller; NULL: no condition */
   real *number;   /* [stages, number_ld]: of each stage as it was drawn */
-  struct ChainTape *tape; /* or */
-  SamplerLoop *loop;      /* of samples alone */
+  struct ChainTape *tape, *early; /* early: nullable; or */
+  int early_stages;
+  double least_std, least_log_std;
+  SamplerLoop *loop; /* of samples alone */
 } Chains;
 
 /* NULL and an error (FAIL_USAGE) for a sampler whose steps are no transitions, or that has no form

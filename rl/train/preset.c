@@ -118,6 +118,9 @@ static const Preset presets[] = {
   { "td3", "quick", "steps=100000 hidden=128 random_steps=10000", NO_SCORE },
   { "td3", "published", "steps=1000000",
     "Fujimoto et al. 2018 (arXiv 1802.09477), the authors' later code" },
+  /* fine-tuning by acting: 300,000 steps in the environment */
+  { "dppo", "quick", "steps=14600 batch=512 actor_rate=3e-4 clip_ratio=0.05 clip_base=0.05 "
+    "value_first=2 eval_every=1460 log_every=100", "our own: a minute on one core" },
   /* models of plans, pictures and points */
   DIFFUSER("hopper-medium-v2", ""), DIFFUSER("hopper-medium-replay-v2", ""),
   DIFFUSER("hopper-medium-expert-v2", ""), DIFFUSER("walker2d-medium-v2", ""),
