@@ -8,7 +8,7 @@
   F(INT, hidden, 256, 1, 4096, "units of a hidden layer")                                          \
   F(TEXT, schedule, "vp", NULL, NULL, "noise schedule of a diffusion policy")                      \
   F(INT, diffusion_steps, 5, 0, 100000, "steps of a discrete schedule")                            \
-  F(TEXT, predicts, "eps", "eps|x0", NULL, "what the denoiser's output is")
+  F(TEXT, predicts, "eps", "eps|x0|velocity", NULL, "what the denoiser's output is")
 typedef struct {
   Model base; /* first: an ActionsModel is a Model */
   CONFIG_MEMBERS(ACTIONS_FIELDS)

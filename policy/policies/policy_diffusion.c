@@ -58,7 +58,7 @@ static void own_model(Policy *p, Model *model) {
 #define DIFFUSION_FIELDS(F)                                                                        \
   F(TEXT, schedule, "vp", NULL, NULL, "noise schedule of a diffusion policy")                      \
   F(INT, diffusion_steps, 5, 0, 100000, "steps of a discrete schedule")                            \
-  F(TEXT, predicts, "eps", "eps|x0", NULL, "what the denoiser's output is")
+  F(TEXT, predicts, "eps", "eps|x0|velocity", NULL, "what the denoiser's output is")
 typedef struct {
   Policy base; /* first: it is a Policy */
   CONFIG_MEMBERS(DIFFUSION_FIELDS)

@@ -11,10 +11,10 @@
 
 #define DIFFUSION_BC_FIELDS(F)                                                                     \
   F(INT, hidden, 256, 1, 4096, "units of a hidden layer (three of Mish)")                          \
-  F(TEXT, schedule, "vp", "vp|linear|cosine|vp-sde", NULL, "noise schedule")                       \
+  F(TEXT, schedule, "vp", "vp|linear|cosine|vp-sde|flow", NULL, "noise schedule")                  \
   F(INT, diffusion_steps, 5, 1, 1000, "T: steps of a discrete schedule")                           \
-  F(TEXT, predicts, "eps", "eps|x0", NULL, "what the network's output is")                         \
-  F(TEXT, sampler, "ddpm", "ddpm|ddim|dpmpp_2m", NULL, "how actions are sampled")                  \
+  F(TEXT, predicts, "eps", "eps|x0|velocity", NULL, "what the network's output is")                \
+  F(TEXT, sampler, "ddpm", "ddpm|ddim|dpmpp_2m|euler", NULL, "how actions are sampled")            \
   F(INT, sample_steps, 0, 0, 1000, "network evaluations an action; 0: T")                          \
   F(FLOAT, actor_rate, 3e-4, 1e-8, 1, "learning rate")                                             \
   F(FLOAT, clip, 0.0, 0, 1e6, "largest gradient norm; 0: none")                                    \
