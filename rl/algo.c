@@ -18,9 +18,11 @@
   X(diffusion_ql) \
   X(dppo) \
   X(edac) \
+  X(fpo) \
   X(image) \
   X(iql) \
   X(rebrac) \
+  X(reinflow) \
   X(sac) \
   X(td3) \
   X(td3_bc) \

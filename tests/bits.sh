@@ -93,9 +93,14 @@ toy/edm toy --data gmm $points --set net=mlp --set predicts=edm --set schedule=e
 toy/student toy --data moons $points --preset student --init runs/toy-THREADS/last.safetensors
 ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
 ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
+diffusion-bc/flow diffusion-bc $hopper $small --set schedule=flow --set predicts=velocity \
+  --set sampler=euler --set sample_steps=4
 dppo dppo --init runs/diffusion-bc-THREADS $online
 dppo/last-steps dppo --init runs/diffusion-bc-THREADS $online --set finetune_steps=2 \
   --set clip_base=0.001
+fpo fpo --init runs/diffusion-bc-THREADS $online --set passes=10
+fpo/each fpo --init runs/diffusion-bc/flow-THREADS $online --set form=fpo++ --set levels=3
+reinflow reinflow --init runs/diffusion-bc/flow-THREADS $online --set passes=10
 dppo/chunk dppo --init runs/diffusion-ql/chunk-THREADS $online --set value_first=1
 END
 }

@@ -102,6 +102,26 @@ static void answer(Onpolicy *o, int64_t number, int t, real *act) {
   }
 }
 
+static void put(Onpolicy *o, int r, int64_t i) {
+  Dppo *m = (Dppo *)o;
+  const DppoConfig *cfg = m->cfg;
+  const Chains *c = m->chains;
+  int64_t row = i / m->tuned, seen = o->seen_ld;
+  int k = (int)(i % m->tuned), one = row_stride(1);
+  size_t bytes = sizeof(real);
+  const real *x = m->x + (row * (m->tuned + 1) + k) * c->ld;
+  memcpy(m->in.x + (ptrdiff_t)r * c->ld, x, bytes * (size_t)c->ld);
+  memcpy(m->in.next + (ptrdiff_t)r * c->ld, x + c->ld, bytes * (size_t)c->ld);
+  memcpy(m->in.cond + (ptrdiff_t)r * seen, o->seen + row * seen, bytes * (size_t)seen);
+  memcpy(m->in.numbers + (ptrdiff_t)r * c->number_ld,
+         c->number + (ptrdiff_t)(m->first + k) * c->number_ld, bytes * (size_t)c->number_ld);
+  m->in.old[r * one] = m->log_prob[row * m->tuned + k] * (real)(1.0 / m->dim);
+  m->in.advantage[r * one] =
+      (real)(pow(cfg->gamma_denoise, m->tuned - 1 - k) * (double)o->advantage[row]);
+  m->in.clip[r * one] =
+      (real)dppo_clip(cfg->clip_base, cfg->clip_ratio, cfg->clip_growth, k, m->tuned);
+}
+
 static bool open_chains(Dppo *m, Error *error) {
   const DppoConfig *c = m->cfg;
   Policy *p = m->base.agent.policy;
@@ -126,7 +146,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Dppo *m = arena_alloc(setup->arena, sizeof *m);
   Onpolicy *o = &m->base;
   m->cfg = setup->config;
-  OnpolicySpec spec = { .answer = answer };
+  OnpolicySpec spec = { .answer = answer, .put = put };
   if (!onpolicy_load_policy(o, setup, error) ||
       !onpolicy_split(o, (int)m->cfg->finetune_steps, error) || !open_chains(m, error))
     return NULL;
@@ -141,39 +161,9 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static void put_row(Dppo *m, int r, int64_t i) {
-  const DppoConfig *cfg = m->cfg;
-  const Chains *c = m->chains;
-  int64_t row = i / m->tuned, seen = m->base.seen_ld;
-  int k = (int)(i % m->tuned), one = row_stride(1);
-  size_t bytes = sizeof(real);
-  const real *x = m->x + (row * (m->tuned + 1) + k) * c->ld;
-  memcpy(m->in.x + (ptrdiff_t)r * c->ld, x, bytes * (size_t)c->ld);
-  memcpy(m->in.next + (ptrdiff_t)r * c->ld, x + c->ld, bytes * (size_t)c->ld);
-  memcpy(m->in.cond + (ptrdiff_t)r * seen, m->base.seen + row * seen, bytes * (size_t)seen);
-  memcpy(m->in.numbers + (ptrdiff_t)r * c->number_ld,
-         c->number + (ptrdiff_t)(m->first + k) * c->number_ld, bytes * (size_t)c->number_ld);
-  m->in.old[r * one] = m->log_prob[row * m->tuned + k] * (real)(1.0 / m->dim);
-  m->in.advantage[r * one] =
-      (real)(pow(cfg->gamma_denoise, m->tuned - 1 - k) * (double)m->base.advantage[row]);
-  m->in.clip[r * one] =
-      (real)dppo_clip(cfg->clip_base, cfg->clip_ratio, cfg->clip_growth, k, m->tuned);
-}
-
 static bool update(Agent *agent, int64_t step, Log *log) {
   Dppo *m = (Dppo *)agent;
-  Onpolicy *o = &m->base;
-  int rows = onpolicy_rows(o, step);
-  if (!onpolicy_value_step(o, step, log)) return false;
-  if (onpolicy_learns(o, step)) {
-    for (int r = 0; r < rows; r++) put_row(m, r, onpolicy_row(o, step, r));
-    if (!objective_step(&m->actor, rows, (uint64_t)step)) return false;
-    ratio_check(&m->ratio, rows, onpolicy_first(o, step));
-    objective_log(&m->actor, log, "actor");
-    onpolicy_watch(o, ratio_log(&m->ratio, rows, m->cfg->clip_ratio, log));
-  }
-  onpolicy_log(o, log);
-  return true;
+  return onpolicy_update(&m->base, &m->actor, &m->ratio, m->cfg->clip_ratio, step, log);
 }
 
 const AlgoDef algo_dppo = {

@@ -89,6 +89,27 @@ bool onpolicy_split(Onpolicy *o, int tuned, Error *error) {
   return true;
 }
 
+Chains *onpolicy_samples(const Onpolicy *o, const char *stream, Error *error) {
+  const Policy *p = o->agent.policy;
+  const ChainsSpec spec = { .model = p->model,
+                            .params = p->actor,
+                            .stream = stream,
+                            .sampler = onpolicy_sampler(o),
+                            .guidance = 1,
+                            .count = o->envs,
+                            .ends = true };
+  return chains_new(o->setup, &spec, error);
+}
+
+bool onpolicy_whole(const Onpolicy *o, Error *error) {
+  int steps = o->agent.policy->early_steps;
+  return !steps ||
+         error_set(error, FAIL_USAGE,
+                   "--init: the first %d denoising steps of its policy have weights of their own, "
+                   "left by dppo; %s trains all steps alike",
+                   steps, o->setup->def->name);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static bool open_simulations(Onpolicy *o, Error *error) {
@@ -247,35 +268,20 @@ static int64_t a_pass(const Onpolicy *o) {
 }
 
 int64_t onpolicy_steps(const Onpolicy *o) { return o->cfg->passes * a_pass(o); }
-bool onpolicy_first(const Onpolicy *o, int64_t step) { return step % onpolicy_steps(o) == 0; }
 
-int onpolicy_rows(Onpolicy *o, int64_t step) {
-  o->done = step + 1;
-  int64_t from = step % a_pass(o) * o->cfg->batch, left = all_rows(o) - from;
-  return (int)(left < o->cfg->batch ? left : o->cfg->batch);
+/* the i-th of n in this step's pass */
+static int64_t shuffled(const Onpolicy *o, const char *order, int64_t step, int64_t i, int64_t n) {
+  Rng rng = rng_stream(o->setup->seed, order);
+  return (int64_t)rng_permute(rng, (uint64_t)(step / a_pass(o)), (uint64_t)i, (uint64_t)n);
 }
 
-int64_t onpolicy_row(const Onpolicy *o, int64_t step, int r) {
-  Rng order = rng_stream(o->setup->seed, "on-policy order");
-  uint64_t from = (uint64_t)(step % a_pass(o) * o->cfg->batch);
-  return (int64_t)rng_permute(order, (uint64_t)(step / a_pass(o)), from + (uint64_t)r,
-                              (uint64_t)all_rows(o));
-}
-
-bool onpolicy_learns(const Onpolicy *o, int64_t step) {
-  return !o->stopped && step / onpolicy_steps(o) >= o->cfg->value_first;
-}
-
-bool onpolicy_value_step(Onpolicy *o, int64_t step, Log *log) {
-  if (o->stopped) return true;
-  /* as many steps a pass as the policy's, each with its share of the decisions */
+/* as many steps a pass as the policy's, each with its share of the decisions */
+static bool value_step(Onpolicy *o, int64_t step, Log *log) {
   int share = (int)((o->rows + a_pass(o) - 1) / a_pass(o)), from = (int)(step % a_pass(o)) * share;
   int rows = o->rows - from < share ? o->rows - from : share;
-  Rng order = rng_stream(o->setup->seed, "on-policy value order");
   for (int r = 0; r < rows; r++) {
-    int i = (int)rng_permute(order, (uint64_t)(step / a_pass(o)), (uint64_t)(from + r),
-                             (uint64_t)o->rows);
-    onpolicy_value_put(o->value, r, o->seen + (ptrdiff_t)i * o->seen_ld, o->target[i]);
+    int64_t i = shuffled(o, "on-policy value order", step, from + r, o->rows);
+    onpolicy_value_put(o->value, r, o->seen + i * o->seen_ld, o->target[i]);
   }
   if (rows < 1) return true;
   if (!onpolicy_value_learn(o->value, rows, step)) return false;
@@ -283,17 +289,38 @@ bool onpolicy_value_step(Onpolicy *o, int64_t step, Log *log) {
   return true;
 }
 
-void onpolicy_watch(Onpolicy *o, double kl) {
-  if (o->cfg->target_kl > 0 && kl > o->cfg->target_kl) o->stopped = true;
+static bool policy_step(Onpolicy *o, const Objective *actor, const Ratio *ratio, double clip,
+                        int64_t step, Log *log) {
+  int64_t from = step % a_pass(o) * o->cfg->batch, left = all_rows(o) - from;
+  int rows = (int)(left < o->cfg->batch ? left : o->cfg->batch);
+  for (int r = 0; r < rows; r++)
+    o->spec.put(o, r, shuffled(o, "on-policy order", step, from + r, all_rows(o)));
+  if (!objective_step(actor, rows, (uint64_t)step)) return false;
+  ratio_check(ratio, rows, step % onpolicy_steps(o) == 0);
+  objective_log(actor, log, "actor");
+  double kl = ratio_log(ratio, rows, clip, log);
+  o->learned = rows;
+  o->stopped = o->cfg->target_kl > 0 && kl > o->cfg->target_kl;
+  return true;
 }
 
-void onpolicy_log(const Onpolicy *o, Log *log) {
+static void log_all(const Onpolicy *o, Log *log) {
   double mean = simulations_return(o->simulations);
   if (isfinite(mean)) log_scalar(log, "episode_return", mean);
   log_scalar(log, "env_steps", (double)simulations_steps(o->simulations));
   log_scalar(log, "reward/scale", reward_scale_std(&o->scale));
   log_scalar(log, "value/explained", o->explained);
   log_scalar(log, "stopped", o->stopped);
+}
+
+bool onpolicy_update(Onpolicy *o, const Objective *actor, const Ratio *ratio, double clip,
+                     int64_t step, Log *log) {
+  bool alone = step / onpolicy_steps(o) < o->cfg->value_first, stopped = o->stopped;
+  o->done = step + 1, o->learned = 0;
+  if (!stopped && !value_step(o, step, log)) return false;
+  if (!stopped && !alone && !policy_step(o, actor, ratio, clip, step, log)) return false;
+  log_all(o, log);
+  return true;
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */

@@ -7,7 +7,9 @@
 #ifndef RL_ONPOLICY_H
 #define RL_ONPOLICY_H
 #include "rl/algos/advantage.h"
+#include "rl/algos/chains.h"
 #include "rl/algos/objective.h"
+#include "rl/algos/ratio.h"
 #include "rl/rollout/simulations.h"
 
 /* the first settings of every method; BATCH, RATE and GAMMA are its own defaults */
@@ -39,6 +41,8 @@ typedef struct {
   /* answers to decision number `number` of the run, the t-th of its iteration, for what is seen
    * (onpolicy_seen): write [envs, row_stride(width)] in network units */
   void (*answer)(Onpolicy *o, int64_t number, int t, real *answer);
+  /* write row number `row` of the iteration into row r of the tape's inputs */
+  void (*put)(Onpolicy *o, int r, int64_t row);
 } OnpolicySpec;
 
 enum { ONPOLICY_KEPT = 12 };
@@ -56,6 +60,7 @@ struct Onpolicy {
   real *seen;               /* [rows, seen_ld] what the network saw, decision after decision */
   real *advantage, *target; /* [rows]: normalised; of the value */
   int64_t iteration;        /* the one that is held; -1: none */
+  int learned;              /* rows of the policy's last step; 0: it had none */
   int64_t done;             /* gradient steps */
   bool stopped;             /* above target_kl: the rest of the iteration's steps do nothing */
   RewardScale scale;
@@ -82,8 +87,14 @@ bool onpolicy_open(Onpolicy *o, const OnpolicySpec *spec, Error *error);
  * where an older fine-tuning has split it elsewhere. */
 bool onpolicy_split(Onpolicy *o, int tuned, Error *error);
 
+/* FAIL_USAGE for a policy whose first steps have weights of their own. */
+bool onpolicy_whole(const Onpolicy *o, Error *error);
+
 /* A sampler of the policy as its act record says, for Chains. */
 SamplerSpec onpolicy_sampler(const Onpolicy *o);
+
+/* Chains of the policy's samples, one for each simulation, by the sampler of its act record. */
+Chains *onpolicy_samples(const Onpolicy *o, const char *stream, Error *error);
 
 /* [envs, seen_ld]: what the network is to see at the t-th decision of the iteration. */
 const real *onpolicy_seen(const Onpolicy *o, int t);
@@ -101,28 +112,19 @@ Tensor *onpolicy_input(const Onpolicy *o, Graph *g, const char *name, int k, int
 /* Gradient steps of an iteration. */
 int64_t onpolicy_steps(const Onpolicy *o);
 
-/* How many rows gradient step `step` has, and which its r-th is: from 0 to rows *
- * rows_per_decision - 1, in another order in every pass.  Row / rows_per_decision is the
- * decision. */
-int onpolicy_rows(Onpolicy *o, int64_t step);
-int64_t onpolicy_row(const Onpolicy *o, int64_t step, int r);
+/* Row `row` is of decision row / rows_per_decision.  All are in another order in every pass. */
 
-bool onpolicy_first(const Onpolicy *o, int64_t step); /* of an iteration: every ratio is 1 */
-
-/* Does the policy learn in this step?  Not while the value begins alone, nor once stopped. */
-bool onpolicy_learns(const Onpolicy *o, int64_t step);
-
-/* One step of the value on its share of the iteration; false if it is no longer finite. */
-bool onpolicy_value_step(Onpolicy *o, int64_t step, Log *log);
-
-/* Above target_kl the steps that are left do nothing. */
-void onpolicy_watch(Onpolicy *o, double kl);
+/* One gradient step of the value and then of the policy, with the method's objective; the last is
+ * left out while the value begins alone (value_first), and both above target_kl.  Before the first
+ * one of an iteration every ratio is 1 (ratio_check).  False if a number is no longer finite.  Logs
+ * what both have and what is watched: ratio_log, "episode_return", "env_steps", "reward/scale",
+ * "value/explained", "stopped". */
+bool onpolicy_update(Onpolicy *o, const Objective *actor, const Ratio *ratio, double clip,
+                     int64_t step, Log *log);
 
 /* ---- of the AlgoDef -------------------------------------------------------------------------- */
 
 bool onpolicy_collect(Agent *agent, int64_t step, Error *error);
-/* "episode_return", "env_steps", "reward/scale", "value/explained", "stopped" */
-void onpolicy_log(const Onpolicy *o, Log *log);
 bool onpolicy_save(const Agent *agent, Checkpoint *checkpoint, Error *error);
 bool onpolicy_load(Agent *agent, const Checkpoint *checkpoint, Error *error);
 void onpolicy_close(Agent *agent);

@@ -15,10 +15,15 @@ void ratio_record(Ratio *r, const FinetuneInputs *in, const Transition *step) {
   graph_keep(r->log_ratio), graph_keep(r->ratio), graph_keep(r->advantage);
 }
 
-void ratio_of(Ratio *r, Tensor *log_prob, Tensor *old, Tensor *advantage) {
-  *r = (Ratio){ .log_prob = log_prob, .log_ratio = t_sub(log_prob, old), .advantage = advantage };
+void ratio_of_log(Ratio *r, Tensor *log_ratio, Tensor *advantage) {
+  *r = (Ratio){ .log_ratio = log_ratio, .advantage = advantage };
   r->ratio = t_map(MAP_exp, r->log_ratio);
   graph_keep(r->log_ratio), graph_keep(r->ratio), graph_keep(r->advantage);
+}
+
+void ratio_of(Ratio *r, Tensor *log_prob, Tensor *old, Tensor *advantage) {
+  ratio_of_log(r, t_sub(log_prob, old), advantage);
+  r->log_prob = log_prob;
 }
 
 Tensor *ratio_clipped_by(Ratio *r, Tensor *clip) {

@@ -19,6 +19,9 @@ void ratio_record(Ratio *ratio, const FinetuneInputs *in, const Transition *step
  * advantage is [1, 1, 1]. */
 void ratio_of(Ratio *ratio, Tensor *log_prob, Tensor *old, Tensor *advantage);
 
+/* Or of ln rho itself, [k, 1, 1]; log_prob is NULL. */
+void ratio_of_log(Ratio *ratio, Tensor *log_ratio, Tensor *advantage);
+
 /* -min(A rho, A clip(rho, 1 - e, 1 + e)): Schulman et al. 2017, eq. 7 */
 Tensor *ratio_clipped(const Ratio *ratio, double clip);
 
