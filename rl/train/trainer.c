@@ -247,12 +247,17 @@ static bool choose_all(Trainer *t, const char **hash, Error *error) {
 
 static bool check_init(const Trainer *t, Error *error) {
   const TrainRequest *r = t->request;
-  return !t->algo->fine_tunes || r->init || r->resume ||
-         error_set(
-             error, FAIL_USAGE,
-             "%s fine-tunes what was trained before: give --init RUN, or use `diffrl finetune "
-             "RUN --algo %s`",
-             t->algo->name, t->algo->name);
+  if (!t->algo->fine_tunes || r->init || r->resume) return true;
+  /* `finetune` is for generators; a policy acts, and is told where by --env */
+  if (t->algo->source->by_env)
+    return error_set(error, FAIL_USAGE,
+                     "%s fine-tunes what was trained before: give --init RUN, a run of "
+                     "diffusion-bc or diffusion-ql",
+                     t->algo->name);
+  return error_set(error, FAIL_USAGE,
+                   "%s fine-tunes what was trained before: give --init RUN, or use `diffrl "
+                   "finetune RUN --algo %s`",
+                   t->algo->name, t->algo->name);
 }
 
 /* the steps of setting up; each needs the ones before */
