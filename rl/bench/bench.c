@@ -20,6 +20,7 @@
   X(plan_64x20)                                                                                    \
   X(unet2d_step)                                                                                   \
   X(unet2d_eval)                                                                                   \
+  X(ddpo_epoch)                                                                                    \
   X(action_1)                                                                                      \
   X(action_50)                                                                                     \
   X(startup)                                                                                       \

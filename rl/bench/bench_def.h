@@ -88,4 +88,12 @@ double bench_denoiser_macs(void); /* Diffusion-QL's noise network with its time 
 double bench_critic_macs(int hidden_layers);
 double bench_unet1d_gflop(void); /* a training step of the temporal U-Net */
 
+/* A U-Net for pictures of one channel, attention at its deepest level. */
+enum { BENCH_LEVELS = 3 };
+typedef struct {
+  int side, channels, mults[BENCH_LEVELS], blocks;
+  int labels; /* that it is conditioned on */
+} BenchUnet;
+double bench_unet_macs(const BenchUnet *unet); /* of one picture */
+
 #endif

@@ -7,8 +7,9 @@
 #include "policy/models/pictures.h"
 #include "rl/source/source_pictures.h"
 
-/* 32 x 32 pictures, channels 32, 64, 128, two blocks a level, attention at 8 x 8 */
-enum { SIDE = 32, CHANNELS = 32, LEVELS = 3, BLOCKS = 2, BATCH = 64, PICTURES = 4096 };
+enum { SIDE = 32, BATCH = 64, PICTURES = 4096 };
+/* channels 32, 64, 128, two blocks a level, attention at 8 x 8 */
+static const BenchUnet net = { .side = SIDE, .channels = 32, .mults = { 1, 2, 4 }, .blocks = 2 };
 #define MODEL                                                                                      \
   "size=32 hidden=32 mults=1,2,4 blocks=2 groups=8 attention=1 heads=4 labels=false "              \
   "schedule=linear predicts=eps sampler=ddim"
@@ -107,9 +108,9 @@ static bool run_eval(const Bench *b, Error *error) {
 
 /* ---- what the mathematics needs -------------------------------------------------------------- */
 
-static double block_macs(int side, int in, int out) {
+static double block_macs(const BenchUnet *u, int side, int in, int out) {
   double positions = side * side;
-  double time = 4 * CHANNELS * out;
+  double time = 4 * u->channels * out;
   return positions * (9.0 * in * out + 9.0 * out * out + (in == out ? 0 : in * out)) + time;
 }
 /* its products of positions with positions are not counted, as in other programs of this net */
@@ -119,24 +120,26 @@ static double attention_macs(int side, int c) {
 }
 
 /* of one picture, by direct convolution */
-static double macs(void) {
-  int kept[LEVELS * (BLOCKS + 1)], count = 0, x = kept[count++] = CHANNELS, side = SIDE;
-  double sum = 2 * 9.0 * SIDE * SIDE * CHANNELS; /* from one channel, and back */
-  sum += bench_macs((int[]){ CHANNELS, 4 * CHANNELS, 4 * CHANNELS }, 2); /* the time */
-  for (int l = 0; l < LEVELS; l++) {
-    for (int i = 0; i < BLOCKS; i++, x = kept[count++] = CHANNELS << l)
-      sum += block_macs(side, x, CHANNELS << l);
-    if (l + 1 < LEVELS) side /= 2, sum += 9.0 * side * side * x * x, kept[count++] = x;
+double bench_unet_macs(const BenchUnet *u) {
+  int kept[BENCH_LEVELS * 8], count = 0, side = u->side, blocks = u->blocks;
+  int x = kept[count++] = u->channels;
+  double sum = 2 * 9.0 * side * side * x;           /* from one channel, and back */
+  sum += bench_macs((int[]){ x, 4 * x, 4 * x }, 2); /* the time */
+  sum += u->labels * 4 * x;
+  for (int l = 0; l < BENCH_LEVELS; l++) {
+    for (int i = 0, c = u->channels * u->mults[l]; i < blocks; i++, x = kept[count++] = c)
+      sum += block_macs(u, side, x, c);
+    if (l + 1 < BENCH_LEVELS) side /= 2, sum += 9.0 * side * side * x * x, kept[count++] = x;
   }
-  sum += 2 * block_macs(side, x, x) + (BLOCKS + BLOCKS + 2) * attention_macs(side, x);
-  for (int l = LEVELS - 1; l >= 0; l--) {
-    for (int i = 0; i <= BLOCKS; i++, x = CHANNELS << l)
-      sum += block_macs(side, x + kept[--count], CHANNELS << l);
+  sum += 2 * block_macs(u, side, x, x) + (2 * blocks + 2) * attention_macs(side, x);
+  for (int l = BENCH_LEVELS - 1; l >= 0; l--) {
+    for (int i = 0, c = u->channels * u->mults[l]; i <= blocks; i++, x = c)
+      sum += block_macs(u, side, x + kept[--count], c);
     if (l) side *= 2, sum += 9.0 * side * side * x * x;
   }
   return sum;
 }
-static double eval_gflop(void) { return 2e-9 * BATCH * macs(); }
+static double eval_gflop(void) { return 2e-9 * BATCH * bench_unet_macs(&net); }
 static double step_gflop(void) { return 3 * eval_gflop(); }
 
 const BenchDef bench_unet2d_step = {

@@ -166,32 +166,34 @@ class ImageLevel(nn.Module):
 
 
 class ImageUnet(nn.Module):
-    """eps of noisy pictures [n, 1, SIDE, SIDE]"""
+    """eps (or v) of noisy pictures [n, 1, side, side], whose label may be known"""
 
-    def __init__(self):
+    def __init__(self, mults=problem.IMAGE_MULTS, per_level=BLOCKS, labels=0):
         super().__init__()
-        widths, deepest = [CHANNELS * m for m in problem.IMAGE_MULTS], len(problem.IMAGE_MULTS) - 1
+        widths, deepest = [CHANNELS * m for m in mults], len(mults) - 1
         self.time = time_network(nn.SiLU, 4 * CHANNELS)
+        self.label = nn.Linear(labels, 4 * CHANNELS) if labels else None
         self.begin = conv(1, CHANNELS, (3, 3))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         x, kept = CHANNELS, [CHANNELS]
         for level, width in enumerate(widths):
-            blocks = [ImageBlock(a, width, level == deepest) for a in (x, *[width] * (BLOCKS - 1))]
+            blocks = [ImageBlock(a, width, level == deepest) for a in (x, *[width] * (per_level - 1))]
             x = width
             half = conv(x, x, (3, 3), 2) if level < deepest else None
-            kept += [x] * (BLOCKS + (level < deepest))
+            kept += [x] * (per_level + (level < deepest))
             self.down.append(ImageLevel(blocks, half))
         self.middle = ImageLevel([ImageBlock(x, x, True), ImageBlock(x, x, False)])
         for level, width in reversed(list(enumerate(widths))):
             blocks = []
-            for _ in range(BLOCKS + 1):
+            for _ in range(per_level + 1):
                 blocks.append(ImageBlock(x + kept.pop(), width, level == deepest))
                 x = width
             self.up.append(ImageLevel(blocks, conv(x, x, (3, 3)) if level else None))
         self.norm, self.end = norm(x), conv(x, 1, (3, 3))
 
-    def embed(self, t):
-        return F.silu(self.time(t))
+    def embed(self, t, label=None):
+        e = self.time(t)
+        return F.silu(e if label is None else e + self.label(label))
 
     def forward(self, x, e):
         x = self.begin(x)
