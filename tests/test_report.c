@@ -286,6 +286,37 @@ static void any_measure_is_shown_as_it_is_described(void **state) {
   free(html);
 }
 
+/* A measure beside the one that runs are compared by has a plot, what it is compared with not; and
+ * the main one is drawn over what learning has cost, from 0 on: evaluations at steps 0, 100, 200
+ * after 0, 5000 and 10000 questions. */
+static void other_measures_and_costs_have_plots(void **state) {
+  (void)state;
+  write_own(run, 0);
+  char *html = report(1);
+  assert_has(html, "The same over the time of training.");
+  assert_null(strstr(html, "questions to the reward"));
+  free(html);
+  write_in(run, "metrics.jsonl",
+           "{\"step\":100,\"time_s\":2,\"queries\":5000}\n"
+           "{\"step\":200,\"time_s\":4,\"queries\":10000}\n");
+  write_in(run, "eval.jsonl",
+           "{\"step\":0,\"nll\":2,\"bound\":0.5,\"gap\":1,\"gap_real\":0.1}\n"
+           "{\"step\":100,\"nll\":1,\"bound\":0.5,\"gap\":2,\"gap_real\":0.1}\n"
+           "{\"step\":200,\"nll\":3,\"bound\":0.5,\"gap\":3,\"gap_real\":0.1}\n");
+  html = report(1);
+  assert_good(html);
+  assert_has(html, "<h3>gap</h3>");
+  assert_null(strstr(html, "<h3>Of real ones</h3>"));
+  char *figure = strstr(html, "questions to the reward");
+  assert_non_null(figure);
+  char *path = strstr(html, "The same over how often the reward was asked.");
+  size_t dots = 0;
+  for (char *at = figure; at < path; at++) dots += !strncmp(at, "<circle", 7);
+  assert_int_equal(dots, 3);
+  assert_has(figure, ">10k</text>");
+  free(html);
+}
+
 /* A measure of several numbers has its plot whichever of the runs has it. */
 static void parts_of_any_run_are_shown(void **state) {
   (void)state;
@@ -679,6 +710,7 @@ int main(void) {
     FACT(every_metric_has_a_curve),
     FACT(a_null_is_a_gap),
     FACT(any_measure_is_shown_as_it_is_described),
+    FACT(other_measures_and_costs_have_plots),
     FACT(parts_of_any_run_are_shown),
     FACT(the_footer_is_the_command),
     FACT(what_is_measured_at_the_end_has_a_table),

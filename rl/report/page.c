@@ -49,7 +49,7 @@ const char page_style[] =
     "gap:1rem 1.4rem;margin-top:1.2rem}.strip .picture{margin:0}.strip h3{font-weight:400;"
     "color:var(--soft)}\n"
     ".figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr));"
-    "gap:2.6rem 2.4rem}\n"
+    "gap:2.6rem 2.4rem}figure+.figures{margin-top:2.6rem}\n"
     ".legend{display:flex;flex-wrap:wrap;gap:.15rem 1.4rem;list-style:none;margin:0 0 1rem;"
     "padding:0;font-size:.85rem;color:var(--soft)}\n"
     ".legend li{display:flex;align-items:center;gap:.5rem}.legend svg{width:24px;flex:none}.head "

@@ -21,7 +21,8 @@ typedef struct {
 
 void page_put_results(const Page *page);  /* tables, each with the act record it belongs to */
 void page_put_pictures(const Page *page); /* what figures.jsonl lists */
-void page_put_figures(const Page *page);  /* learning curves and metrics */
+void page_put_learning(const Page *page); /* what was measured while it trained */
+void page_put_figures(const Page *page);  /* metrics of training */
 void page_put_record(const Page *page);   /* settings, data, versions */
 
 /* ---- what they share ------------------------------------------------------------------------- */

@@ -115,6 +115,7 @@ static void put_page(const Page *page) {
   put_warnings(page);
   page_put_results(page);
   page_put_pictures(page);
+  page_put_learning(page);
   page_put_figures(page);
   page_put_record(page);
   put_footer(page);

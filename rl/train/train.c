@@ -331,14 +331,16 @@ static bool end_record(Loop *l, Error *error) {
   return (l->signal || evaluate_now(l, error)) && save_last(l, error);
 }
 
-/* Stopped at a step that was due for evaluation: that comes first, and a kept copy knows of it. */
+/* Before the first step of a sitting: what is to be fine-tuned is evaluated as it came; a run that
+ * was stopped where an evaluation was due has that first, and a kept copy knows of it. */
 static bool make_up(Loop *l, Error *error) {
+  if (!trainer_records(l->t) || (!l->step && !l->t->algo->fine_tunes)) return true;
   return (!due(l->step, l->t->shared->eval_every) || evaluate_now(l, error)) && save_kept(l, error);
 }
 
 static bool train_loop(Loop *l, Error *error) {
   const TrainConfig *c = l->t->shared;
-  if (!meet(l, !l->step || !trainer_records(l->t) || make_up(l, error), error)) return false;
+  if (!meet(l, make_up(l, error), error)) return false;
   /* after each step the ranks agree to go on, so that none waits for one that has stopped */
   while (l->step < c->steps && !l->signal && !l->t->agent->ended)
     if (!meet(l, one_step(l, error) && keep_record(l, error), error)) return false;

@@ -177,7 +177,8 @@ class ImageUnet(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         x, kept = CHANNELS, [CHANNELS]
         for level, width in enumerate(widths):
-            blocks = [ImageBlock(a, width, level == deepest) for a in (x, *[width] * (per_level - 1))]
+            inputs = (x, *[width] * (per_level - 1))
+            blocks = [ImageBlock(a, width, level == deepest) for a in inputs]
             x = width
             half = conv(x, x, (3, 3), 2) if level < deepest else None
             kept += [x] * (per_level + (level < deepest))
