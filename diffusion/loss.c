@@ -272,10 +272,11 @@ LossTerms loss_record(Graph *g, const Loss *loss, const Params *params, const ch
   const Shown shown = show(g, loss, params, stream, in);
   Tensor *scaled = d->predicts == PREDICTS_EDM ? t_mul(shown.x, t_col(shown.n, SCALE)) : shown.x;
   Tensor *output = d->net(d, g, params, scaled, shown.h, shown.cond), *v = NULL;
+  Tensor *weight = NULL;
   if (d->learns_variance) v = t_slice(output, d->dim, d->dim), output = t_slice(output, 0, d->dim);
-  Tensor *each = t_map(MAP_square, t_sub(target_of(d, &shown, in->x0), output));
+  Tensor *error = t_sub(target_of(d, &shown, in->x0), output), *each = t_map(MAP_square, error);
   if (loss->weighting.factor || loss->weighting.of != d->predicts)
-    each = t_mul(each, t_col(shown.n, WEIGHT));
+    each = t_mul(each, weight = t_col(shown.n, WEIGHT));
   if (in->factor) each = t_mul(each, in->factor);
   Tensor *rows = t_scale(1.0 / d->dim, t_sum_last(each)), *vlb = NULL;
   if (loss->bound) {
@@ -284,7 +285,12 @@ LossTerms loss_record(Graph *g, const Loss *loss, const Params *params, const ch
     each = rows = t_mix(1, rows, scale, vlb);
   }
   if (in->weight) each = t_mul(rows, in->weight);
-  return (LossTerms){ .loss = t_mean(each), .rows = rows, .time = shown.time, .vlb = vlb };
+  return (LossTerms){ .loss = t_mean(each),
+                      .rows = rows,
+                      .time = shown.time,
+                      .vlb = vlb,
+                      .error = error,
+                      .weight = weight };
 }
 
 Tensor *diffusion_loss(Graph *g, const Denoiser *d, const Params *params, const char *stream,

@@ -70,10 +70,12 @@ typedef struct {
 } LossInputs;
 
 typedef struct {
-  Tensor *loss; /* SUM scalar */
-  Tensor *rows; /* [k, 1, 1]: the mean over dimensions, without `weight` of the row */
-  Tensor *time; /* [k, 1, 1]: n or t */
-  Tensor *vlb;  /* [k, 1, 1]: the bound's term in nats, or NULL */
+  Tensor *loss;   /* SUM scalar */
+  Tensor *rows;   /* [k, 1, 1]: the mean over dimensions, without `weight` of the row */
+  Tensor *time;   /* [k, 1, 1]: n or t */
+  Tensor *vlb;    /* [k, 1, 1]: the bound's term in nats, or NULL */
+  Tensor *error;  /* [k, 1, dim]: p x_0 + q eps - output */
+  Tensor *weight; /* [k, 1, 1]: w(t) of its square, or NULL: 1 */
 } LossTerms;
 
 /* Random streams "<stream> time", "<stream> noise", "<stream> drop", "<stream> path".  The bound's

@@ -63,14 +63,14 @@ Transition transition_record(const Sampler *sampler, const Denoiser *denoiser, c
                    .high = spec->high };
   int own = net_call_size(spec->guides);
   NetCallNumbers n = net_call_columns(&call, numbers);
-  Tensor *M = net_call_record(&call, &n, x).M;
-  return (Transition){ .mean = t_add(t_mul(x, t_col(numbers, own + BASE)),
-                                     t_mul(M, t_col(numbers, own + OUT))),
+  Tensor *M = net_call_record(&call, &n, x).M, *out = t_col(numbers, own + OUT);
+  return (Transition){ .mean = t_add(t_mul(x, t_col(numbers, own + BASE)), t_mul(M, out)),
                        .std = t_col(numbers, own + STD),
                        .inverse = t_col(numbers, own + INVERSE),
                        .offset = t_scale(denoiser->dim, t_col(numbers, own + OFFSET)),
                        .each = t_col(numbers, own + OFFSET),
-                       .M = M };
+                       .M = M,
+                       .out = out };
 }
 
 Tensor *transition_move(const Transition *t, Tensor *z) { return t_add(t->mean, t_mul(z, t->std)); }

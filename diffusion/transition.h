@@ -33,7 +33,8 @@ typedef struct {
   Tensor *mean, *std;       /* [k, 1, dim], [1, 1, 1] */
   Tensor *inverse, *offset; /* [1, 1, 1]: 1 / std, 0 where it is 0; -D ln std - D/2 ln(2 pi) */
   Tensor *each;             /* [1, 1, 1]: offset / D */
-  Tensor *M;                /* the network's output in the form that the sampler combines */
+  Tensor *M, *out;          /* the network's output in the form that the sampler combines, and
+                             * its factor in the mean, [1, 1, 1] */
 } Transition;
 
 /* x: ROW [k, 1, dim]; numbers: ROW [1, 1, transition_size]; cond as for sampler_record. */

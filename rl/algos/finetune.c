@@ -89,7 +89,7 @@ static void give_labels(const Chains *c, int label, int *group) {
 static ChainsSpec chains_spec(const Finetune *f, const FinetuneSpec *spec) {
   const FinetuneConfig *c = f->cfg;
   return (ChainsSpec){ .model = f->model,
-                       .params = f->model->online,
+                       .params = f->old ? f->old : f->model->online,
                        .stream = "finetune",
                        .sampler = { .method = c->sampler.s,
                                     .steps = (int)c->sample_steps,
@@ -107,6 +107,7 @@ static ChainsSpec chains_spec(const Finetune *f, const FinetuneSpec *spec) {
  * known: those that are trained, or ddim's. */
 static bool open_shown(Finetune *f, ChainsSpec spec, Error *error) {
   spec.stream = "evaluation", spec.count = (int)f->cfg->eval_samples;
+  spec.params = f->model->online;
   spec.from = spec.to = 0, spec.ends = false;
   bool random = !f->chains->loop && transition_count(f->chains->sampler) > 0;
   if (!random) spec.sampler.method = "ddim", spec.sampler.eta = 1;
@@ -172,6 +173,7 @@ bool finetune_open(Finetune *f, const AlgoSetup *setup, const FinetuneSpec *spec
   if (!load_model(f, error)) return false;
   f->reference = params_clone(f->model->online, "reference");
   blocks_add(&f->agent.blocks, f->reference);
+  if (spec->old) f->old = blocks_add(&f->agent.blocks, params_clone(f->model->online, "old"));
   if (!open_rewards(f, error) || !open_chains(f, spec, error)) return false;
   take_memory(f, spec);
   find_rows(f);
@@ -191,6 +193,14 @@ int64_t finetune_steps(const Finetune *f) {
 }
 
 bool finetune_first(const Finetune *f, int64_t step) { return step % finetune_steps(f) == 0; }
+
+void finetune_follow(Finetune *f, int64_t step, double decay) {
+  if (!finetune_first(f, step + 1)) return;
+  if (decay > 0)
+    params_lerp(f->old, f->model->online, 1 - decay);
+  else
+    params_copy(f->old, f->model->online); /* to the bit */
+}
 
 /* mean and deviation of the values of one group; of all: group -1 */
 static void moments(const Finetune *f, int group, double *mean, double *std) {

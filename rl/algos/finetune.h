@@ -46,6 +46,7 @@ typedef struct {
   const FinetuneConfig *cfg;
   Model *model;
   Params *reference; /* the weights that came: block "reference" */
+  Params *old;       /* the weights that draw: block "old"; NULL: those that are trained */
   Reward *reward, *also;
   Chains *chains, *shown; /* of an epoch; of an evaluation */
   int samples;
@@ -66,6 +67,7 @@ typedef struct {
   int rows_per_sample; /* 0: a row for each random step of its chain */
   int from, to;        /* the window of random steps; to 0: all */
   bool any_sampler;    /* chains need no log-probability */
+  bool old;            /* the weights that draw are others, which finetune_follow moves */
 } FinetuneSpec;
 
 /* The generator of setup->from, its reference and chains.  The config of the method begins with
@@ -95,6 +97,9 @@ int64_t finetune_steps(const Finetune *f);
 
 /* Is this the first step on newly drawn samples, whose ratios are 1? */
 bool finetune_first(const Finetune *f, int64_t step);
+
+/* After the last gradient step on an epoch: old = decay old + (1 - decay) trained. */
+void finetune_follow(Finetune *f, int64_t step, double decay);
 
 /* ---- of the AlgoDef -------------------------------------------------------------------------- */
 
