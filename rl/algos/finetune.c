@@ -10,9 +10,10 @@
 /* what the inputs of a tape read: [batch, stride] each */
 typedef struct FinetuneRows {
   real *x, *next, *numbers, *old, *cond, *advantage;
-  int from_chain; /* is a row a step of a chain? */
+  bool from_chain; /* is a row a step of a chain? */
   int per_sample;
-  int *stage; /* of the chains' random stages, in order */
+  int nearest, farthest; /* the step with so many to go, drawn between these; 0: every random one */
+  int *stage;            /* of the chains' random stages, in order */
   int stages;
 } FinetuneRows;
 
@@ -89,7 +90,9 @@ static void give_labels(const Chains *c, int label, int *group) {
 static ChainsSpec chains_spec(const Finetune *f, const FinetuneSpec *spec) {
   const FinetuneConfig *c = f->cfg;
   return (ChainsSpec){ .model = f->model,
-                       .params = f->old ? f->old : f->model->online,
+                       .params = spec->reference ? f->reference
+                                 : f->old        ? f->old
+                                                 : f->model->online,
                        .stream = "finetune",
                        .sampler = { .method = c->sampler.s,
                                     .steps = (int)c->sample_steps,
@@ -100,7 +103,7 @@ static ChainsSpec chains_spec(const Finetune *f, const FinetuneSpec *spec) {
                        .from = spec->from,
                        .to = spec->to,
                        .count = f->samples,
-                       .ends = spec->any_sampler };
+                       .ends = spec->any_sampler && !spec->farthest };
 }
 
 /* An evaluation draws chains whose steps are random, so that their distance to the reference is
@@ -124,7 +127,10 @@ static bool open_chains(Finetune *f, const FinetuneSpec *spec, Error *error) {
   f->group = arena_array(f->setup->arena, int, f->samples);
   f->groups = label == EVERY && f->model->cond ? f->model->cond : 1;
   give_labels(f->chains, label, f->group), give_labels(f->shown, label, NULL);
-  bool random = chains.ends || chains_random_count(f->chains) > 0;
+  if (spec->farthest > f->chains->stages)
+    return error_set(error, FAIL_USAGE, "the chain has %d steps, fewer than %d: set sample_steps",
+                     f->chains->stages, spec->farthest);
+  bool random = spec->any_sampler || chains_random_count(f->chains) > 0;
   return random || error_set(error, FAIL_USAGE,
                              "the chain of sampler %s with eta=%g has no random step, so no "
                              "log-probability: use ddpm, or ddim, flow_sde or sde_euler with eta "
@@ -144,13 +150,15 @@ static void take_memory(Finetune *f, const FinetuneSpec *spec) {
     h->numbers = arena_array(arena, real, batch * (size_t)c->number_ld);
     h->old = arena_array(arena, real, batch * row_stride(1));
   }
+  h->nearest = spec->nearest, h->farthest = spec->farthest;
   h->x = arena_array(arena, real, batch * (size_t)c->ld);
   h->advantage = arena_array(arena, real, batch * row_stride(1));
   if (c->cond) h->cond = arena_array(arena, real, batch * (size_t)c->cond_ld);
   f->value = arena_array(arena, float, f->samples);
   f->also_value = arena_array(arena, float, f->samples);
   f->advantage = arena_array(arena, real, f->samples);
-  h->per_sample = spec->rows_per_sample;
+  f->sample = arena_array(arena, int, batch);
+  h->per_sample = h->farthest ? 1 : spec->rows_per_sample;
 }
 
 /* which stages a row may be of; a window changes them */
@@ -159,7 +167,7 @@ static void find_rows(Finetune *f) {
   h->stages = 0;
   for (int i = 0; h->from_chain && i < f->chains->stages; i++)
     if (chains_random(f->chains, i)) h->stage[h->stages++] = i;
-  f->rows = (int64_t)f->samples * (h->from_chain ? h->stages : h->per_sample);
+  f->rows = (int64_t)f->samples * (h->per_sample ? h->per_sample : h->stages);
 }
 
 void finetune_window(Finetune *f, int from, int to) {
@@ -269,12 +277,23 @@ Transition finetune_transition(const Finetune *f, const FinetuneInputs *in, cons
                            in->cond);
 }
 
-static void put_row(Finetune *f, int r, int64_t i) {
+/* the stage that number i of a chain's rows begins at */
+static int stage_of(const Finetune *f, int64_t pass, int sample, int i) {
+  const FinetuneRows *h = f->held;
+  if (!h->farthest) return h->stage[i];
+  Rng rng = rng_stream(f->setup->seed, "finetune stage");
+  uint64_t span = (uint64_t)(h->farthest - h->nearest + 1);
+  int to_go = h->nearest + (int)rng_below(rng, (uint64_t)pass, (uint32_t)sample, 0, span);
+  return f->chains->stages - to_go;
+}
+
+static void put_row(Finetune *f, int r, int64_t pass, int64_t i) {
   const FinetuneRows *h = f->held;
   const Chains *c = f->chains;
-  int per = h->from_chain ? h->stages : h->per_sample, sample = (int)(i / per);
+  int per = h->per_sample ? h->per_sample : h->stages, sample = (int)(i / per);
   size_t bytes = (size_t)c->ld * sizeof(real);
   real *x = h->x + (ptrdiff_t)r * c->ld;
+  f->sample[r] = sample;
   h->advantage[(ptrdiff_t)r * row_stride(1)] = f->advantage[sample];
   if (c->cond)
     memcpy(h->cond + (ptrdiff_t)r * c->cond_ld, c->cond + (ptrdiff_t)sample * c->cond_ld,
@@ -283,7 +302,7 @@ static void put_row(Finetune *f, int r, int64_t i) {
     memcpy(x, chains_samples(c) + (ptrdiff_t)sample * c->ld, bytes);
     return;
   }
-  int stage = h->stage[i % per];
+  int stage = stage_of(f, pass, sample, (int)(i % per));
   memcpy(x, chains_state(c, stage, sample), bytes);
   memcpy(h->next + (ptrdiff_t)r * c->ld, chains_state(c, stage + 1, sample), bytes);
   memcpy(h->numbers + (ptrdiff_t)r * c->number_ld, c->number + stage * c->number_ld,
@@ -294,14 +313,13 @@ static void put_row(Finetune *f, int r, int64_t i) {
 int finetune_rows(Finetune *f, int64_t step) {
   f->done = step + 1;
   int64_t batch = f->cfg->batch, a_pass = (f->rows + batch - 1) / batch;
-  int64_t from = step % a_pass * batch;
+  int64_t pass = step / a_pass, from = step % a_pass * batch;
   int rows = (int)(f->rows - from < batch ? f->rows - from : batch);
   /* another order in every pass, of all steps of all chains together */
   Rng order = rng_stream(f->setup->seed, "finetune order");
   for (int r = 0; r < rows; r++)
-    put_row(f, r,
-            (int64_t)rng_permute(order, (uint64_t)(step / a_pass), (uint64_t)(from + r),
-                                 (uint64_t)f->rows));
+    put_row(f, r, pass,
+            (int64_t)rng_permute(order, (uint64_t)pass, (uint64_t)(from + r), (uint64_t)f->rows));
   return rows;
 }
 

@@ -10,8 +10,13 @@
 #include "rl/algos/objective.h"
 #include "rl/reward/reward.h"
 
-/* The first settings of every method. */
+/* The first settings of every method, in three parts: those without a word on advantages leave the
+ * second out of their table. */
 #define FINETUNE_FIELDS(F)                                                                         \
+  FINETUNE_DRAWING(F)                                                                              \
+  FINETUNE_ADVANTAGES(F)                                                                           \
+  FINETUNE_TRAINING(F)
+#define FINETUNE_DRAWING(F)                                                                        \
   LOOP_FIELDS_OF(F, 400, 608, "rows a gradient step learns from", 16, 8, 40, 4, 20)                \
   F(TEXT, reward, "", NULL, NULL,                                                                  \
     "what is raised: NAME or NAME:ARGUMENT of `diffrl list rewards`")                              \
@@ -24,11 +29,13 @@
   F(INT, sample_steps, 20, 1, 1000, "its steps")                                                   \
   F(TEXT, spacing, "linspace", "linspace|leading|trailing|quadratic|lambda|karras", NULL,          \
     "at which times it steps")                                                                     \
-  F(FLOAT, eta, 1, 0, 100, "noise of ddim, flow_sde and sde_euler")                                \
+  F(FLOAT, eta, 1, 0, 100, "noise of ddim, flow_sde and sde_euler")
+#define FINETUNE_ADVANTAGES(F)                                                                     \
   F(TEXT, baseline, "label", "label|epoch|none", NULL,                                             \
     "advantage = reward - the mean of its label's samples, or of the epoch's")                     \
   F(TEXT, deviation, "epoch", "label|epoch|none", NULL, "then divided by whose deviation")         \
-  F(FLOAT, advantage_clip, 5, 0, NULL, "advantages are kept within this; 0: they are not")         \
+  F(FLOAT, advantage_clip, 5, 0, NULL, "advantages are kept within this; 0: they are not")
+#define FINETUNE_TRAINING(F)                                                                       \
   F(FLOAT, rate, 3e-4, 1e-8, 1, "learning rate")                                                   \
   F(FLOAT, clip, 1, 0, 1e6, "largest gradient norm; 0: none")                                      \
   F(INT, eval_samples, 64, 2, 65536, "samples of an evaluation")                                   \
@@ -53,6 +60,7 @@ typedef struct {
   float *value, *also_value; /* [samples] of the epoch */
   real *advantage;           /* [samples] */
   int *group;                /* [samples]: the label of each, or 0 */
+  int *sample;               /* [batch]: whose the rows of a gradient step are */
   int groups;
   int64_t rows;                /* of an epoch's pass */
   int64_t epoch;               /* the one that is held; -1: none */
@@ -64,10 +72,13 @@ typedef struct {
 } Finetune;
 
 typedef struct {
-  int rows_per_sample; /* 0: a row for each random step of its chain */
-  int from, to;        /* the window of random steps; to 0: all */
-  bool any_sampler;    /* chains need no log-probability */
-  bool old;            /* the weights that draw are others, which finetune_follow moves */
+  int rows_per_sample;   /* 0: a row for each random step of its chain, or .. */
+  int nearest, farthest; /* .. one for each chain: its state with so many steps to go, drawn evenly
+                          * between these; farthest 0: not so */
+  int from, to;          /* the window of random steps; to 0: all */
+  bool any_sampler; /* chains need no log-probability; with rows of samples, nor their states */
+  bool old;         /* the weights that draw are others, which finetune_follow moves */
+  bool reference;   /* .. or those that came */
 } FinetuneSpec;
 
 /* The generator of setup->from, its reference and chains.  The config of the method begins with
