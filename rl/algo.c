@@ -16,6 +16,7 @@
   X(diffuser) \
   X(diffusion_bc) \
   X(diffusion_ql) \
+  X(dpok) \
   X(dppo) \
   X(edac) \
   X(fpo) \
@@ -23,6 +24,7 @@
   X(iql) \
   X(rebrac) \
   X(reinflow) \
+  X(rwr) \
   X(sac) \
   X(td3) \
   X(td3_bc) \

@@ -93,6 +93,10 @@ toy/edm toy --data gmm $points --set net=mlp --set predicts=edm --set schedule=e
 toy/student toy --data moons $points --preset student --init runs/toy-THREADS/last.safetensors
 ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
 ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
+dpok dpok --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
+rwr rwr --init runs/toy-THREADS/last.safetensors $tuned --set levels=5
+rwr/sparse rwr --init runs/toy-THREADS/last.safetensors $tuned --set form=sparse \
+  --set draws=reference --set sampler=dpmpp_2m --set eta=0
 diffusion-bc/flow diffusion-bc $hopper $small --set schedule=flow --set predicts=velocity \
   --set sampler=euler --set sample_steps=4
 dppo dppo --init runs/diffusion-bc-THREADS $online
