@@ -18,12 +18,14 @@
   X(diffusion_ql) \
   X(dpok) \
   X(dppo) \
+  X(draft) \
   X(edac) \
   X(fpo) \
   X(image) \
   X(iql) \
   X(rebrac) \
   X(reinflow) \
+  X(refl) \
   X(rwr) \
   X(sac) \
   X(td3) \

@@ -94,6 +94,9 @@ toy/student toy --data moons $points --preset student --init runs/toy-THREADS/la
 ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
 ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
 dpok dpok --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
+draft draft --init runs/toy-THREADS/last.safetensors $tuned --set last=2
+draft/copies draft --init runs/toy-THREADS/last.safetensors $tuned --set copies=3
+refl refl --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
 rwr rwr --init runs/toy-THREADS/last.safetensors $tuned --set levels=5
 rwr/sparse rwr --init runs/toy-THREADS/last.safetensors $tuned --set form=sparse \
   --set draws=reference --set sampler=dpmpp_2m --set eta=0

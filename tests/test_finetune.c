@@ -39,6 +39,9 @@ static const struct {
   { "ddpo", "ddpo", " --set clip_ratio=0.1" },
   { "ddpo-sf", "ddpo-sf", "" },
   { "dpok", "dpok", " --set clip_ratio=0.1" },
+  { "draft", "draft", " --set last=2" },
+  { "draft-lv", "draft", " --set copies=2" },
+  { "refl", "refl", " --set late=3 --set passes=2" },
   { "rwr", "rwr", "" },
   { "rwr-sparse", "rwr", " --set form=sparse --set best=0.3" },
 };
@@ -110,6 +113,19 @@ static void what_cannot_be_is_refused_in_words(void **state) {
   program_expect(&o, 2, "does not fine-tune");
   program_run(&o, "finetune toy --reward near:0,0 --set label=3 --out x");
   program_expect(&o, 2, "labels");
+  program_run(&o, "finetune toy --reward near:0,0 --algo draft --set sample_steps=3 --set last=4 "
+                  "--out x");
+  program_expect(&o, 2, "3 steps");
+  program_run(&o, "finetune toy --reward near:0,0 --algo draft --set sampler=dpmpp_2m --set eta=0 "
+                  "--set copies=2 --out x");
+  program_expect(&o, 2, "older stages");
+  program_run(&o, "finetune fashion-mnist --reward jpeg-small --algo draft --out x");
+  program_expect(&o, 2, "no gradient");
+  program_run(&o, "finetune fashion-mnist --reward jpeg-small --algo refl --out x");
+  program_expect(&o, 2, "no gradient");
+  program_run(&o, "finetune fashion-mnist --reward ink --algo refl --set sampler=sde_dpm_1 --set "
+                  "eta=0 --out x");
+  program_expect(&o, 2, "ddim");
   program_run(&o, "finetune fashion-mnist-judge --reward ink --out x");
   program_expect(&o, 3, "no generator");
   program_run(&o, "train ddpo --set reward=near:0,0 --out x");
