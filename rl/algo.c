@@ -15,6 +15,7 @@
   X(ddpo_sf) \
   X(diffuser) \
   X(diffusion_bc) \
+  X(diffusion_dpo) \
   X(diffusion_ql) \
   X(dpok) \
   X(dppo) \

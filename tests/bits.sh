@@ -94,6 +94,7 @@ toy/student toy --data moons $points --preset student --init runs/toy-THREADS/la
 ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
 ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
 dpok dpok --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
+diffusion-dpo diffusion-dpo --init runs/toy-THREADS/last.safetensors $tuned --set levels=5
 draft draft --init runs/toy-THREADS/last.safetensors $tuned --set last=2
 draft/copies draft --init runs/toy-THREADS/last.safetensors $tuned --set copies=3
 refl refl --init runs/toy-THREADS/last.safetensors $tuned --set passes=2

@@ -39,6 +39,7 @@ static const struct {
   { "ddpo", "ddpo", " --set clip_ratio=0.1" },
   { "ddpo-sf", "ddpo-sf", "" },
   { "dpok", "dpok", " --set clip_ratio=0.1" },
+  { "diffusion-dpo", "diffusion-dpo", " --set beta=5" },
   { "draft", "draft", " --set last=2" },
   { "draft-lv", "draft", " --set copies=2" },
   { "refl", "refl", " --set late=3 --set passes=2" },
