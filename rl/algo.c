@@ -7,6 +7,7 @@
 /* clang-format off */
 /* a line for each */
 #define ALGOS_LISTED(X) \
+  X(awm) \
   X(bc) \
   X(bc_10) \
   X(classifier) \
@@ -21,9 +22,11 @@
   X(dppo) \
   X(draft) \
   X(edac) \
+  X(flow_grpo) \
   X(fpo) \
   X(image) \
   X(iql) \
+  X(nft) \
   X(rebrac) \
   X(reinflow) \
   X(refl) \

@@ -12,7 +12,6 @@
  * so any sampler will do.  Losses are kept below loss_most, and logarithms of ratios within
  * +-10, as in the code of fpo++. */
 #include "rl/algos/fpo.h"
-#include "diffusion/loss.h"
 #include "rl/algos/onpolicy.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_environment.h"
@@ -58,21 +57,12 @@ typedef struct {
 Tensor *fpo_losses(Graph *g, const Model *model, const FpoInputs *in, double most) {
   Error impossible;
   Loss *loss = loss_new(graph_arena(g), &(LossSpec){ 0 }, model->denoiser, &impossible);
-  const LossInputs rows = { .x0 = in->x0, .eps = in->eps, .time = in->time, .cond = in->cond };
-  return t_clip(loss_record(g, loss, model->online, "fpo", &rows).rows, 0, most);
+  LossInputs rows = { .x0 = in->x0, .eps = in->eps, .time = in->time, .cond = in->cond };
+  return t_clip(matching_ask(g, loss, model->online, "fpo", &rows).rows, 0, most);
 }
 
 Tensor *fpo_loss(Ratio *ratio, Tensor *losses, const FpoInputs *in, double clip, bool each) {
-  Tensor *log_ratio = t_sub(in->old, losses);
-  if (!each) log_ratio = t_scale(1.0 / losses->k, t_sum_k(log_ratio));
-  ratio_of_log(ratio, t_clip(log_ratio, -10, 10), in->advantage);
-  if (!each) return t_mean(ratio_clipped(ratio, clip));
-  /* A is the sum of a part above 0 and one below */
-  Ratio gains = *ratio;
-  gains.advantage = t_clip(in->advantage, 0, 1e9);
-  Tensor *less = t_clip(in->advantage, -1e9, 0), *off = t_shift(ratio->ratio, -1);
-  Tensor *bent = t_add(ratio->ratio, t_scale(0.5 / clip, t_map(MAP_square, off)));
-  return t_mean(t_sub(ratio_clipped(&gains, clip), t_mul(less, bent)));
+  return matching_loss(ratio, losses, in->old, in->advantage, clip, each, each);
 }
 
 static FpoInputs inputs(const Fpo *m, Graph *g, FpoRows *rows) {

@@ -1,7 +1,7 @@
 /* fpo.h -- the loss of fpo, for the algorithm and for tests. */
 #ifndef RL_FPO_H
 #define RL_FPO_H
-#include "rl/algos/ratio.h"
+#include "rl/algos/matching.h"
 
 typedef struct {
   Tensor *x0, *eps, *time; /* [k, 1, dim] twice, [k, 1, 1]: k noise levels of one action */
