@@ -93,6 +93,14 @@ toy/edm toy --data gmm $points --set net=mlp --set predicts=edm --set schedule=e
 toy/student toy --data moons $points --preset student --init runs/toy-THREADS/last.safetensors
 ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
 ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
+flow-grpo flow-grpo --init runs/toy-THREADS/last.safetensors $tuned
+flow-grpo/window flow-grpo --init runs/toy-THREADS/last.safetensors $tuned --set window=2 \
+  --set window_every=1 --set guard=true --set beta=0
+flow-grpo/mask flow-grpo --init runs/toy-THREADS/last.safetensors $tuned --set mask=1e-3 \
+  --set passes=2
+awm awm --init runs/toy-THREADS/last.safetensors $tuned --set beta=0.1 --set passes=2
+nft nft --init runs/toy-THREADS/last.safetensors $tuned --set sampler=dpmpp_2m --set eta=0 \
+  --set times=logit-normal
 dpok dpok --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
 diffusion-dpo diffusion-dpo --init runs/toy-THREADS/last.safetensors $tuned --set levels=5
 draft draft --init runs/toy-THREADS/last.safetensors $tuned --set last=2

@@ -40,6 +40,14 @@ static const struct {
   { "ddpo-sf", "ddpo-sf", "" },
   { "dpok", "dpok", " --set clip_ratio=0.1" },
   { "diffusion-dpo", "diffusion-dpo", " --set beta=5" },
+  { "flow-grpo", "flow-grpo", " --set clip_ratio=0.1 --set passes=2" },
+  { "mixgrpo", "flow-grpo",
+    " --set clip_ratio=0.1 --set passes=2 --set window=2 "
+    "--set window_every=1" },
+  { "grpo-guard", "flow-grpo", " --set clip_ratio=0.02 --set guard=true" },
+  { "flow-dppo", "flow-grpo", " --set mask=0.01" },
+  { "awm", "awm", "" },
+  { "nft", "nft", "" },
   { "draft", "draft", " --set last=2" },
   { "draft-lv", "draft", " --set copies=2" },
   { "refl", "refl", " --set late=3 --set passes=2" },
@@ -95,6 +103,39 @@ static void a_run_resumes_in_the_middle_of_an_epoch(void **state) {
   program_expect(&o, 0, "");
 }
 
+/* Methods that learn from samples alone take any sampler. */
+static void samplers_without_noise_will_do(void **state) {
+  (void)state;
+  Outcome o;
+  for (int i = 0; i < 2; i++) {
+    const char *algo = i ? "nft" : "awm";
+    program_run(&o,
+                "finetune toy --algo %s --reward near:0,0" TUNED " --set sampler=dpmpp_2m --set "
+                "eta=0 --steps 100 --set rate=1e-3 --out ode-%s",
+                algo, algo);
+    program_expect(&o, 0, "");
+    char run[32];
+    snprintf(run, sizeof run, "ode-%s", algo);
+    assert_true(measured(run, "reward") > 0.5 * measured("before", "reward"));
+  }
+}
+
+/* Without its divergence flow-grpo is ddpo, and where nothing is better than anything else nft
+ * stays what it was, both to the bit. */
+static void what_says_the_same_does_the_same(void **state) {
+  (void)state;
+  Outcome o;
+  program_run(&o, "finetune toy --algo ddpo --reward near:0,0" TUNED " --steps 9 --out same");
+  program_expect(&o, 0, "");
+  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0" TUNED
+                  " --set beta=0 --steps 9 --out as-ddpo");
+  program_expect(&o, 0, "");
+  assert_int_equal(system("cmp -s same/eval.jsonl as-ddpo/eval.jsonl"), 0);
+  program_run(&o, "finetune toy --algo nft --reward linear:0,0" TUNED " --steps 9 --out still");
+  program_expect(&o, 0, "");
+  assert_true(measured("still", "kl") == 0);
+}
+
 static void what_cannot_be_is_refused_in_words(void **state) {
   (void)state;
   Outcome o;
@@ -127,6 +168,16 @@ static void what_cannot_be_is_refused_in_words(void **state) {
   program_run(&o, "finetune fashion-mnist --reward ink --algo refl --set sampler=sde_dpm_1 --set "
                   "eta=0 --out x");
   program_expect(&o, 2, "ddim");
+  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set window=20 --out x");
+  program_expect(&o, 2, "19 steps");
+  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set window=2 --set "
+                  "sampler=ddpm --set eta=0 --out x");
+  program_expect(&o, 2, "no form without noise");
+  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set mask=1e-3 --set "
+                  "clip_ratio=1e-3 --out x");
+  program_expect(&o, 2, "clip_ratio");
+  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set sampler=flow_sde --out x");
+  program_expect(&o, 2, "flow");
   program_run(&o, "finetune fashion-mnist-judge --reward ink --out x");
   program_expect(&o, 3, "no generator");
   program_run(&o, "train ddpo --set reward=near:0,0 --out x");
@@ -138,6 +189,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_rewarded_comes_more_often),
     cmocka_unit_test(a_run_resumes_in_the_middle_of_an_epoch),
+    cmocka_unit_test(samplers_without_noise_will_do),
+    cmocka_unit_test(what_says_the_same_does_the_same),
     cmocka_unit_test(what_cannot_be_is_refused_in_words),
   };
   return cmocka_run_group_tests(tests, enter, program_leave);
