@@ -61,17 +61,33 @@ static const char *initial_of(const AlgoDef *algo, const char *key) {
   return text;
 }
 
+/* a value that a setting does not have by itself: of its choices the last but that, else 1 */
+static void other_than_initial(const AlgoDef *algo, const char *key, char text[64]) {
+  strcpy(text, "1");
+  for (size_t i = 0; i < algo->field_count; i++) {
+    const ConfigField *f = &algo->fields[i];
+    const char *last = strcmp(f->key, key) ? NULL : strrchr(f->low, '|');
+    if (last) snprintf(text, 64, "%.*s", (int)strcspn(last + 1, "\""), last + 1);
+  }
+  assert_string_not_equal(initial_of(algo, key), text);
+}
+
 static void refuse_need(const AlgoDef *algo, const SettingNeed *need) {
-  char where[128] = "", line[512];
+  char where[128] = "", line[512], other[64];
   assert_true(has(algo, need->key) && has(algo, need->where));
-  if (need->is)
-    assert_string_not_equal(initial_of(algo, need->where), need->is);
-  else
+  if (!need->is)
     snprintf(where, sizeof where, "--set %s=%s", need->where, need->but);
+  else if (!strcmp(initial_of(algo, need->where), need->is)) {
+    other_than_initial(algo, need->where, other);
+    snprintf(where, sizeof where, "--set %s=%s", need->where, other);
+  }
   bool toy = !strcmp(algo->name, "toy");
   if (!strcmp(need->where, "choice")) strcat(where, " --set candidates=4");
-  snprintf(line, sizeof line, "train %s --data %s %s --set %s=%s --out x", algo->name,
-           toy ? "moons" : "point.hdf5 --env none", where, need->key, initial_of(algo, need->key));
+  const char *data = algo->source->by_init ? ""
+                     : toy                 ? "--data moons"
+                                           : "--data point.hdf5 --env none";
+  snprintf(line, sizeof line, "train %s %s %s --set %s=%s --out x", algo->name, data, where,
+           need->key, initial_of(algo, need->key));
   program_refuse(2, line, "no effect");
 }
 
