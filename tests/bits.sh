@@ -96,8 +96,8 @@ ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
 flow-grpo flow-grpo --init runs/toy-THREADS/last.safetensors $tuned
 flow-grpo/window flow-grpo --init runs/toy-THREADS/last.safetensors $tuned --set window=2 \
   --set window_every=1 --set guard=true --set beta=0
-flow-grpo/mask flow-grpo --init runs/toy-THREADS/last.safetensors $tuned --set mask=1e-3 \
-  --set passes=2
+flow-grpo/mask flow-grpo --init runs/toy-THREADS/last.safetensors $tuned --set trust=mask \
+  --set mask=1e-3 --set passes=2
 awm awm --init runs/toy-THREADS/last.safetensors $tuned --set beta=0.1 --set passes=2
 nft nft --init runs/toy-THREADS/last.safetensors $tuned --set sampler=dpmpp_2m --set eta=0 \
   --set times=logit-normal

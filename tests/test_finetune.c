@@ -45,7 +45,7 @@ static const struct {
     " --set clip_ratio=0.1 --set passes=2 --set window=2 "
     "--set window_every=1" },
   { "grpo-guard", "flow-grpo", " --set clip_ratio=0.02 --set guard=true" },
-  { "flow-dppo", "flow-grpo", " --set mask=0.01" },
+  { "flow-dppo", "flow-grpo", " --set trust=mask --set mask=0.01" },
   { "awm", "awm", "" },
   { "nft", "nft", "" },
   { "draft", "draft", " --set last=2" },
@@ -173,7 +173,7 @@ static void what_cannot_be_is_refused_in_words(void **state) {
   program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set window=2 --set "
                   "sampler=ddpm --set eta=0 --out x");
   program_expect(&o, 2, "no form without noise");
-  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set mask=1e-3 --set "
+  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set trust=mask --set "
                   "clip_ratio=1e-3 --out x");
   program_expect(&o, 2, "clip_ratio");
   program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0 --set sampler=flow_sde --out x");

@@ -77,8 +77,8 @@ static void flow_grpo_with_kl(void **state) {
   expect_way(how, "near:0,0", 0.3, 0.65, 1.02);
 }
 
-/* One epoch, trained to its end: T = Z b.  What the best network is differs from the tilted one's in
- * the second order of r / T, and r spreads by 0.4 T here: measured, 1.07 of the way. */
+/* One epoch, trained to its end: T = Z b.  The best network is the tilted density's but for the
+ * second order of r / T, and r spreads by 0.4 T here: measured, 1.07 of the way. */
 static void an_epoch_of_nft(void **state) {
   (void)state;
   const char *how = "--algo nft --set samples=4096 --set batch=512 --set passes=10 --set beta=0 "

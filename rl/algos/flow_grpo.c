@@ -28,7 +28,8 @@
   F(INT, window, 0, 0, 1000, "random steps of a chain (MixGRPO); 0: all")                          \
   F(INT, window_every, 5, 1, 1e9, "epochs after which the window moves on by a step")              \
   F(BOOL, guard, false, NULL, NULL, "the regulated ratio (GRPO-Guard)")                            \
-  F(FLOAT, mask, 0, 0, 1e6, "divergence that ends a row's part, in place of the clip; 0: clip")
+  F(TEXT, trust, "clip", "clip|mask", NULL, "what ends a row's part: the clip, or its divergence") \
+  F(FLOAT, mask, 1e-5, 1e-12, 1e6, "that divergence from the weights that drew (Flow-DPPO)")
 
 typedef struct {
   CONFIG_MEMBERS(FINETUNE_FIELDS)
@@ -38,7 +39,8 @@ typedef struct {
 #define CONFIG_STRUCT FlowGrpoConfig
 static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_FIELDS) CONFIG_ROWS(FLOW_GRPO_FIELDS) };
 #undef CONFIG_STRUCT
-static const SettingNeed needs[] = { { "clip_ratio", "mask", "0", NULL },
+static const SettingNeed needs[] = { { "clip_ratio", "trust", NULL, "mask" },
+                                     { "mask", "trust", "mask", NULL },
                                      { "window_every", "window", NULL, "0" },
                                      { NULL, NULL, NULL, NULL } };
 
@@ -121,8 +123,9 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   FlowGrpo *m = arena_alloc(setup->arena, sizeof *m);
   const FlowGrpoConfig *c = m->cfg = setup->config;
   Finetune *f = &m->base;
-  m->spec = (FlowGrpoSpec){ c->clip_ratio, c->beta, c->mask, c->guard };
-  bool compares = c->guard || c->mask > 0;
+  double mask = *c->trust.s == 'm' ? c->mask : 0;
+  m->spec = (FlowGrpoSpec){ c->clip_ratio, c->beta, mask, c->guard };
+  bool compares = c->guard || mask > 0;
   const FinetuneSpec spec = { .to = (int)c->window, .old = compares };
   if (!finetune_open(f, setup, &spec, error) || !open_window(m, error)) return NULL;
   Graph *g = objective_begin(&m->objective, setup, f->model->online);
