@@ -216,3 +216,23 @@ ClassifierOutput classifier_record(const Classifier *c, Graph *g, Tensor *x) {
   out.logits = t_affine(g, c->params, m->logits.w, m->logits.b, IN(seen));
   return out;
 }
+
+/* Along one axis of `positions` parts of `size` pieces of `unit` numbers each: `wanted` pieces, the
+ * middle ones, or black ones on both sides. */
+static Tensor *fit(Graph *g, Tensor *x, int positions, int unit, int size, int wanted) {
+  int before = (wanted - size) / 2, after = wanted - size - before;
+  if (wanted < size) return t_channel_slice(x, positions, -before * unit, wanted * unit);
+  Arena *scratch = arena_new();
+  int n = positions * unit * after; /* never less than before */
+  double *black = arena_array(scratch, double, n + 1);
+  for (int i = 0; i < n; i++) black[i] = -1;
+  if (before) x = t_channel_concat(t_table(g, black, 1, positions * unit * before), x, positions);
+  if (after) x = t_channel_concat(x, t_table(g, black, 1, n), positions);
+  arena_free(scratch);
+  return x;
+}
+
+Tensor *classifier_place(const Classifier *c, Graph *g, Tensor *x, Plane from) {
+  x = fit(g, x, from.height, 1, from.width, c->plane.width);
+  return fit(g, x, 1, c->plane.width, from.height, c->plane.height);
+}

@@ -58,4 +58,8 @@ typedef struct {
 /* x: ROW [k, 1, plane].  Gradients go through. */
 ClassifierOutput classifier_record(const Classifier *classifier, Graph *g, Tensor *x);
 
+/* x: ROW [k, 1, from], pictures of another size -> [k, 1, plane]: put in the middle, black around
+ * them; what is outside the plane is cut off.  One channel each. */
+Tensor *classifier_place(const Classifier *classifier, Graph *g, Tensor *x, Plane from);
+
 #endif

@@ -110,7 +110,7 @@ check_includes() {
   room rl/measure 'rl rl/rollout rl/source'
   room rl/render 'rl/measure rl/rollout rl/source'
   room rl/train 'rl rl/rollout rl/source rl/measure'
-  room rl/reward ''
+  room rl/reward 'rl/shipped.h'
   room rl/algos 'rl rl/reward rl/rollout rl/source rl/measure rl/render'
   room rl/bench 'rl rl/rollout rl/source'
   room rl/report 'rl/render rl/measure/measure.h'

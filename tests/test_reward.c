@@ -4,6 +4,8 @@
 #include "core/ops/ops.h"
 #include "core/rng.h"
 #include "core/tape/graph.h"
+#include "datasets/jpeg.h"
+#include "datasets/png.h"
 #include "rl/reward/reward.h"
 #include "rl/reward/reward_child.h"
 #include <stdarg.h>
@@ -76,6 +78,91 @@ static void refused(const char *text, const char *words) {
   assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
   assert_int_equal(errno, ECHILD);
   reward_close(r);
+  arena_free(arena);
+}
+
+/* A picture of 2 x 2 pixels, the second of `pixel`, 128 of 255 each. */
+static const char *grey_file(int width) {
+  static char name[64];
+  uint8_t grey[8];
+  Error error = { 0 };
+  memset(grey, 128, sizeof grey);
+  snprintf(name, sizeof name, "/tmp/reward-%d-%d.png", (int)getpid(), width);
+  assert_true(png_save(&(Image){ width, 2, 1, grey }, name, &error));
+  return name;
+}
+
+static void likeness(void **state) {
+  char text[96];
+  const double grey = 128 / 127.5 - 1;
+  (void)state;
+  snprintf(text, sizeof text, "likeness:%s", grey_file(2));
+  check(text, -((1 + grey) * (1 + grey) + 3 * (1 - grey) * (1 - grey)) / 4,
+        -(0.5 - grey) * (0.5 - grey));
+  unlink(text + 9);
+  snprintf(text, sizeof text, "likeness:%s", grey_file(4));
+  refused(text, "2 x 4 with 1 channels; expected 2 x 2 with 1");
+  unlink(text + 9);
+  refused(text, "cannot be");
+}
+
+/* ---- a classifier ---------------------------------------------------------------------------- */
+
+/* Noise of `side` x `side` pixels in the middle of the plane of `wide` x `wide`, black around. */
+static void put_noise(int side, int wide, real *x) {
+  Rng rng = rng_stream(5, "noise");
+  int at = (wide - side) / 2;
+  for (int i = 0; i < wide * wide; i++) x[i] = -1;
+  for (int i = 0; i < side * side; i++)
+    x[(i / side + at) * wide + i % side + at] =
+        (real)(float)(2 * rng_uniform(rng, 0, 0, (uint32_t)i) - 1);
+}
+
+static float probability(const char *text, int side, int wide) {
+  Arena *arena = arena_new();
+  Error error = { 0 };
+  RewardSpec spec = { .plane = { wide, wide, 1 }, .pictures = true };
+  real x[40 * 40];
+  float value;
+  Reward *r = reward_open(arena, text, &spec, &error);
+  if (!r) fail_msg("%s", error.text);
+  put_noise(side, wide, x);
+  assert_true(reward_values(r, x, wide * wide, 1, &value, &error));
+  arena_free(arena);
+  return value;
+}
+
+/* The probabilities of all labels add up to 1, and the judge sees a picture of 28 pixels a side as
+ * one of 32 with black around it, and of a larger one the middle. */
+static void classes(void **state) {
+  double sum = 0;
+  (void)state;
+  for (int k = 0; k < 10; k++) {
+    char text[32];
+    snprintf(text, sizeof text, "class:%d", k);
+    sum += (double)probability(text, 28, 28);
+    assert_true(probability(text, 28, 28) == probability(text, 28, 32));
+    assert_true(probability(text, 28, 28) == probability(text, 28, 40));
+  }
+  assert_true(fabs(sum - 1) < 1e-6);
+  assert_true(probability("class:7", 28, 28) == probability("class:sneaker", 28, 28));
+  assert_true(probability("class:7", 28, 28) ==
+              probability("class:sneaker@fashion-mnist-judge", 28, 28));
+}
+
+static void classes_that_are_none(void **state) {
+  (void)state;
+  refused("class:spoon", "sneaker");
+  refused("class:sneaker@no-such-file", "no-such-file");
+  refused("class:sneaker@fashion-mnist", "classifier");
+  refused("class:sneaker@fashion-mnist-gauge", "measures");
+  Arena *arena = arena_new();
+  Error error = { 0 };
+  RewardSpec spec = { .plane = { 2, 2, 3 }, .pictures = true };
+  assert_null(reward_open(arena, "class:sneaker", &spec, &error));
+  assert_non_null(strstr(error.text, "1 channel, and this model's have 3"));
+  spec.plane.channels = 1, spec.measures = true;
+  assert_non_null(reward_open(arena, "class:sneaker@fashion-mnist-gauge", &spec, &error));
   arena_free(arena);
 }
 
@@ -239,7 +326,9 @@ static void gradient(const char *text) {
   graph_run(g, 1, 0, NULL);
   float value;
   assert_true(reward_values(r, x, SIZE, 1, &value, &error));
-  assert_true(fabs((double)graph_values(out)[0] - (double)value) < 2e-6);
+  double raised = (double)graph_values(out)[0];
+  if (!strncmp(text, "class", 5)) raised = exp(raised);
+  assert_true(fabs(raised - (double)value) < 2e-6);
   double slopes[SIZE];
   for (int j = 0; j < SIZE; j++) slopes[j] = (double)graph_values(slope)[j];
   for (int j = 0; j < SIZE; j++) {
@@ -253,6 +342,16 @@ static void gradient(const char *text) {
 static void gradients(void **state) {
   (void)state;
   gradient("brightness"), gradient("ink"), gradient("contrast"), gradient("symmetry");
+  gradient("class:bag"), gradient("class:sneaker");
+  char text[96], name[64];
+  uint8_t pixel_of[SIZE];
+  Error error = { 0 };
+  for (int i = 0; i < SIZE; i++) pixel_of[i] = (uint8_t)(20 * i);
+  snprintf(name, sizeof name, "/tmp/reward-%d.png", (int)getpid());
+  assert_true(png_save(&(Image){ WIDE, HIGH, 1, pixel_of }, name, &error));
+  snprintf(text, sizeof text, "likeness:%s", name);
+  gradient(text);
+  unlink(name);
 }
 
 static void no_gradient(void **state) {
@@ -267,11 +366,19 @@ static void no_gradient(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(formulas),           cmocka_unit_test(jpeg_rewards_are_opposite),
-    cmocka_unit_test(unknown_names),      cmocka_unit_test(programs),
-    cmocka_unit_test(programs_that_fail), cmocka_unit_test(plugins),
-    cmocka_unit_test(plugins_that_fail),  cmocka_unit_test(a_killed_run_takes_its_plugin_along),
-    cmocka_unit_test(gradients),          cmocka_unit_test(no_gradient),
+    cmocka_unit_test(formulas),
+    cmocka_unit_test(jpeg_rewards_are_opposite),
+    cmocka_unit_test(likeness),
+    cmocka_unit_test(classes),
+    cmocka_unit_test(classes_that_are_none),
+    cmocka_unit_test(unknown_names),
+    cmocka_unit_test(programs),
+    cmocka_unit_test(programs_that_fail),
+    cmocka_unit_test(plugins),
+    cmocka_unit_test(plugins_that_fail),
+    cmocka_unit_test(a_killed_run_takes_its_plugin_along),
+    cmocka_unit_test(gradients),
+    cmocka_unit_test(no_gradient),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,27 +35,29 @@ static bool load_model(Finetune *f, Error *error) {
          snprintf(m->settings.weights.s, sizeof m->settings.weights.s, "online") > 0;
 }
 
-static RewardSpec reward_spec(const Finetune *f) {
+static RewardSpec reward_spec(const Finetune *f, bool measures) {
   bool pictures = f->model->def == &model_pictures;
   int size = pictures ? (int)((const PicturesModel *)f->model)->size : 1; /* a side */
   return (RewardSpec){ .plane = { size, size, f->model->denoiser->dim / (size * size) },
                        .pictures = pictures,
                        .data = f->model->data,
                        .pool = f->setup->pool,
-                       .kernels = f->setup->kernels };
+                       .kernels = f->setup->kernels,
+                       .seconds = f->cfg->reward_seconds,
+                       .measures = measures };
 }
 
 static bool open_rewards(Finetune *f, Error *error) {
-  const RewardSpec spec = reward_spec(f);
+  const RewardSpec raised = reward_spec(f, false), measured = reward_spec(f, true);
   const FinetuneConfig *c = f->cfg;
   if (!*c->reward.s)
     return error_set(error, FAIL_USAGE,
                      "%s raises a reward: give --reward NAME, one of `diffrl "
                      "list rewards`",
                      f->setup->def->name);
-  f->reward = reward_open(f->setup->arena, c->reward.s, &spec, error);
+  f->reward = reward_open(f->setup->arena, c->reward.s, &raised, error);
   if (!f->reward || !*c->also.s) return f->reward != NULL;
-  f->also = reward_open(f->setup->arena, c->also.s, &spec, error);
+  f->also = reward_open(f->setup->arena, c->also.s, &measured, error);
   return f->also != NULL;
 }
 

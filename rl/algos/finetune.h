@@ -21,6 +21,7 @@
   F(TEXT, reward, "", NULL, NULL,                                                                  \
     "what is raised: NAME or NAME:ARGUMENT of `diffrl list rewards`")                              \
   F(TEXT, also, "", NULL, NULL, "another reward, which is only measured")                          \
+  F(FLOAT, reward_seconds, 0, 0, 86400, "a plugin or program may take for a batch; 0: 60")         \
   F(TEXT, label, "all", NULL, NULL, "labels of the samples: all in turn, none, or one of them")    \
   F(FLOAT, guidance, 1, 0, 100, "towards the label (classifier-free); 1: as trained")              \
   F(INT, samples, 128, 2, 65536, "samples of an epoch, each a question to the reward")             \

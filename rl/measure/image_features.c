@@ -41,17 +41,6 @@ bool image_features_open(Arena *arena, const char *wanted, const ImageSet *set,
 
 /* ---- features -------------------------------------------------------------------------------- */
 
-/* row [plane] = the picture [size, size] in the middle, black around it */
-static void put_picture(const double *picture, int size, Plane plane, real *row) {
-  int down = (plane.height - size) / 2, right = (plane.width - size) / 2;
-  for (int y = 0; y < plane.height; y++)
-    for (int x = 0; x < plane.width; x++) {
-      int from_y = y - down, from_x = x - right;
-      bool inside = from_y >= 0 && from_y < size && from_x >= 0 && from_x < size;
-      row[y * plane.width + x] = inside ? (real)picture[from_y * size + from_x] : -1;
-    }
-}
-
 static void softmax(const real *logit, int n, double *p) {
   double most = (double)logit[0], sum = 0;
   for (int i = 1; i < n; i++) most = fmax(most, (double)logit[i]);
@@ -70,17 +59,19 @@ FeatureSet image_features_of(Arena *arena, const ImageFeatures *features, const 
       scratch,
       &(GraphSpec){
           .pool = pool, .kernels = kernels, .max_rows = PART, .group = GROUP, .lane = LANE });
-  Tensor *x = t_input(g, "pictures", 1, plane_size(c->plane));
-  ClassifierOutput out = classifier_record(c, g, x);
+  const Plane plane = { size, size, 1 };
+  Tensor *x = t_input(g, "pictures", 1, size * size);
+  ClassifierOutput out = classifier_record(c, g, classifier_place(c, g, x, plane));
   graph_keep(out.features), graph_keep(out.logits);
   graph_seal(g);
-  int ld = row_stride(plane_size(c->plane));
+  int ld = row_stride(size * size);
   real *rows = arena_array(scratch, real, PART * ld);
   graph_bind(x, rows);
   for (int from = 0; from < count; from += PART) {
     int now = count - from < PART ? count - from : PART;
     for (int r = 0; r < now; r++)
-      put_picture(pictures + (int64_t)(from + r) * size * size, size, c->plane, rows + r * ld);
+      for (int j = 0; j < size * size; j++)
+        rows[r * ld + j] = (real)pictures[(int64_t)(from + r) * size * size + j];
     graph_run(g, now, 0, NULL);
     for (int r = 0; r < now; r++) {
       const real *feature = graph_values(out.features) + (ptrdiff_t)r * out.features->ld;

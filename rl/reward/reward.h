@@ -20,6 +20,7 @@ typedef struct {
   Pool *pool;       /* nullable: this thread alone */
   const Kernels *kernels;
   double seconds; /* that code of the user's may take for a call; 0: 60 */
+  bool measures;  /* nothing is trained on it, so the network that measures may be asked */
 } RewardSpec;
 
 typedef struct RewardDef RewardDef;
@@ -42,7 +43,8 @@ struct RewardDef {
   /* samples [count, dim] without gaps -> value [count]; FAIL_RUNNING, and nothing is lost, where
    * code of the user's fails */
   bool (*values)(Reward *reward, const float *samples, int count, float *value, Error *error);
-  /* nullable: the same on a tape: x ROW [k, 1, dim] -> [k, 1, 1], with gradients */
+  /* nullable: what gradients raise, on a tape: x ROW [k, 1, dim] -> [k, 1, 1].  The value, or where
+   * `about` says so its logarithm, which has a slope where the value is nearly 0 */
   Tensor *(*record)(const Reward *reward, Graph *g, Tensor *x);
   void (*close)(Reward *reward); /* nullable: what is not in the arena */
 };
