@@ -70,10 +70,11 @@ typedef struct {
   Policy *policy;         /* what it yields; NULL: a model that does not act */
   Model *model;           /* likewise, where nothing acts; or NULL: its blocks are all it has */
   Blocks blocks;          /* what it owns beside them: optimisers above all */
-  struct HeldOut *held;   /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
-  bool wants_init;        /* needs --init */
-  bool ended;             /* it has stopped by itself: the run ends before its last step */
-} Agent;                  /* first member of every algorithm's state */
+  const struct Adapter *adapter; /* nullable: what learns in place of the matrices of its `into` */
+  struct HeldOut *held;          /* nullable: its loss on rows kept apart (rl/algos/held_out.h) */
+  bool wants_init;               /* needs --init */
+  bool ended;                    /* it has stopped by itself: the run ends before its last step */
+} Agent;                         /* first member of every algorithm's state */
 
 /* Measures that are taken together (rl/measure/measure.h says what a measure is).  A set without
  * any looks at the agent for warnings alone (rl/warnings.h). */

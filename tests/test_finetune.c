@@ -136,6 +136,59 @@ static void what_says_the_same_does_the_same(void **state) {
   assert_true(measured("still", "kl") == 0);
 }
 
+/* the numbers of a block of a file, by `diffrl inspect`; 0: it is not there */
+static long numbers(const char *file, const char *block) {
+  Outcome o;
+  program_run(&o, "inspect %s", file);
+  program_expect(&o, 0, "");
+  char start[64];
+  snprintf(start, sizeof start, "\n%s: ", block);
+  const char *at = strstr(o.out, start);
+  return at ? strtol(strstr(at, "tensors, ") + 9, NULL, 10) : 0;
+}
+
+/* Adapters alone learn, resume to the same bits whatever the threads, and what they make is a
+ * generator like any other. */
+static void adapters_learn_in_place_of_the_weights(void **state) {
+  (void)state;
+  Outcome o;
+  const char *how = "finetune toy --reward near:0,0 --set lora=2 --set rate=3e-3" TUNED;
+  program_run(&o, "%s --steps 150 --set clip_ratio=0.1 --out low", how);
+  program_expect(&o, 0, "");
+  assert_true(measured("low", "kl") > 0.1);
+  assert_true(measured("low", "reward") > 0.75 * measured("before", "reward"));
+  program_run(&o, "%s --steps 9 --threads 1 --out low-whole", how);
+  program_expect(&o, 0, "");
+  program_run(&o, "%s --steps 6 --threads 3 --out low-parts", how);
+  program_expect(&o, 0, "");
+  program_run(&o, "train --resume low-parts --steps 9 --threads 2");
+  program_expect(&o, 0, "");
+  assert_int_equal(system("cmp -s low-whole/last.safetensors low-parts/last.safetensors"), 0);
+  long factors = numbers("low/last.safetensors", "denoiser_lora");
+  assert_true(factors > 0 && 2 * factors < numbers("low/last.safetensors", "denoiser"));
+  program_run(&o, "sample low --count 10 --out points.csv");
+  program_expect(&o, 0, "");
+  program_run(&o, "finetune toy --reward near:0,0 --set lora=1000 --out x");
+  program_expect(&o, 2, "lora=1000");
+}
+
+/* What is exported has the merged weights, and no factors. */
+static void adapters_are_merged_in_what_is_exported(void **state) {
+  (void)state;
+  Outcome o;
+  program_run(&o, "finetune fashion-mnist --reward ink --set lora=4 --set samples=4 --set batch=8 "
+                  "--set sample_steps=2 --set eval_samples=2 --set grid=0 --steps 1 --out clothes");
+  program_expect(&o, 0, "");
+  program_run(&o, "export clothes --half --out exported");
+  program_expect(&o, 0, "");
+  long whole = numbers("clothes/last.safetensors", "denoiser");
+  assert_true(10 * numbers("clothes/last.safetensors", "denoiser_lora") < whole);
+  assert_int_equal(numbers("exported/model.safetensors", "denoiser_lora"), 0);
+  assert_int_equal(numbers("exported/model.safetensors", "denoiser"), whole);
+  program_run(&o, "sample exported/model.safetensors --count 1 --out boot.png --label boot");
+  program_expect(&o, 0, "");
+}
+
 static void what_cannot_be_is_refused_in_words(void **state) {
   (void)state;
   Outcome o;
@@ -191,6 +244,8 @@ int main(void) {
     cmocka_unit_test(a_run_resumes_in_the_middle_of_an_epoch),
     cmocka_unit_test(samplers_without_noise_will_do),
     cmocka_unit_test(what_says_the_same_does_the_same),
+    cmocka_unit_test(adapters_learn_in_place_of_the_weights),
+    cmocka_unit_test(adapters_are_merged_in_what_is_exported),
     cmocka_unit_test(what_cannot_be_is_refused_in_words),
   };
   return cmocka_run_group_tests(tests, enter, program_leave);

@@ -1,6 +1,7 @@
 /* optim.c -- fused passes over the flat block, in chunks that do not depend on the threads. */
 #include "core/tape/optim.h"
 #include "core/check.h"
+#include "core/tape/adapter.h"
 #include "core/tape/finding.h"
 #include <math.h>
 #include <stdio.h>
@@ -70,10 +71,10 @@ static void update_chunk(void *context, int piece, int worker) {
                      chunk_size(u, piece));
 }
 
-static real follow_rate(const Optim *o) {
+double optim_follow(const Optim *o) {
   const Ema *ema = &o->ema;
   bool now = ema->average && o->step >= ema->start && o->step % ema->period == 0;
-  return now ? (real)(1 - ema->decay) : 0;
+  return now ? 1 - ema->decay : 0;
 }
 
 /* its first update is the first of its period from `start` on */
@@ -106,7 +107,7 @@ bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool
   optim->grad_norm = sqrt(squares);
   bool finite = isfinite(optim->grad_norm);
   if (finite) {
-    u.adam = adam_step(optim), u.follow = follow_rate(optim);
+    u.adam = adam_step(optim), u.follow = (real)optim_follow(optim);
     pool_run(pool, update_chunk, &u, chunks);
     optim->step++;
     params_touch(optim->params);
@@ -158,7 +159,10 @@ bool objective_step(const Objective *o, int rows, uint64_t step) {
   graph_run(o->graph, rows, step, NULL);
   Profile *profile = graph_profile(o->graph);
   int64_t began = profile_clock(profile);
-  bool done = optim_step(o->optim, graph_gradient(o->graph), graph_kernels(o->graph), o->pool);
+  const Kernels *kernels = graph_kernels(o->graph);
+  const real *gradient = graph_gradient(o->graph);
+  bool done = o->adapter ? adapter_step(o->adapter, o->optim, gradient, kernels, o->pool)
+                         : optim_step(o->optim, gradient, kernels, o->pool);
   profile_add(profile, 0, "optimiser", began, 0);
   *o->optim->finding = '\0';
   /* without a rank there is nothing to search: sums are garbage, and nobody answers */

@@ -43,6 +43,9 @@ Optim *optim_new(Arena *arena, Params *params, const OptimSpec *spec);
 /* The rate that update number `step` (from 0) uses. */
 double optim_rate(const OptimSpec *spec, int64_t step);
 
+/* How far the average goes to the weights in the next update: 1 - decay, or 0 where it stays. */
+double optim_follow(const Optim *optim);
+
 /* One update from a gradient in the layout of the params.  Clipping scales by
  * min(1, clip / (norm + 1e-6)).  False, and nothing changed, if the gradient is not finite. */
 bool optim_step(Optim *optim, const real *gradient, const Kernels *kernels, Pool *pool);
@@ -61,6 +64,7 @@ typedef struct {
   Tensor *loss;
   Optim *optim;
   Pool *pool;
+  const struct Adapter *adapter; /* nullable: whose factors are what the optimiser moves */
 } Objective;
 
 /* Run the tape on `rows` rows and update.  False, and nothing changed, if the gradient is not

@@ -39,6 +39,7 @@
 #define FINETUNE_TRAINING(F)                                                                       \
   F(FLOAT, rate, 3e-4, 1e-8, 1, "learning rate")                                                   \
   F(FLOAT, clip, 1, 0, 1e6, "largest gradient norm; 0: none")                                      \
+  F(INT, lora, 0, 0, 4096, "rank of low-rank adapters that learn; 0: all weights do")              \
   F(INT, eval_samples, 64, 2, 65536, "samples of an evaluation")                                   \
   F(INT, grid, 4, 0, 100, "rows of the sheet of pictures at an evaluation; 0: none")               \
   F(INT, patience, 0, 0, NULL,                                                                     \

@@ -154,9 +154,10 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
     return NULL;
   /* the gradient is recorded already; what is left is the optimiser */
   m->objective =
-      (Objective){ m->train.graph, m->train.terms.loss,
-                   algo_train(setup, &m->agent, model->online, m->cfg->rate, m->cfg->clip),
-                   setup->pool };
+      (Objective){ .graph = m->train.graph,
+                   .loss = m->train.terms.loss,
+                   .optim = algo_train(setup, &m->agent, model->online, m->cfg->rate, m->cfg->clip),
+                   .pool = setup->pool };
   return &m->agent;
 }
 

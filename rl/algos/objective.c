@@ -1,5 +1,6 @@
 /* objective.c -- the tape, the optimiser and the log of a loss. */
 #include "rl/algos/objective.h"
+#include "core/tape/adapter.h"
 #include <stdio.h>
 
 Graph *objective_begin(Objective *o, const AlgoSetup *setup, Params *trained) {
@@ -18,14 +19,17 @@ static void seal(Objective *o, const AlgoSetup *setup, Tensor *loss) {
 void objective_end(Objective *o, const AlgoSetup *setup, Agent *agent, Tensor *loss, double rate,
                    double clip, Ema ema) {
   seal(o, setup, loss);
-  o->optim = algo_train(setup, agent, graph_trained(o->graph), rate, clip);
+  Params *trained = graph_trained(o->graph);
+  bool adapted = agent->adapter && agent->adapter->into == trained;
+  o->adapter = adapted ? agent->adapter : NULL;
+  o->optim = algo_train(setup, agent, adapted ? o->adapter->factors : trained, rate, clip);
   o->optim->ema = ema;
 }
 
 void objective_end_as(Objective *o, const AlgoSetup *setup, Tensor *loss, const Objective *other) {
   seal(o, setup, loss);
   /* both losses move the same weights, so they share moments and rate */
-  o->optim = other->optim;
+  o->optim = other->optim, o->adapter = other->adapter;
 }
 
 Ema objective_target(Params *target, double tau, int64_t period) {

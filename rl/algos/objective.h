@@ -15,7 +15,8 @@ Graph *objective_begin(Objective *objective, const AlgoSetup *setup, Params *tra
 
 /* Minimise the loss: its gradient is recorded and the tape sealed (what is to be read after a step
  * was kept before), with an optimiser at this rate (clip 0: none) that the agent saves and loads.
- * `ema` moves in the optimiser's pass; {0}: nothing does. */
+ * `ema` moves in the optimiser's pass; {0}: nothing does.  If the agent has an adapter of what is
+ * trained, its factors learn. */
 void objective_end(Objective *objective, const AlgoSetup *setup, Agent *agent, Tensor *loss,
                    double rate, double clip, Ema ema);
 

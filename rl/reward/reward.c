@@ -8,8 +8,8 @@
 #define REWARDS(X)                                                                                 \
   X(jpeg_small)                                                                                    \
   X(jpeg_large)                                                                                    \
-  X(brightness) X(ink) X(contrast) X(symmetry) X(class) X(likeness) X(exec) X(plugin) X(linear)    \
-      X(near)
+  X(brightness)                                                                                    \
+  X(ink) X(contrast) X(symmetry) X(class) X(likeness) X(exec) X(plugin) X(linear) X(near)
 #define DECLARE(name) extern const RewardDef reward_##name;
 REWARDS(DECLARE)
 #define ENTRY(name) &reward_##name,
