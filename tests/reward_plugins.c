@@ -12,7 +12,11 @@ int diffrl_reward(const float *pictures, int height, int width, int channels, in
   const char *does = getenv("REWARD_DOES");
   if (!does) does = "";
   if (!strcmp(does, "crash")) abort();
-  if (!strcmp(does, "hang")) sleep(20);
+  if (!strcmp(does, "hang")) {
+    const char *file = getenv("REWARD_STARTED"); /* made when it begins */
+    if (file) fclose(fopen(file, "w"));
+    sleep(20);
+  }
   if (!strcmp(does, "exit")) _exit(3);
   if (!strcmp(does, "nothing")) return 0;
   if (!strcmp(does, "fail")) return 7;

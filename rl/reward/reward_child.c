@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +26,46 @@ static _Noreturn void become(char *const argv[], char *const environment[], int 
   close_range(STDERR_FILENO + 1, ~0u, 0);
   execve(argv[0], argv, environment);
   _exit(127);
+}
+
+/* End as the worker did, so that whoever waits for us learns of it. */
+static _Noreturn void end_as(int status) {
+  if (!WIFSIGNALED(status)) _exit(WEXITSTATUS(status));
+  sigset_t one;
+  setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }); /* there is one of the worker already */
+  signal(WTERMSIG(status), SIG_DFL);
+  raise(WTERMSIG(status));
+  sigemptyset(&one), sigaddset(&one, WTERMSIG(status));
+  sigprocmask(SIG_UNBLOCK, &one, NULL);
+  _exit(127);
+}
+
+void reward_child_guard(void) {
+  sigset_t both, before;
+  int status;
+  sigemptyset(&both), sigaddset(&both, SIGTERM), sigaddset(&both, SIGCHLD);
+  signal(SIGCHLD, SIG_DFL); /* ignored, it would not come */
+  sigprocmask(SIG_BLOCK, &both, &before);
+  /* until this call the run's death was a SIGKILL to us, and there was nobody else */
+  prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+  pid_t worker = fork();
+  if (worker < 0) _exit(127);
+  if (worker == 0) {
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return;
+  }
+  /* the worker alone holds the pipes, so that closing them is seen */
+  close(STDIN_FILENO), close(STDOUT_FILENO);
+  for (;;) {
+    if (sigwaitinfo(&both, NULL) == SIGTERM) kill(0, SIGKILL); /* the group, and us */
+    if (waitpid(worker, &status, WNOHANG) == worker) end_as(status);
+  }
+}
+
+bool reward_child_self(char path[4096]) {
+  ssize_t n = readlink("/proc/self/exe", path, 4095);
+  path[n > 0 ? n : 0] = '\0';
+  return n > 0;
 }
 
 bool reward_child_start(RewardChild *child, char *const argv[], char *const environment[],

@@ -19,6 +19,15 @@ typedef enum { CHILD_DONE, CHILD_CLOSED, CHILD_TOO_MUCH, CHILD_LATE } ChildEnd;
 bool reward_child_start(RewardChild *child, char *const argv[], char *const environment[],
                         Error *error);
 
+/* In a child that is this program itself and leads its group: return in a process of its own, the
+ * worker, and ever after guard it.  If the run dies, even by SIGKILL, the whole group is killed
+ * (the system tells only children of the run, not theirs); if the worker ends, the guard ends like
+ * it. */
+void reward_child_guard(void);
+
+/* The path of this program, to start as a child. */
+bool reward_child_self(char path[4096]);
+
 /* Write all of `in`, and read until `size` bytes are there (CHILD_DONE) or the child closes its
  * output (CHILD_CLOSED).  A child that does not read its input is no failure.  `last`: nothing is
  * written after this, so its input is closed, and bytes beyond `size` are CHILD_TOO_MUCH. */

@@ -8,6 +8,15 @@
 #include <unistd.h>
 
 enum { LINE = 64 }; /* bytes that a number may take */
+static const char shell_word[] = "diffrl-reward-shell";
+
+/* Before main(): with its word as first argument this program guards the shell. */
+__attribute__((constructor)) static void shell(int argc, char **argv) {
+  if (argc != 3 || strcmp(argv[1], shell_word) != 0) return;
+  reward_child_guard();
+  execl("/bin/sh", "/bin/sh", "-c", argv[2], (char *)NULL);
+  _exit(127);
+}
 
 /* Our environment, with the shape of the batch. */
 static char **environment(const Reward *r, Arena *arena, int count) {
@@ -71,8 +80,9 @@ static bool exec_values(Reward *r, const float *samples, int count, float *value
   const char *command = strchr(r->text, ':') + 1;
   size_t limit = (size_t)count * LINE, used;
   char *text = arena_array(scratch, char, (ptrdiff_t)limit + 1);
-  char *argv[] = { "/bin/sh", "-c", (char *)command, NULL };
+  char self[4096], *argv[] = { self, (char *)shell_word, (char *)command, NULL };
   RewardChild child;
+  reward_child_self(self);
   bool done = reward_child_start(&child, argv, environment(r, scratch, count), error);
   if (done) {
     size_t bytes = (size_t)count * (size_t)r->dim * sizeof *samples;

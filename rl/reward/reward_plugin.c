@@ -92,6 +92,7 @@ static bool host_serve(int out, RewardCall *call) {
  * the plugin prints goes to the error output, so that it cannot be taken for an answer. */
 __attribute__((constructor)) static void host(int argc, char **argv) {
   if (argc != 3 || strcmp(argv[1], host_word) != 0) return;
+  reward_child_guard();
   int out = dup(STDOUT_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);
   RewardCall *call = host_load(out, argv[2]);
@@ -137,8 +138,7 @@ static void plugin_close(Reward *r) {
 
 static bool plugin_open(Reward *r, const char *argument, Error *error) {
   char self[4096];
-  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-  self[n > 0 ? n : 0] = '\0';
+  reward_child_self(self);
   if (access(argument, R_OK) != 0)
     return error_set(error, FAIL_INPUT, "reward %s: %s: cannot be read", r->text, argument);
   /* without a slash the system's folders would be searched */
