@@ -4,7 +4,6 @@
 #include "core/ops/ops.h"
 #include "core/rng.h"
 #include "core/tape/graph.h"
-#include "datasets/jpeg.h"
 #include "datasets/png.h"
 #include "rl/reward/reward.h"
 #include "rl/reward/reward_child.h"
@@ -49,6 +48,62 @@ static void formulas(void **state) {
   check("ink", (3 + 1 / (1 + exp(4))) / 4, 1);
   check("contrast", sqrt(0.75 + 1e-6), 1e-3);
   check("symmetry", -2, 0);
+}
+
+/* value of one sample */
+static double value_of(const char *text, Plane plane, bool pictures, const real *x) {
+  Arena *arena = arena_new();
+  Error error = { 0 };
+  float value;
+  RewardSpec spec = { .plane = plane, .pictures = pictures };
+  Reward *r = reward_open(arena, text, &spec, &error);
+  assert_non_null(r);
+  assert_true(reward_values(r, x, plane_size(plane), 1, &value, &error));
+  reward_close(r);
+  arena_free(arena);
+  return (double)value;
+}
+
+static void points(void **state) {
+  const Plane point = { 1, 1, 2 };
+  const real x[2] = { 3, -1.5f };
+  (void)state;
+  assert_true(value_of("linear:2,-4", point, false, x) == 12);
+  assert_true(value_of("near:1,0.5", point, false, x) == -4);
+  assert_true(value_of("near:3,-1.5", point, false, x) == 0);
+}
+
+/* A light left half, of which the right one is another colour: channels are compared with their
+ * own twins, and n counts them all. */
+static void colours(void **state) {
+  const Plane plane = { 1, 2, 3 };
+  const real x[6] = { 1, 0, -1, -1, 0, 0.5f };
+  (void)state;
+  assert_true(fabs(value_of("brightness", plane, true, x) - (0.5 - 0.5 / 12)) < 1e-6);
+  assert_true(fabs(value_of("symmetry", plane, true, x) + 2 * (4 + 0 + 2.25) / 6) < 1e-6);
+}
+
+/* By the tables of ISO 10918-1, annex K: a grey file is 330 bytes of markers, and a block without
+ * change 2 bits for "no difference" and 4 for "no more": 16 blocks are 12 bytes.  In colour the
+ * markers are 625 bytes, and the one unit of 16 x 16 pixels is four blocks of 6 bits and two of
+ * 4: 4 bytes. */
+static void sizes_of_plain_pictures_are_known(void **state) {
+  static const real grey[28 * 28], colour[16 * 16 * 3];
+  (void)state;
+  const double small = value_of("jpeg-small", (Plane){ 28, 28, 1 }, true, grey);
+  assert_true(fabs(small + 0.342) < 1e-7);
+  const double large = value_of("jpeg-large", (Plane){ 16, 16, 3 }, true, colour);
+  assert_true(fabs(large - 0.629) < 1e-7);
+}
+
+/* A coefficient of uniform noise has a deviation of 73.6 and is divided by at most 12, so it takes
+ * about log2(73.6 sqrt(2 pi e) / 12) = 4.7 bits and more: 28 x 28 of them 457 bytes. */
+static void noise_is_not_compressed(void **state) {
+  real x[28 * 28];
+  Rng rng = rng_stream(5, "noise");
+  (void)state;
+  for (int i = 0; i < 28 * 28; i++) x[i] = (real)(2 * rng_uniform(rng, 0, 0, (uint32_t)i) - 1);
+  assert_true(value_of("jpeg-large", (Plane){ 28, 28, 1 }, true, x) > 0.330 + 0.457);
 }
 
 static void jpeg_rewards_are_opposite(void **state) {
@@ -296,6 +351,37 @@ static void a_killed_run_takes_its_children_along(void **state) {
   is_killed_with_the_run(text, file);
 }
 
+/* ---- large batches --------------------------------------------------------------------------- */
+
+enum { MANY = 40000 }; /* 640 kB to a child and 160 kB and more back: a pipe holds 64 */
+
+/* Sample i is i / MANY in its first number; the value is to be that, plus `more` times i. */
+static void many(const char *text, double more) {
+  Arena *arena = arena_new();
+  Error error = { 0 };
+  RewardSpec spec = { .plane = { 2, 2, 1 }, .pictures = true, .seconds = 20 };
+  Reward *r = reward_open(arena, text, &spec, &error);
+  assert_non_null(r);
+  real *x = arena_array(arena, real, MANY * DIM);
+  float *value = arena_array(arena, float, MANY);
+  for (int i = 0; i < MANY; i++) x[i * DIM] = (real)i / MANY;
+  if (!reward_values(r, x, DIM, MANY, value, &error)) fail_msg("%s", error.text);
+  for (int i = 0; i < MANY; i++) {
+    double wanted = (double)x[i * DIM] + more * i;
+    assert_true(fabs((double)value[i] - wanted) <= 1e-6 * fmax(1, wanted));
+  }
+  reward_close(r);
+  arena_free(arena);
+}
+
+/* Children that answer while they read, and such as write all before they read. */
+static void pipes_hold_less_than_a_batch(void **state) {
+  (void)state;
+  many("exec:od -An -v -tf4 -w16 | awk '{print $1}'", 0);
+  many("exec:seq -f '%.9g' 0 0.000025 0.999975; cat >/dev/null", 0);
+  many(beside("reward_plugins.so"), 10);
+}
+
 /* ---- gradients ------------------------------------------------------------------------------- */
 
 enum { HIGH = 4, WIDE = 3, SIZE = HIGH * WIDE };
@@ -316,37 +402,54 @@ static double difference(Graph *g, Tensor *in, Tensor *out, const real *x, int j
 }
 
 /* The tape has the values of the reward, and its gradient is that of its values. */
-static void gradient(const char *text) {
+static void gradient_of(const char *text, Plane plane, bool pictures) {
   const bool fine = sizeof(real) > sizeof(float);
   const double step = fine ? 1e-3 : 1e-2, tolerance = fine ? 1e-6 : 2e-3;
   Arena *arena = arena_new();
   Error error = { 0 };
-  RewardSpec spec = { .plane = { HIGH, WIDE, 1 }, .pictures = true };
+  const int size = plane_size(plane);
+  RewardSpec spec = { .plane = plane, .pictures = pictures };
   Reward *r = reward_open(arena, text, &spec, &error);
   assert_non_null(r);
   real x[SIZE + 16] = { 0 };
   Rng rng = rng_stream(3, "pixels");
-  for (int j = 0; j < SIZE; j++) x[j] = (real)(1.6 * rng_uniform(rng, 0, 0, (uint32_t)j) - 0.9);
+  for (int j = 0; j < size; j++) x[j] = (real)(1.6 * rng_uniform(rng, 0, 0, (uint32_t)j) - 0.9);
   Graph *g =
       graph_new(arena, &(GraphSpec){ .kernels = kernels_find("own", &error), .max_rows = 1 });
-  Tensor *in = t_input(g, "x", 1, SIZE), *out = reward_record(r, g, in, &error);
+  Tensor *in = t_input(g, "x", 1, size), *out = reward_record(r, g, in, &error);
   Tensor *slope = t_grad(out, in);
   graph_keep(out), graph_keep(slope), graph_seal(g);
   graph_bind(in, x);
   graph_run(g, 1, 0, NULL);
   float value;
-  assert_true(reward_values(r, x, SIZE, 1, &value, &error));
+  assert_true(reward_values(r, x, size, 1, &value, &error));
   double raised = (double)graph_values(out)[0];
   if (!strncmp(text, "class", 5)) raised = exp(raised);
   assert_true(fabs(raised - (double)value) < 2e-6);
   double slopes[SIZE];
-  for (int j = 0; j < SIZE; j++) slopes[j] = (double)graph_values(slope)[j];
-  for (int j = 0; j < SIZE; j++) {
+  for (int j = 0; j < size; j++) slopes[j] = (double)graph_values(slope)[j];
+  for (int j = 0; j < size; j++) {
     double known = difference(g, in, out, x, j, step);
     if (!(fabs(known - slopes[j]) < tolerance))
       fail_msg("%s, pixel %d: %.9g, by differences %.9g", text, j, slopes[j], known);
   }
   arena_free(arena);
+}
+
+static void gradient(const char *text) { gradient_of(text, (Plane){ HIGH, WIDE, 1 }, true); }
+
+static void gradients_in_colour(void **state) {
+  static const char *const names[] = { "brightness", "ink", "contrast", "symmetry" };
+  (void)state;
+  for (int i = 0; i < 4; i++) gradient_of(names[i], (Plane){ 2, 2, 3 }, true);
+  gradient_of("symmetry", (Plane){ 1, 4, 3 }, true);
+}
+
+static void gradients_of_points(void **state) {
+  (void)state;
+  gradient_of("linear:0.5,-2", (Plane){ 1, 1, 2 }, false);
+  gradient_of("near:0.25,-0.75", (Plane){ 1, 1, 2 }, false);
+  gradient_of("near:1,2,3", (Plane){ 1, 1, 3 }, false);
 }
 
 static void gradients(void **state) {
@@ -387,7 +490,14 @@ int main(void) {
     cmocka_unit_test(plugins),
     cmocka_unit_test(plugins_that_fail),
     cmocka_unit_test(a_killed_run_takes_its_children_along),
+    cmocka_unit_test(points),
+    cmocka_unit_test(colours),
+    cmocka_unit_test(sizes_of_plain_pictures_are_known),
+    cmocka_unit_test(noise_is_not_compressed),
+    cmocka_unit_test(pipes_hold_less_than_a_batch),
     cmocka_unit_test(gradients),
+    cmocka_unit_test(gradients_in_colour),
+    cmocka_unit_test(gradients_of_points),
     cmocka_unit_test(no_gradient),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
