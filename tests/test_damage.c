@@ -181,19 +181,22 @@ static void run_act(Outcome *o, const char *line, const char *input) {
   fclose(in);
 }
 
+/* finite, and the square of it is not */
+#define LARGE (sizeof(real) == sizeof(double) ? 1e308 : 3e38)
+
 /* Every weight is finite, and what they make of an observation is not. */
 static void an_action_that_is_not_finite_is_an_error(void **state) {
   (void)state;
   Outcome o;
-  change(&(Change){ "", "actor/trunk/0/w", NULL, 0, 3e38, NULL }, "clone/last.safetensors",
+  change(&(Change){ "", "actor/trunk/0/w", NULL, 0, LARGE, NULL }, "clone/last.safetensors",
          "a.safetensors");
-  change(&(Change){ "", "actor/trunk/0/w", NULL, 1, -3e38, NULL }, "a.safetensors",
+  change(&(Change){ "", "actor/trunk/0/w", NULL, 1, -LARGE, NULL }, "a.safetensors",
          "b.safetensors");
   for (int i = 0; i < 16; i++)
-    change(&(Change){ "", "actor/trunk/1/w", NULL, i, 3e38, NULL }, "b.safetensors",
+    change(&(Change){ "", "actor/trunk/1/w", NULL, i, LARGE, NULL }, "b.safetensors",
            "b.safetensors");
   for (int i = 0; i < 16; i++)
-    change(&(Change){ "", "actor/trunk/1/w", NULL, 16 + i, -3e38, NULL }, "b.safetensors",
+    change(&(Change){ "", "actor/trunk/1/w", NULL, 16 + i, -LARGE, NULL }, "b.safetensors",
            "b.safetensors");
   run_act(&o, "act b.safetensors", "1 2 3 4\n");
   if (o.code != 4) fail_msg("act: %d, %s, %s", o.code, o.out, o.err);
@@ -206,9 +209,9 @@ static void a_sample_that_is_not_finite_is_an_error(void **state) {
   (void)state;
   program_succeed("train toy --data moons --set hidden=8 --set net=mlp --set batch=16 --set "
                   "eval_points=64 --set pictures=false --steps 2 --out toy");
-  change(&(Change){ "", "denoiser_ema/trunk/0/b", NULL, 0, 3e38, NULL }, "toy/last.safetensors",
+  change(&(Change){ "", "denoiser_ema/trunk/0/b", NULL, 0, LARGE, NULL }, "toy/last.safetensors",
          "toy.safetensors");
-  change(&(Change){ "", "denoiser_ema/trunk/1/w", NULL, 0, 3e38, NULL }, "toy.safetensors",
+  change(&(Change){ "", "denoiser_ema/trunk/1/w", NULL, 0, LARGE, NULL }, "toy.safetensors",
          "toy.safetensors");
   program_refuse(4, "sample toy.safetensors --steps 100 --out x.csv", "a number is");
   assert_int_equal(file_size("x.csv"), -1);
