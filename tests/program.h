@@ -27,6 +27,15 @@
 
 enum { PROGRAM_TEXT = 1 << 15, PROGRAM_WORDS = 48 };
 
+/* Builds in which thousands of gradient steps take a quarter of an hour, and where what one thread
+ * learns shows nothing that the release build does not: plain C's kernels of double, and a
+ * sanitizer of threads. */
+#if defined DIFFRL_DOUBLE || defined __SANITIZE_THREAD__
+enum { PROGRAM_SLOW = 1 };
+#else
+enum { PROGRAM_SLOW = 0 };
+#endif
+
 typedef struct {
   int code; /* exit code; 128 + n if signal n ended it */
   char out[PROGRAM_TEXT], err[PROGRAM_TEXT];

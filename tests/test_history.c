@@ -62,7 +62,7 @@ static double cloned_return(const char *data, const char *env, const char *histo
  * what the policy that sees it does, and without a history it cannot. */
 static void a_history_shows_what_is_hidden(void **state) {
   (void)state;
-  if (sizeof(real) == 8) skip(); /* minutes with plain C's kernels; nothing here needs the digits */
+  if (PROGRAM_SLOW) skip();
   double expert = make_pendulum("full.hdf5", 3);
   make_pendulum("angle.hdf5", 2);
   double full = cloned_return("full.hdf5", "pendulum-v1", "obs_steps=1");
