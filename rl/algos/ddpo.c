@@ -78,7 +78,7 @@ static bool update(Agent *agent, int64_t step, Log *log) {
                            .create = CREATE,                                                       \
                            .collect = finetune_collect,                                            \
                            .update = update,                                                       \
-                           .measured = { &finetune_measured, &finetune_also },                     \
+                           .measured = { &finetune_measured, &finetune_also, &finetune_features }, \
                            .show = finetune_show,                                                  \
                            .save_more = finetune_save,                                             \
                            .load_more = finetune_load,                                             \

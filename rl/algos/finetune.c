@@ -118,7 +118,9 @@ static bool open_shown(Finetune *f, ChainsSpec spec, Error *error) {
   bool random = !f->chains->loop && transition_count(f->chains->sampler) > 0;
   if (!random) spec.sampler.method = "ddim", spec.sampler.eta = 1;
   f->shown = chains_new(f->setup, &spec, error);
-  return f->shown != NULL;
+  spec.params = f->reference;
+  f->before = chains_new(f->setup, &spec, error);
+  return f->shown && f->before;
 }
 
 static bool open_chains(Finetune *f, const FinetuneSpec *spec, Error *error) {
@@ -130,6 +132,7 @@ static bool open_chains(Finetune *f, const FinetuneSpec *spec, Error *error) {
   f->group = arena_array(f->setup->arena, int, f->samples);
   f->groups = label == EVERY && f->model->cond ? f->model->cond : 1;
   give_labels(f->chains, label, f->group), give_labels(f->shown, label, NULL);
+  give_labels(f->before, label, NULL);
   if (spec->farthest > f->chains->stages)
     return error_set(error, FAIL_USAGE, "the chain has %d steps, fewer than %d: set sample_steps",
                      f->chains->stages, spec->farthest);

@@ -58,6 +58,7 @@ typedef struct {
   Params *old;       /* the weights that draw: block "old"; NULL: those that are trained */
   Reward *reward, *also;
   Chains *chains, *shown; /* of an epoch; of an evaluation */
+  Chains *before;         /* like the latter, by the reference */
   int samples;
   float *value, *also_value; /* [samples] of the epoch */
   real *advantage;           /* [samples] */
@@ -69,7 +70,8 @@ typedef struct {
   int64_t done;                /* gradient steps */
   struct FinetuneRows *held;   /* what a step's rows are copied into */
   struct FinetuneDrift *drift; /* how far it has gone from the reference */
-  double fell;                 /* evaluations in a row */
+  struct FinetuneFeatures *features;
+  double fell; /* evaluations in a row */
   double best_also;
 } Finetune;
 
@@ -124,6 +126,6 @@ bool finetune_show(Agent *agent, MeasureWhen when, Figures *figures, Error *erro
 bool finetune_save(const Agent *agent, Checkpoint *checkpoint, Error *error);
 bool finetune_load(Agent *agent, const Checkpoint *checkpoint, Error *error);
 void finetune_close(Agent *agent);
-extern const MeasureSet finetune_measured, finetune_also;
+extern const MeasureSet finetune_measured, finetune_also, finetune_features;
 
 #endif
