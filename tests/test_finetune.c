@@ -172,6 +172,26 @@ static void adapters_learn_in_place_of_the_weights(void **state) {
   program_expect(&o, 2, "lora=1000");
 }
 
+/* Whatever the method: the optimiser keeps moments of the factors, and none of the weights. */
+static void every_method_trains_adapters(void **state) {
+  (void)state;
+  static const char *const algos[] = { "ddpo", "ddpo-sf", "dpok",      "rwr", "draft",
+                                       "refl", "nft",     "flow-grpo", "awm", "diffusion-dpo" };
+  for (size_t i = 0; i < sizeof algos / sizeof *algos; i++) {
+    Outcome o;
+    char file[64];
+    program_run(
+        &o, "finetune toy --algo %s --reward near:0,0 --set lora=2" TUNED " --steps 3 --out low-%s",
+        algos[i], algos[i]);
+    program_expect(&o, 0, "");
+    snprintf(file, sizeof file, "low-%s/last.safetensors", algos[i]);
+    assert_int_equal(numbers(file, "denoiser_lora_adam_m (optimiser)"),
+                     numbers(file, "denoiser_lora"));
+    assert_true(numbers(file, "denoiser_lora") > 0);
+    assert_int_equal(numbers(file, "denoiser_adam_m (optimiser)"), 0);
+  }
+}
+
 /* What is exported has the merged weights, and no factors. */
 static void adapters_are_merged_in_what_is_exported(void **state) {
   (void)state;
@@ -245,6 +265,7 @@ int main(void) {
     cmocka_unit_test(samplers_without_noise_will_do),
     cmocka_unit_test(what_says_the_same_does_the_same),
     cmocka_unit_test(adapters_learn_in_place_of_the_weights),
+    cmocka_unit_test(every_method_trains_adapters),
     cmocka_unit_test(adapters_are_merged_in_what_is_exported),
     cmocka_unit_test(what_cannot_be_is_refused_in_words),
   };
