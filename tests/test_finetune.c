@@ -197,8 +197,11 @@ static void adapters_are_merged_in_what_is_exported(void **state) {
   (void)state;
   Outcome o;
   program_run(&o, "finetune fashion-mnist --reward ink --set lora=4 --set samples=4 --set batch=8 "
-                  "--set sample_steps=2 --set eval_samples=2 --set grid=0 --steps 1 --out clothes");
+                  "--set sample_steps=2 --set eval_samples=4 --set grid=0 --steps 1 --out clothes");
   program_expect(&o, 0, "");
+  /* pictures of a shipped set are seen by its gauge */
+  assert_true(measured("clothes", "classifier_frechet_before") > 0);
+  assert_true(measured("clothes", "classifier_frechet") > 0);
   program_run(&o, "export clothes --half --out exported");
   program_expect(&o, 0, "");
   long whole = numbers("clothes/last.safetensors", "denoiser");
