@@ -120,8 +120,8 @@ static void samplers_without_noise_will_do(void **state) {
   }
 }
 
-/* Without its divergence flow-grpo is ddpo, and where nothing is better than anything else nft
- * stays what it was, both to the bit. */
+/* Without its divergence flow-grpo is ddpo, with a window of all steps too, and where nothing is
+ * better than anything else nft stays what it was; all to the bit. */
 static void what_says_the_same_does_the_same(void **state) {
   (void)state;
   Outcome o;
@@ -131,6 +131,10 @@ static void what_says_the_same_does_the_same(void **state) {
                   " --set beta=0 --steps 9 --out as-ddpo");
   program_expect(&o, 0, "");
   assert_int_equal(system("cmp -s same/eval.jsonl as-ddpo/eval.jsonl"), 0);
+  program_run(&o, "finetune toy --algo flow-grpo --reward near:0,0" TUNED
+                  " --set beta=0 --set window=7 --steps 9 --out whole-window");
+  program_expect(&o, 0, "");
+  assert_int_equal(system("cmp -s same/eval.jsonl whole-window/eval.jsonl"), 0);
   program_run(&o, "finetune toy --algo nft --reward linear:0,0" TUNED " --steps 9 --out still");
   program_expect(&o, 0, "");
   assert_true(measured("still", "kl") == 0);

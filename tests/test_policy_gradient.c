@@ -325,6 +325,14 @@ static void the_regulated_ratio_has_mean_zero(void **state) {
   }
 }
 
+/* From the noise to the last steps, one at a time, and again. */
+static void the_window_moves_towards_the_sample(void **state) {
+  (void)state;
+  const int expected[] = { 0, 0, 1, 1, 2, 2, 3, 3, 0, 0 }; /* 4 of 7 steps, 2 epochs each */
+  for (int i = 0; i < 10; i++) assert_int_equal(flow_grpo_window(i, 2, 4, 7), expected[i]);
+  assert_int_equal(flow_grpo_window(1000, 1, 7, 7), 0);
+}
+
 /* ---- samples with noise ---------------------------------------------------------------------- */
 
 typedef struct {
@@ -440,6 +448,7 @@ int main(void) {
     cmocka_unit_test(flow_grpo_estimates_the_policy_gradient),
     cmocka_unit_test(flow_grpo_with_kl_rests_at_the_tilted_density),
     cmocka_unit_test(the_regulated_ratio_has_mean_zero),
+    cmocka_unit_test(the_window_moves_towards_the_sample),
     cmocka_unit_test(awm_estimates_the_policy_gradient),
     cmocka_unit_test(nft_is_least_at_the_tilted_density),
     cmocka_unit_test(nft_does_not_move_where_the_reward_is_constant),
