@@ -15,7 +15,7 @@
 #define AWM_FIELDS(F)                                                                              \
   F(INT, levels, 8, 1, 1000, "noise levels at which a sample is trained on")                       \
   F(FLOAT, clip_ratio, 1e-2, 1e-9, 10, "ratios are kept within 1 - this and 1 + this")             \
-  F(FLOAT, beta, 0, 0, 1e6, "weight of the distance from the generator as it came")                \
+  F(FLOAT, beta, 0.3, 0, 1e6, "weight of the distance from the generator as it came")              \
   F(TEXT, weighting, "native",                                                                     \
     "native|simple|x0|dsm|likelihood|snr+1|truncated-snr|min-snr|edm|flow", NULL,                  \
     "w(t), as in training; native: of the network's own output")                                   \
