@@ -14,6 +14,7 @@
  *
  * Lee et al. draw once, have weights r of a learned reward in [0, 1], and add the loss of the data
  * that the generator was trained on, which is not at hand here. */
+#include "rl/algos/rwr.h"
 #include "diffusion/loss.h"
 #include "rl/algos/finetune.h"
 #include "rl/source/source_samples.h"
@@ -50,35 +51,38 @@ typedef struct {
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
-/* how many of its label are better than sample i, of equals the ones before it */
-static int better(const Finetune *f, int i, int *count) {
-  int n = 0;
-  *count = 0;
-  for (int j = 0; j < f->samples; j++) {
-    if (f->group[j] != f->group[i]) continue;
-    n += f->advantage[j] > f->advantage[i] || (f->advantage[j] == f->advantage[i] && j < i);
-    ++*count;
-  }
-  return n;
+/* the weights of the group of sample `first` */
+static void weigh_group(const real *advantage, const int *group, int n, int first, double beta,
+                        double *weight) {
+  double most = -INFINITY, sum = 0; /* relative to the most, or it would overflow */
+  int count = 0;
+  for (int i = first; i < n; i++)
+    if (group[i] == group[first]) most = fmax(most, beta * (double)advantage[i]);
+  for (int i = first; i < n; i++)
+    if (group[i] == group[first])
+      sum += weight[i] = exp(beta * (double)advantage[i] - most), count++;
+  for (int i = first; i < n; i++)
+    if (group[i] == group[first]) weight[i] *= count / sum;
 }
 
-static void weigh_best(const Finetune *f, double share, double *weight) {
-  for (int i = 0; i < f->samples; i++) {
-    int count, before = better(f, i, &count);
+void rwr_weigh(const real *advantage, const int *group, int n, double beta, double *weight) {
+  for (int i = 0; i < n; i++) {
+    int first = 0;
+    while (group[first] != group[i]) first++;
+    if (first == i) weigh_group(advantage, group, n, i, beta, weight);
+  }
+}
+
+void rwr_weigh_best(const real *advantage, const int *group, int n, double share, double *weight) {
+  for (int i = 0; i < n; i++) {
+    int count = 0, better = 0;
+    for (int j = 0; j < n; j++) {
+      if (group[j] != group[i]) continue;
+      count++;
+      better += advantage[j] > advantage[i] || (advantage[j] == advantage[i] && j < i);
+    }
     double kept = fmax(1, floor(share * count));
-    weight[i] = before < kept ? count / kept : 0;
-  }
-}
-
-/* exp(beta A) over its mean in the label, without overflow */
-static void weigh_exponentially(const Finetune *f, double beta, double *weight) {
-  for (int i = 0; i < f->samples; i++) {
-    double sum = 0;
-    int count = 0;
-    for (int j = 0; j < f->samples; j++)
-      if (f->group[j] == f->group[i])
-        sum += exp(beta * ((double)f->advantage[j] - (double)f->advantage[i])), count++;
-    weight[i] = count / sum;
+    weight[i] = better < kept ? count / kept : 0;
   }
 }
 
@@ -92,9 +96,9 @@ static bool collect(Agent *agent, int64_t step, Error *error) {
   Arena *scratch = arena_under(f->setup->arena);
   double *weight = arena_array(scratch, double, f->samples);
   if (m->cfg->form.s[0] == 's')
-    weigh_best(f, m->cfg->best, weight);
+    rwr_weigh_best(f->advantage, f->group, f->samples, m->cfg->best, weight);
   else
-    weigh_exponentially(f, m->cfg->beta, weight);
+    rwr_weigh(f->advantage, f->group, f->samples, m->cfg->beta, weight);
   for (int i = 0; i < f->samples; i++) f->advantage[i] = (real)weight[i];
   arena_free(scratch);
   return true;
