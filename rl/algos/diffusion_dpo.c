@@ -19,6 +19,8 @@
 #include "rl/source/source_samples.h"
 #include <string.h>
 
+/* a rate at which pictures stay pictures */
+#define DPO_TRAINING(F) FINETUNE_TRAINING_OF(F, 1e-4)
 #define DPO_FIELDS(F)                                                                              \
   F(FLOAT, beta, 500, 0, 1e9, "how far the errors are to part")                                    \
   F(TEXT, draws, "present", "present|reference", NULL,                                             \
@@ -33,7 +35,7 @@ typedef struct {
 } DpoConfig;
 
 #define CONFIG_STRUCT DpoConfig
-static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(FINETUNE_TRAINING)
+static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(DPO_TRAINING)
                                           CONFIG_ROWS(DPO_FIELDS) };
 #undef CONFIG_STRUCT
 

@@ -15,6 +15,8 @@
 #include "rl/algos/finetune.h"
 #include "rl/source/source_samples.h"
 
+/* a rate at which pictures stay pictures */
+#define DRAFT_TRAINING(F) FINETUNE_TRAINING_OF(F, 3e-5)
 #define DRAFT_FIELDS(F)                                                                            \
   F(INT, last, 1, 1, 1000, "K: steps that the reward's gradient goes back through")                \
   F(INT, copies, 0, 0, 1000, "n: noised copies of a sample that take the last step; 0: draft-K")
@@ -25,7 +27,7 @@ typedef struct {
 } DraftConfig;
 
 #define CONFIG_STRUCT DraftConfig
-static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(FINETUNE_TRAINING)
+static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(DRAFT_TRAINING)
                                           CONFIG_ROWS(DRAFT_FIELDS) };
 #undef CONFIG_STRUCT
 

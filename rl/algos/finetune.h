@@ -36,8 +36,9 @@
     "advantage = reward - the mean of its label's samples, or of the epoch's")                     \
   F(TEXT, deviation, "epoch", "label|epoch|none", NULL, "then divided by whose deviation")         \
   F(FLOAT, advantage_clip, 5, 0, NULL, "advantages are kept within this; 0: they are not")
-#define FINETUNE_TRAINING(F)                                                                       \
-  F(FLOAT, rate, 3e-4, 1e-8, 1, "learning rate")                                                   \
+#define FINETUNE_TRAINING(F) FINETUNE_TRAINING_OF(F, 3e-4)
+#define FINETUNE_TRAINING_OF(F, RATE)                                                              \
+  F(FLOAT, rate, RATE, 1e-8, 1, "learning rate")                                                   \
   F(FLOAT, clip, 1, 0, 1e6, "largest gradient norm; 0: none")                                      \
   F(INT, lora, 0, 0, 4096, "rank of low-rank adapters that learn; 0: all weights do")              \
   F(INT, eval_samples, 64, 2, 65536, "samples of an evaluation")                                   \

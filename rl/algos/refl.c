@@ -13,6 +13,8 @@
 #include "rl/algos/finetune.h"
 #include "rl/source/source_samples.h"
 
+/* a rate at which pictures stay pictures */
+#define REFL_TRAINING(F) FINETUNE_TRAINING_OF(F, 3e-5)
 #define REFL_FIELDS(F)                                                                             \
   F(INT, late, 5, 1, 1000, "most steps that are to go where the sample is predicted")              \
   F(FLOAT, goal, 1e30, NULL, NULL, "rewards are raised up to this")
@@ -23,7 +25,7 @@ typedef struct {
 } ReflConfig;
 
 #define CONFIG_STRUCT ReflConfig
-static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(FINETUNE_TRAINING)
+static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(REFL_TRAINING)
                                           CONFIG_ROWS(REFL_FIELDS) };
 #undef CONFIG_STRUCT
 

@@ -20,6 +20,8 @@
 #include "rl/source/source_samples.h"
 #include <math.h>
 
+/* a rate at which pictures stay pictures */
+#define RWR_TRAINING(F) FINETUNE_TRAINING_OF(F, 3e-5)
 #define RWR_FIELDS(F)                                                                              \
   F(FLOAT, beta, 1, 0, 1000, "samples weigh exp(this * advantage)")                                \
   F(TEXT, form, "exp", "exp|sparse", NULL, "weights: by beta, or 1 for the best and 0 for others") \
@@ -36,7 +38,8 @@ typedef struct {
 } RwrConfig;
 
 #define CONFIG_STRUCT RwrConfig
-static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_FIELDS) CONFIG_ROWS(RWR_FIELDS) };
+static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(FINETUNE_ADVANTAGES)
+                                          CONFIG_ROWS(RWR_TRAINING) CONFIG_ROWS(RWR_FIELDS) };
 #undef CONFIG_STRUCT
 
 static const SettingNeed needs[] = { { "best", "form", "sparse", NULL },
