@@ -241,6 +241,9 @@ static void what_cannot_be_is_refused_in_words(void **state) {
   program_run(&o, "finetune toy --reward near:0,0 --algo draft --set sampler=dpmpp_2m --set eta=0 "
                   "--set copies=2 --out x");
   program_expect(&o, 2, "older stages");
+  program_run(&o,
+              "finetune toy --reward near:0,0 --algo draft --set copies=2 --set last=2 --out x");
+  program_expect(&o, 2, "omit one");
   program_run(&o, "finetune fashion-mnist --reward jpeg-small --algo draft --out x");
   program_expect(&o, 2, "no gradient");
   program_run(&o, "finetune fashion-mnist --reward jpeg-small --algo refl --out x");

@@ -31,8 +31,6 @@ static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(
                                           CONFIG_ROWS(DRAFT_FIELDS) };
 #undef CONFIG_STRUCT
 
-static const SettingNeed needs[] = { { "last", "copies", "0", NULL }, { NULL, NULL, NULL, NULL } };
-
 typedef struct {
   Finetune base;
   const DraftConfig *cfg;
@@ -65,6 +63,12 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   Finetune *f = &m->base;
   const DraftConfig *c = m->cfg = setup->config;
   int last = (int)c->last;
+  if (c->copies && last != 1) {
+    error_set(error, FAIL_USAGE,
+              "copies=%d take the last step alone, and last=%d asks for more: omit one of them",
+              (int)c->copies, last);
+    return NULL;
+  }
   const FinetuneSpec states = { .nearest = last, .farthest = last, .any_sampler = true };
   const FinetuneSpec samples = { .rows_per_sample = 1, .any_sampler = true };
   if (!finetune_open(f, setup, c->copies ? &samples : &states, error)) return NULL;
@@ -100,7 +104,6 @@ const AlgoDef algo_draft = { .name = "draft",
                              .field_count = sizeof fields / sizeof *fields,
                              .config_size = sizeof(DraftConfig),
                              .fine_tunes = true,
-                             .needs = needs,
                              .create = create,
                              .collect = finetune_collect,
                              .update = update,

@@ -43,7 +43,7 @@ static const ConfigField fields[] = { CONFIG_ROWS(FINETUNE_DRAWING) CONFIG_ROWS(
 #undef CONFIG_STRUCT
 
 static const SettingNeed needs[] = { { "best", "form", "sparse", NULL },
-                                     { "beta", "form", "exp", NULL },
+                                     { "beta", "form", NULL, "sparse" },
                                      { NULL, NULL, NULL, NULL } };
 
 typedef struct {
