@@ -25,6 +25,13 @@ static const Option options[] = {
                   "pictures: where its data lie (default: as in training)"),
   OPTION_TEXT_ROW(Eval, features, "features", "FILE",
                   "pictures: whose features measure: auto, none or a classifier (default auto)"),
+  OPTION_TEXT_ROW(Eval, guidance, "guidance", "W",
+                  "pictures: towards the label, 1: as trained (default: the run's)"),
+  OPTION_TEXT_ROW(Eval, sampler, "sampler", "NAME",
+                  "pictures: one of `diffrl list samplers` (default: the run's)"),
+  OPTION_TEXT_ROW(Eval, steps, "steps", "K", "pictures: the sampler's steps (default: the run's)"),
+  OPTION_TEXT_ROW(Eval, spacing, "spacing", "NAME",
+                  "pictures: of its steps, as in `diffrl sample` (default: the run's)"),
   OPTION_TEXT_ROW(Eval, out, "out", "FILE.png", "pictures: a grid of the first samples"),
   OPTION_FLAG_ROW(Eval, json, "json", "the result as a JSON object, with every return"),
 };
@@ -156,7 +163,8 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
 
 /* Check what is asked, evaluate, and print the outcome in one of the two forms. */
 static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) {
-  static const char *const foreign[] = { "pictures", "data", "out", "features", NULL };
+  static const char *const foreign[] = { "pictures", "data",  "out",     "features", "guidance",
+                                         "sampler",  "steps", "spacing", NULL };
   if (!saved_policy(saved, arena, &c->act, error) ||
       !eval_refuse(c, foreign, "is a policy and samples no pictures", error))
     return (int)error->kind;

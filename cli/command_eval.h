@@ -7,7 +7,8 @@
 typedef struct {
   Parsed parsed;
   Arguments act;
-  const char *env, *which, *reference, *data, *out, *features;
+  const char *env, *which, *reference, *data, *out, *features, *guidance, *sampler, *steps,
+      *spacing;
   int64_t episodes, pictures, seed, threads;
   bool json;
 } Eval;

@@ -10,7 +10,7 @@
 typedef struct {
   Parsed parsed;
   Arguments act;
-  const char *out, *which, *format, *name;
+  const char *out, *which, *format, *name, *guidance;
   bool half;
 } Export;
 
@@ -22,6 +22,8 @@ static const Option options[] = {
   OPTION_TEXT_ROW(Export, which, "which", "last|best|FILE", "checkpoint of the run (default last)"),
   OPTION_FLAG_ROW(Export, half, "half",
                   "models of pictures and classifiers: float16, and only what sampling needs"),
+  OPTION_TEXT_ROW(Export, guidance, "guidance", "W",
+                  "with --half: how pictures are sampled from the file (default: the run's)"),
   OPTION_WORDS_ROW(Export, act, "act", "key=value", "change how the policy acts; may be repeated"),
 };
 
@@ -60,18 +62,27 @@ static void add_origin(Arena *arena, const Saved *saved, Checkpoint *c) {
 }
 
 /* The weights that sample, or the classifier, as float16. */
-static bool write_half(Arena *arena, const Saved *saved, const char *path, Error *error) {
+static bool write_half(Arena *arena, const Export *asked, const Saved *saved, const char *path,
+                       Error *error) {
   const Checkpoint *from = saved->checkpoint;
   Checkpoint c;
   checkpoint_init(&c, arena);
   add_origin(arena, saved, &c);
   bool done;
-  if (classifier_saved(from)) {
+  if (classifier_saved(from) && asked->guidance) {
+    return error_set(error, FAIL_USAGE,
+                     "--guidance is for models that sample, and %s is a "
+                     "classifier",
+                     saved->path);
+  } else if (classifier_saved(from)) {
     const Classifier *classifier = classifier_load(arena, from, error);
     done = classifier && classifier_save_half(classifier, &c, error);
   } else if (model_saved(from) == &model_pictures) {
-    const Model *model = model_load(arena, &model_pictures, from, error);
-    done = model && model_save_half(model, &c, error);
+    Model *model = model_load(arena, &model_pictures, from, error);
+    done = model &&
+           (!asked->guidance ||
+            model_resample(model, "guidance", asked->guidance, "--guidance", error)) &&
+           model_save_half(model, &c, error);
   } else
     return error_set(
         error, FAIL_USAGE,
@@ -91,6 +102,8 @@ static bool check(const Export *c, Error *error) {
     return error_set(error, FAIL_USAGE, "--half is a kind of safetensors; leave out --format c");
   if (c->half && c->act.count)
     return error_set(error, FAIL_USAGE, "--act is for policies, and --half for models of pictures");
+  if (!c->half && c->guidance)
+    return error_set(error, FAIL_USAGE, "--guidance is for --half, of models of pictures");
   return file_make_folders(c->out, error);
 }
 
@@ -99,7 +112,7 @@ static bool run_half(Arena *arena, const Export *c, Error *error) {
   Saved saved;
   const char *path = arena_text(arena, "%s/%s.safetensors", c->out, c->name ? c->name : "model");
   if (!saved_read(&saved, arena, c->parsed.arguments.word[0], c->which, error) ||
-      !write_half(arena, &saved, path, error))
+      !write_half(arena, c, &saved, path, error))
     return false;
   command_print(path);
   return true;

@@ -5,9 +5,11 @@
 #include "cli/saved.h"
 #include "core/json.h"
 #include "rl/report/history.h"
+#include "rl/shipped.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct {
   Parsed parsed;
@@ -228,6 +230,12 @@ static void print_found(Arena *arena, const Found *f) {
   fflush(stdout);
 }
 
+/* What is shipped goes by its name, unless a file or folder has it too. */
+static const Shipped *find_shipped(const Inspect *c) {
+  const char *given = c->parsed.arguments.word[0];
+  return !c->which && access(given, F_OK) ? shipped_find(given) : NULL;
+}
+
 /* Read the file without refusing damaged tensors, show it all, and fail at the end if one is. */
 static bool inspect_checkpoint(Arena *arena, const Inspect *c, Error *error) {
   const char *given = c->parsed.arguments.word[0];
@@ -235,10 +243,13 @@ static bool inspect_checkpoint(Arena *arena, const Inspect *c, Error *error) {
   if (c->env)
     return error_set(error, FAIL_USAGE, "--env is for data, and %s is a checkpoint or a run",
                      given);
-  f.saved.path = saved_find(&f.saved, arena, given, c->which, error);
+  const Shipped *shipped = find_shipped(c);
+  f.saved.path = shipped ? given : saved_find(&f.saved, arena, given, c->which, error);
   if (!f.saved.path) return false;
   checkpoint_init(&f.checkpoint, arena);
-  if (!checkpoint_inspect(&f.checkpoint, f.saved.path, &f.verified, error)) return false;
+  if (!(shipped ? shipped_inspect(&f.checkpoint, shipped, &f.verified, error)
+                : checkpoint_inspect(&f.checkpoint, f.saved.path, &f.verified, error)))
+    return false;
   find_blocks(&f, arena);
   if (c->json)
     print_json(arena, &f);
@@ -271,7 +282,7 @@ static bool is_checkpoint(const char *path) {
 /* A checkpoint or data, by name or content; options of the other kind are refused. */
 static bool inspect(Arena *arena, const Inspect *c, Error *error) {
   const char *given = c->parsed.arguments.word[0];
-  if (is_checkpoint(given)) return inspect_checkpoint(arena, c, error);
+  if (is_checkpoint(given) || find_shipped(c)) return inspect_checkpoint(arena, c, error);
   if (c->which)
     return error_set(error, FAIL_USAGE,
                      "--which chooses among the files of a run, and %s is not a run's folder",
@@ -292,7 +303,8 @@ const Command command_inspect = {
   .about = "show what is in a checkpoint or in data, and check all of it",
   .examples = "  diffrl inspect runs/diffusion-ql-hopper-medium-s0 --which best\n"
               "  diffrl inspect runs/toy-moons-s0/last.safetensors --json\n"
-              "  diffrl inspect hopper-medium\n",
+              "  diffrl inspect hopper-medium\n"
+              "  diffrl inspect fashion-mnist-judge\n",
   .options = options,
   .option_count = OPTION_COUNT(options),
   .least = 1,

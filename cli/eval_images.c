@@ -16,6 +16,7 @@ typedef struct {
   PicturesModel *model;
   ImageSet *set;
   const ImageFeatures *features; /* NULL: pixels alone */
+  bool changed;                  /* it samples in another way than its own */
   ImageQuality quality;
 } Measuring;
 
@@ -36,6 +37,26 @@ static bool open_set(Measuring *s, Arena *arena, Error *error) {
                    "%s is not the data this model was trained on (its content differs); give the "
                    "right one with --data",
                    s->set->name);
+}
+
+/* Another way to sample than the run's own, where one is asked for. */
+static bool choose_sampling(Measuring *s, Arena *arena, Error *error) {
+  const Eval *asked = s->asked;
+  const struct {
+    const char *key, *value, *option;
+  } row[] = { { "sampler", asked->sampler, "--sampler" },
+              { "sample_steps", asked->steps, "--steps" },
+              { "spacing", asked->spacing, "--spacing" },
+              { "guidance", asked->guidance, "--guidance" } };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    if (!row[i].value) continue;
+    if (!model_resample(&s->model->base, row[i].key, row[i].value, row[i].option, error))
+      return false;
+    s->changed = true;
+  }
+  /* what cannot be is refused before data are read */
+  ModelSampling how = model_sampling(&s->model->base);
+  return model_sampler(arena, &s->model->base, &how.sampler, how.guidance, error);
 }
 
 /* The members of measures.json: which weights, the measures, and how pictures were sampled. */
@@ -86,6 +107,8 @@ static void keep(const Measuring *s, Arena *arena, const JsonText *json) {
   struct stat status;
   const char *run = s->asked->parsed.arguments.word[0];
   Error error;
+  /* the report speaks of the run as it samples by itself */
+  if (s->changed) return;
   /* of a checkpoint outside a run there is no folder to keep them in */
   if (stat(run, &status) || !S_ISDIR(status.st_mode)) return;
   if (!file_write(arena_text(arena, "%s/measures.json", run), json->text, json->length, &error))
@@ -124,6 +147,7 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
     error_prefix(error, "%s", saved->path);
     return (int)error->kind;
   }
+  if (!choose_sampling(&s, arena, error)) return (int)error->kind;
   /* sampling takes minutes; a signal ends it between two parts */
   stop_on_signals();
   const char *features = asked->features ? asked->features : "auto";

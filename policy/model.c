@@ -68,6 +68,18 @@ bool model_build(Model *m, Error *error) {
   return m->def->network(m, error) && check_sampler(m, error);
 }
 
+bool model_resample(Model *m, const char *key, const char *value, const char *origin,
+                    Error *error) {
+  Config own = own_settings(m), settings;
+  if (!strcmp(key, "guidance") && !m->cond)
+    return error_set(error, FAIL_USAGE, "%s %s: this model is not conditioned on labels", origin,
+                     value);
+  if (!config_set(&own, key, value, origin, error)) return false;
+  config_init(&settings, settings_fields, SETTINGS, &m->settings);
+  config_copy(&settings, m->def->fields, m->def->field_count, m);
+  return true;
+}
+
 void model_init(Model *m, uint64_t seed) {
   params_init(m->online, seed);
   params_copy(m->average, m->online);

@@ -87,6 +87,12 @@ bool model_set_all(Model *model, const char *pairs, Error *error); /* "hidden=32
 /* FAIL_USAGE for a network, schedule or sampler that cannot be. */
 bool model_build(Model *model, Error *error);
 
+/* How a built model is sampled, in place of its own settings: "sampler", "sample_steps", "spacing",
+ * "guidance".  origin: what error messages call it ("--steps").  FAIL_USAGE for what is no value of
+ * the setting, and for guidance without labels; model_sampling's user finds what does not fit. */
+bool model_resample(Model *model, const char *key, const char *value, const char *origin,
+                    Error *error);
+
 /* Both blocks at the initial weights of this seed; they are allocated. */
 void model_init(Model *model, uint64_t seed);
 

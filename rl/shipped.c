@@ -36,18 +36,35 @@ const Shipped *shipped_find(const char *name) {
   return NULL;
 }
 
-/* the reader takes files, so the bytes become one that exists in memory alone */
-bool shipped_load(Checkpoint *checkpoint, const Shipped *s, Error *error) {
+enum { PATH_SIZE = 64 };
+
+/* The reader takes files, so the bytes become one that exists in memory alone, until it is closed;
+ * -1 and an error. */
+static int unpack(const Shipped *s, char path[PATH_SIZE], Error *error) {
   int fd = memfd_create(s->name, MFD_CLOEXEC);
   size_t size = (size_t)(s->to - s->from);
   if (fd < 0 || write(fd, s->from, size) != (ssize_t)size) {
     if (fd >= 0) close(fd);
-    return error_set(error, FAIL_RUNNING, "cannot unpack %s, which is shipped", s->name);
+    error_set(error, FAIL_RUNNING, "cannot unpack %s, which is shipped", s->name);
+    return -1;
   }
-  char path[64];
-  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  bool done = checkpoint_load(checkpoint, path, NULL, error);
-  close(fd);
+  snprintf(path, PATH_SIZE, "/proc/self/fd/%d", fd);
+  return fd;
+}
+
+bool shipped_load(Checkpoint *checkpoint, const Shipped *s, Error *error) {
+  char path[PATH_SIZE];
+  int fd = unpack(s, path, error);
+  bool done = fd >= 0 && checkpoint_load(checkpoint, path, NULL, error);
+  if (fd >= 0) close(fd);
+  return done;
+}
+
+bool shipped_inspect(Checkpoint *checkpoint, const Shipped *s, bool *verified, Error *error) {
+  char path[PATH_SIZE];
+  int fd = unpack(s, path, error);
+  bool done = fd >= 0 && checkpoint_inspect(checkpoint, path, verified, error);
+  if (fd >= 0) close(fd);
   return done;
 }
 

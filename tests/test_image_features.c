@@ -197,6 +197,9 @@ static void other_labels_are_refused(void **state) {
   const ImageFeatures *features;
   ImageSet set = { .name = "four", .classes = 4 };
   assert_true(image_features_open(w->arena, "auto", &set, &features, &error) && !features);
+  /* a folder that is called like the set, with other pictures in it */
+  ImageSet alike = { .name = "fashion-mnist", .classes = 10, .hash = "another" };
+  assert_true(image_features_open(w->arena, "auto", &alike, &features, &error) && !features);
   assert_true(image_features_open(w->arena, "none", &set, &features, &error) && !features);
   assert_false(image_features_open(w->arena, "fashion-mnist-gauge", &set, &features, &error));
   assert_int_equal(error.kind, FAIL_USAGE);

@@ -24,6 +24,18 @@ static const Classifier *load(Arena *arena, const char *name, const ImageSet *se
   return NULL;
 }
 
+/* Did the shipped classifier of this name learn these very pictures?  A folder may be called like a
+ * set and hold others. */
+static bool knows(Arena *arena, const char *name, const ImageSet *set) {
+  const Shipped *shipped = shipped_find(name);
+  Checkpoint c;
+  Error ignored;
+  checkpoint_init(&c, arena);
+  if (!shipped || !shipped_load(&c, shipped, &ignored)) return false;
+  const char *hash = checkpoint_text(&c, "data_hash");
+  return hash && !strcmp(hash, set->hash);
+}
+
 bool image_features_open(Arena *arena, const char *wanted, const ImageSet *set,
                          const ImageFeatures **features, Error *error) {
   *features = NULL;
@@ -31,7 +43,7 @@ bool image_features_open(Arena *arena, const char *wanted, const ImageSet *set,
   if (!strcmp(wanted, "none")) return true;
   if (!strcmp(wanted, "auto")) {
     name = arena_text(arena, "%s-gauge", set->name);
-    if (!shipped_find(name)) return true;
+    if (!knows(arena, name, set)) return true;
   }
   ImageFeatures *found = arena_alloc(arena, sizeof *found);
   *found = (ImageFeatures){ load(arena, name, set, error), name };
