@@ -65,6 +65,31 @@ static void test_a_new_run_has_no_file_of_an_older_one(void **state) {
   assert_same_files("fresh", "orphan", "last.safetensors best.safetensors eval.jsonl");
 }
 
+/* Whatever refuses a new run after its folder was made leaves nothing of it. */
+static void test_a_refused_run_leaves_nothing(void **state) {
+  (void)state;
+  Outcome o;
+  /* by the checkpoint it is to begin with, by the sampler, and by the network */
+  const char *const refused[] = { TRAIN " --steps 1 --out none --init point.hdf5",
+                                  "train toy --data moons --steps 1 --out none --set sampler=hewn",
+                                  TRAIN " --steps 1 --out none --set sampler=hewn" };
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    program_run(&o, refused[i]);
+    assert_int_not_equal(o.code, 0);
+    assert_int_equal(access("none", F_OK), -1);
+  }
+  /* a folder that was there stays, and so does what is in it */
+  program_succeed(TRAIN " --steps 20 --out before");
+  assert_int_equal(unlink("before/config.json"), 0);
+  program_refuse(2, TRAIN " --steps 20 --out before", "without the config.json of its run");
+  assert_int_equal(access("before/lock", F_OK), -1);
+  assert_int_equal(access("before/best.safetensors", F_OK), 0);
+  /* and a run that is refused because one is there takes nothing from it */
+  program_succeed(TRAIN " --steps 20 --out there");
+  program_refuse(2, TRAIN " --steps 20 --out there", "holds a run already");
+  assert_int_equal(access("there/lock", F_OK), 0);
+}
+
 /* ---- who listens ----------------------------------------------------------------------------- */
 
 /* Its stderr, or stdout too, is a pipe of which nobody holds the other end. */
@@ -285,6 +310,7 @@ int main(void) {
     cmocka_unit_test(test_a_run_killed_between_best_and_last_goes_on),
     cmocka_unit_test(test_a_last_that_is_gone_is_not_begun_anew),
     cmocka_unit_test(test_a_new_run_has_no_file_of_an_older_one),
+    cmocka_unit_test(test_a_refused_run_leaves_nothing),
     cmocka_unit_test(test_progress_that_nobody_reads_ends_no_run),
     cmocka_unit_test(test_act_into_a_closed_pipe_ends_quietly),
     cmocka_unit_test(test_a_run_under_nohup_outlives_the_terminal),

@@ -140,8 +140,9 @@ static const Preset presets[] = {
     "times=uniform ema=0.9995 sampler=dpmpp_2m sample_steps=20 batch=64 group=32 lane=8 "
     "schedule_rate=cosine steps=12000 eval_every=3000 grid=4 scores=0 log_every=100 "
     "save_every=500", "our own: a generator to fine-tune, about an hour on two cores" },
-  { "classifier", "fashion-mnist", "steps=4000 batch=64 group=32 lane=8 schedule_rate=cosine "
-    "eval_every=1000 log_every=50 save_every=1000", "our own: a few minutes on two cores" },
+  { "classifier", "fashion-mnist", "steps=15000 batch=64 group=32 lane=8 rate=4e-3 "
+    "shift=1 schedule_rate=cosine eval_every=1000 log_every=50 save_every=1000",
+    "our own: a few minutes on two cores" },
   TOY("swissroll"), TOY("moons"), TOY("rings"), TOY("checkerboard"), TOY("8gaussians"),
   TOY("2spirals"), TOY("gmm"),
   { "toy", "student", "distill=consistency sampler=consistency sample_steps=2 spacing=karras "

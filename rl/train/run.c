@@ -6,10 +6,19 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+/* Is the file that was locked still the one of this name?  A refused run removes its own. */
+static bool is_named(int file, const char *path) {
+  struct stat open, named;
+  return !fstat(file, &open) && !stat(path, &named) && open.st_dev == named.st_dev &&
+         open.st_ino == named.st_ino;
+}
+
 /* The system drops the lock when a process ends, so a run that was killed leaves none behind. */
-static bool take_lock(Run *run, const char *path, Error *error) {
+static bool take_lock(Run *run, Error *error) {
+  const char *path = run->lock_path;
   while ((run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666)) < 0 &&
          errno == EINTR) {}
   if (run->lock < 0)
@@ -17,8 +26,8 @@ static bool take_lock(Run *run, const char *path, Error *error) {
   /* a lock that another process holds is refused at once, not waited for */
   int result;
   while ((result = flock(run->lock, LOCK_EX | LOCK_NB)) && errno == EINTR) {}
-  if (!result) return true;
-  int reason = errno;
+  if (!result && is_named(run->lock, path)) return true;
+  int reason = result ? errno : EWOULDBLOCK;
   run_close(run);
   if (reason == EWOULDBLOCK)
     return error_set(error, FAIL_USAGE,
@@ -41,6 +50,7 @@ void run_name(Run *run, Arena *arena, const char *folder) {
   run->last = arena_text(arena, "%s/last.safetensors", folder);
   run->best = arena_text(arena, "%s/best.safetensors", folder);
   run->report = arena_text(arena, "%s/report.html", folder);
+  run->lock_path = arena_text(arena, "%s/lock", folder);
 }
 
 bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error) {
@@ -51,8 +61,10 @@ bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *err
                      "%s holds no run (no config.json); expected a folder made "
                      "by `diffrl train`",
                      folder);
+  bool made = fresh && access(folder, F_OK);
   if (fresh && !file_make_folders(folder, error)) return false;
-  if (!take_lock(run, arena_text(arena, "%s/lock", folder), error)) return false;
+  if (!take_lock(run, error)) return false;
+  run->fresh = fresh, run->made = made;
   /* asked under the lock, so that no two new runs can take the same folder */
   if (!fresh || access(run->config, F_OK)) return true;
   run_close(run);
@@ -100,6 +112,11 @@ void run_sweep(const Run *run) {
 }
 
 void run_close(Run *run) {
+  /* while it is still locked, so that nobody else's is removed */
+  if (run->lock >= 0 && run->fresh && access(run->config, F_OK)) {
+    unlink(run->lock_path);
+    if (run->made) rmdir(run->folder);
+  }
   if (run->lock >= 0) close(run->lock);
   run->lock = -1;
 }

@@ -7,8 +7,10 @@
 
 typedef struct {
   const char *folder;
-  const char *config, *metrics, *eval, *measures, *figures, *last, *best, *report; /* its files */
+  const char *config, *metrics, *eval, *measures, *figures, *last, *best, *report,
+      *lock_path; /* its files */
   int lock;
+  bool fresh, made; /* a new run; and its folder is new, too */
 } Run;
 
 /* The names of its files; nothing is touched.  For ranks that do not write. */
@@ -18,6 +20,9 @@ void run_name(Run *run, Arena *arena, const char *folder);
  * refused with the command that resumes it; without, one that holds none.  FAIL_USAGE if another
  * process is writing to it. */
 bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error);
+
+/* Give the lock back.  A new run that was refused before it had a config.json leaves no lock, and no
+ * folder if it made it. */
 void run_close(Run *run);
 
 /* Before a new run: no file of it may be an older one's, of a run that has lost its config.json.
