@@ -137,8 +137,8 @@ static const Preset presets[] = {
   { "image", "fashion-mnist", "steps=2000 batch=64 group=32 lane=8 schedule_rate=cosine "
     "eval_every=500 log_every=20 save_every=100", "our own: a first model on two cores" },
   { "image", "generator", "size=28 hidden=32 mults=1,2,2 blocks=1 schedule=cosine predicts=v "
-    "times=uniform ema=0.9995 sampler=dpmpp_2m sample_steps=20 batch=64 group=32 lane=8 "
-    "schedule_rate=cosine steps=12000 eval_every=3000 grid=4 scores=0 log_every=100 "
+    "times=uniform ema=0.9995 sampler=dpmpp_2m sample_steps=20 guidance=1.2 batch=64 group=32 "
+    "lane=8 schedule_rate=cosine steps=12000 eval_every=3000 grid=4 scores=0 log_every=100 "
     "save_every=500", "our own: a generator to fine-tune, about an hour on two cores" },
   { "classifier", "fashion-mnist", "steps=15000 batch=64 group=32 lane=8 rate=4e-3 "
     "shift=1 schedule_rate=cosine eval_every=1000 log_every=50 save_every=1000",

@@ -21,8 +21,8 @@ void run_name(Run *run, Arena *arena, const char *folder);
  * process is writing to it. */
 bool run_open(Run *run, Arena *arena, const char *folder, bool fresh, Error *error);
 
-/* Give the lock back.  A new run that was refused before it had a config.json leaves no lock, and no
- * folder if it made it. */
+/* Give the lock back.  A new run that was refused before it had a config.json leaves no lock, and
+ * no folder if it made it. */
 void run_close(Run *run);
 
 /* Before a new run: no file of it may be an older one's, of a run that has lost its config.json.
