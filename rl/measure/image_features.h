@@ -14,9 +14,9 @@ typedef struct {
   const char *name; /* the shipped one's, or the file */
 } ImageFeatures;
 
-/* wanted: "auto", the shipped NAME-gauge of a set NAME, if it learned these pictures; "none";
- * or a classifier's file, which must have the set's labels.  *features is NULL where there is none.  In the arena; FAIL_INPUT or
- * FAIL_USAGE. */
+/* wanted: "auto", the shipped NAME-gauge of a set NAME, if it learned these pictures; "none"; or a
+ * classifier's file, which must have the set's labels.  *features is NULL where there is none.  In
+ * the arena; FAIL_INPUT or FAIL_USAGE. */
 bool image_features_open(Arena *arena, const char *wanted, const ImageSet *set,
                          const ImageFeatures **features, Error *error);
 
