@@ -4,6 +4,7 @@
 ## make lint       rooms, doors, names, lengths, format    make format       what lint expects
 ## make demo       data, training, evaluation: minutes     make bench        with one thread and all
 ## make fuzz       SECONDS=60 of hostile bytes for each reader of files, by clang's libFuzzer
+## make valgrind   commands of small runs under valgrind: minutes
 ## make install    PREFIX=/usr/local DESTDIR=              make clean
 ##
 ## MODE=double|asan|ubsan|tsan    another build, in build/MODE      STRICT=1   warnings are errors
@@ -235,6 +236,9 @@ fuzz: setup
 	@$(MAKE) --no-print-directory $(JOBS) MODE=fuzz CC=clang fuzz-programs
 	@B=build/fuzz tests/fuzz.sh $(SECONDS)
 fuzz-programs: $(FUZZED)
+valgrind: setup
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@B=$(B) tests/valgrind.sh
 demo: setup
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@DIFFRL=$(B)/diffrl scripts/demo.sh
@@ -267,7 +271,7 @@ install-lib: lib
 clean:
 	rm -rf build
 .PHONY: all lib help always setup lint format test run-tests soak test-cross run-test-arm test-mpi \
-  run-test-mpi fuzz fuzz-programs demo bench install install-lib clean
+  run-test-mpi fuzz fuzz-programs valgrind demo bench install install-lib clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
