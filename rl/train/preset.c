@@ -124,6 +124,8 @@ static const Preset presets[] = {
     "actor_rate=1e-4 clip_ratio=0.05 clip_base=0.05", MINUTES },
   { "reinflow", "quick", ACTING "steps=5840 eval_every=584 batch=256 actor_rate=1e-4 "
     "clip_ratio=0.02 entropy=0 least_std=0.05 most_std=0.12 noise_end=0.4", MINUTES },
+  { "fpo", "quick", ACTING "steps=3504 eval_every=350 passes=3 batch=256 levels=32 "
+    "actor_rate=3e-5 clip_ratio=0.005", MINUTES },
   /* models of plans, pictures and points */
   DIFFUSER("hopper-medium-v2", ""), DIFFUSER("hopper-medium-replay-v2", ""),
   DIFFUSER("hopper-medium-expert-v2", ""), DIFFUSER("walker2d-medium-v2", ""),
