@@ -89,7 +89,7 @@ static int compare_texts(const void *a, const void *b) {
 
 /* a folder without pictures is no label */
 static bool list_labels(Listing *l, ImageSet *set, const char *folder, Error *error) {
-  qsort(l->folder, (size_t)l->folders, sizeof *l->folder, compare_texts);
+  if (l->folders) qsort(l->folder, (size_t)l->folders, sizeof *l->folder, compare_texts);
   const char **name = arena_array(l->arena, const char *, l->folders + 1);
   for (int i = 0; i < l->folders; i++) {
     int before = l->count;
