@@ -32,6 +32,8 @@ static bool load_model(Finetune *f, Error *error) {
   const Params *best = model_weights(m);
   if (best != m->online) params_copy(m->online, best);
   params_drop(m->average);
+  /* what comes of it is sampled with the guidance that it was trained under */
+  m->settings.guidance = f->cfg->guidance;
   return model_set_all(m, "weights=online", error) &&
          snprintf(m->settings.weights.s, sizeof m->settings.weights.s, "online") > 0;
 }
