@@ -24,6 +24,8 @@
   X(edac) \
   X(flow_grpo) \
   X(fpo) \
+  X(idql) \
+  X(ifql) \
   X(image) \
   X(iql) \
   X(nft) \

@@ -71,6 +71,10 @@ bc/gaussian bc $file --env none $small --set policy=gaussian --set normalize_obs
 bc-10 bc-10 $hopper $small
 td3-bc td3-bc $hopper $small --set normalize_obs=true
 iql iql $hopper $small --set reward=return-range
+idql idql $hopper $small --set candidates=4
+idql/chunk idql $hopper $small --set chunk=4 --set obs_steps=2 --set candidates=4 \
+  --set choice=softmax --set weights=online
+ifql ifql $hopper $small --set candidates=4 --set nstep=3
 rebrac rebrac $hopper $small --set nstep=3
 cql cql $hopper $small --set proposals=4
 edac edac $hopper $small --set critics=4

@@ -8,8 +8,8 @@
  * No action outside the data is ever asked about.  The policy is a Gaussian around tanh of a
  * network, with one deviation for all states; its mean acts. */
 #include "policy/policies/policy_gaussian.h"
+#include "rl/algos/expectile.h"
 #include "rl/algos/objective.h"
-#include "rl/algos/td.h"
 #include "rl/algos/values.h"
 #include "rl/measure/returns.h"
 #include "rl/source/source_transitions.h"
@@ -45,57 +45,20 @@ typedef struct {
   Agent agent;
   const AlgoSetup *setup;
   const IqlConfig *cfg;
-  Params *value; /* V */
-  Mlp net;
+  Expectile values; /* V, and what trains it and the critics */
   Objective v, actor, critic;
   Batch *batch;
 } Iql;
 
 /* ---- objectives ------------------------------------------------------------------------------ */
 
-static Tensor *value_of(const Iql *m, Graph *g, Tensor *obs) {
-  return mlp(&m->net, g, m->value, IN(obs));
-}
-
-/* u: how much better than usual the data's action is, to the slow critics */
-static Tensor *advantage(const Iql *m, Graph *g) {
-  const Critic *c = m->agent.policy->critics;
-  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
-  Tensor *q = critic_value(critic_q(c, g, c->target, obs, act), m->cfg->value.s, m->cfg->rho);
-  return t_sub(q, value_of(m, g, obs));
-}
-
-/* |expectile - 1(u < 0)| u^2 = expectile max(u, 0)^2 + (1 - expectile) max(-u, 0)^2 */
-static Tensor *value_loss(const Iql *m, Graph *g) {
-  Tensor *u = advantage(m, g);
-  Tensor *above = t_map(MAP_square, t_map(MAP_relu, u));
-  Tensor *below = t_map(MAP_square, t_map(MAP_relu, t_scale(-1, u)));
-  return t_mean(t_mix(m->cfg->expectile, above, 1 - m->cfg->expectile, below));
-}
-
 static Tensor *actor_loss(const Iql *m, Graph *g) {
   const Policy *p = m->agent.policy;
-  Tensor *weight = t_clip(t_map(MAP_exp, t_scale(m->cfg->beta, advantage(m, g))), 0, 100);
+  Tensor *weight =
+      t_clip(t_map(MAP_exp, t_scale(m->cfg->beta, expectile_advantage(&m->values, g))), 0, 100);
   Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
   Tensor *log_prob = gaussian_log_prob(p, g, p->actor, obs, act, td_entries(g, m->batch));
   return t_scale(-1, t_mean(t_mul(t_detach(weight), log_prob)));
-}
-
-static Tensor *critic_loss(const Iql *m, Graph *g) {
-  const Critic *c = m->agent.policy->critics;
-  Tensor *obs = batch_input(g, m->batch, "obs"), *act = batch_input(g, m->batch, "act");
-  Tensor *value = value_of(m, g, batch_input(g, m->batch, "next"));
-  return td_loss(g, m->batch, critic_q(c, g, c->online, obs, act),
-                 td_target(g, m->batch, m->cfg->gamma, value));
-}
-
-static Params *new_value(Iql *m) {
-  Params *v = blocks_add(&m->agent.blocks, params_new(m->setup->arena, "value"));
-  m->net = mlp_new(v, &(MlpSpec){ "v", 1, m->agent.policy->seen, (int)m->cfg->hidden, 2, 1,
-                                  MAP_relu, MLP_PLAIN });
-  params_allocate(v);
-  params_init(v, m->setup->seed);
-  return v;
 }
 
 static Agent *create(const AlgoSetup *setup, Error *error) {
@@ -106,17 +69,24 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   if (!p) return NULL;
   params_drop(p->actor_ema);
   strcpy(p->act.choice.s, "mean");
-  m->value = new_value(m);
   m->batch = td_batch(setup, p, (int)cfg->nstep, false, error);
   if (!m->batch) return NULL;
+  m->values = (Expectile){ .policy = p,
+                           .batch = m->batch,
+                           .expectile = cfg->expectile,
+                           .gamma = cfg->gamma,
+                           .kind = cfg->value.s,
+                           .rho = cfg->rho };
+  expectile_value_new(&m->values, setup, &m->agent, 2, MAP_relu, MLP_PLAIN);
   /* JV, Jpi and JQ, a tape each; they step in this order */
-  Graph *g = objective_begin(&m->v, setup, m->value);
-  objective_end(&m->v, setup, &m->agent, value_loss(m, g), cfg->rate, 0, (Ema){ 0 });
+  Graph *g = objective_begin(&m->v, setup, m->values.value);
+  objective_end(&m->v, setup, &m->agent, expectile_value_loss(&m->values, g), cfg->rate, 0,
+                (Ema){ 0 });
   g = objective_begin(&m->actor, setup, p->actor);
   objective_end(&m->actor, setup, &m->agent, actor_loss(m, g), cfg->rate, 0, (Ema){ 0 });
   if (!strcmp(cfg->actor_schedule.s, "cosine")) objective_cosine(&m->actor, setup);
   g = objective_begin(&m->critic, setup, p->critics->online);
-  objective_end(&m->critic, setup, &m->agent, critic_loss(m, g), cfg->rate, 0,
+  objective_end(&m->critic, setup, &m->agent, expectile_critic_loss(&m->values, g), cfg->rate, 0,
                 objective_target(p->critics->target, cfg->tau, 1));
   return &m->agent;
 }

@@ -112,6 +112,13 @@ static const Preset presets[] = {
   { "td3-bc", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_rate=1e-3 critic_rate=1e-3 "
     "layernorm=after", MINUTES },
   { "iql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range beta=6", MINUTES },
+  { "idql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range", MINUTES },
+  { "ifql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range critic_layers=2",
+    MINUTES },
+  { "idql", "paper", "steps=3000000 batch=512 reward=return-range",
+    "Hansen-Estruch et al. 2023 (arXiv 2304.10573), released settings" },
+  { "ifql", "paper", "steps=500000 hidden=512",
+    "Park, Li & Levine 2025 (arXiv 2502.02538), released settings" },
   { "rebrac", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_penalty=0.1", MINUTES },
   { "cql", "quick", SMALL("20000") " nstep=10 gamma=0.997 proposals=4 actor_rate=3e-4",
     NO_SCORE },
