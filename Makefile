@@ -80,14 +80,14 @@ LIBS = $(OPENBLAS_LIBS) $(CJSON_LIBS) $(PNG_LIBS) $(JPEG_LIBS) $(GIF_LIBS) -lz \
 # ---- files ---------------------------------------------------------------------------------------
 
 FLOORS := core datasets envs diffusion policy rl
-HELPER_SRC := datasets/hdf5.c
+HELPER_SRC := $(wildcard datasets/formats/*.c)
 ALL_SRC := $(wildcard $(FLOORS:=/*.c) $(FLOORS:=/*/*.c))
 SRC := $(filter-out $(HELPER_SRC) $(if $(MPI),,core/ranks_mpi.c),$(ALL_SRC))
 OBJ := $(SRC:%.c=$(B)/%.o)
 CLI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c))
-HELPER_OBJ := $(addprefix $(B)/,datasets/hdf5.o datasets/cache.o datasets/dataset_summary.o \
-  datasets/cage.o datasets/episodes.o datasets/murmur.o core/json.o core/arena.o core/limits.o \
-  core/names.o core/file.o core/error.o)
+HELPER_OBJ := $(HELPER_SRC:%.c=$(B)/%.o) $(addprefix $(B)/,datasets/cache.o \
+  datasets/dataset_summary.o datasets/cage.o datasets/episodes.o datasets/murmur.o datasets/gzip.o \
+  core/json.o core/arena.o core/limits.o core/names.o core/file.o core/error.o)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 VERSION := $(shell sed -n 's/^.define DIFFRL_VERSION "\(.*\)"/\1/p' rl/version.h)
 SONAME := libdiffrl.so.0
@@ -114,7 +114,7 @@ $(B)/core/kernels/kernels_blas.o: ALL_CFLAGS += $(OPENBLAS_CFLAGS)
 $(B)/core/json.o: ALL_CFLAGS += $(CJSON_CFLAGS)
 $(B)/core/ranks_mpi.o: ALL_CFLAGS += $(MPI_CFLAGS)
 $(B)/core/rng.o $(B)/tests/test_rng.o: ALL_CFLAGS += $(RANDOM123_CFLAGS)
-$(B)/datasets/hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
+$(B)/datasets/formats/hdf5_%.o: ALL_CFLAGS += $(HDF5_CFLAGS)
 $(B)/datasets/png.o: ALL_CFLAGS += $(PNG_CFLAGS)
 $(B)/datasets/jpeg.o: ALL_CFLAGS += $(JPEG_CFLAGS)
 $(B)/datasets/gif.o: ALL_CFLAGS += $(GIF_CFLAGS)
@@ -150,7 +150,7 @@ $(B)/%.o: %.c $(B)/flags
 $(B)/diffrl: $(CLI_OBJ) $(OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/diffrl-hdf5: $(HELPER_OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lm
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HDF5_LIBS) $(CJSON_LIBS) -lz -lm
 $(B)/libdiffrl.o: $(LIB_OBJ)
 	$(CC) -r -nostdlib -o $@ $^
 	$(OBJCOPY) --localize-hidden $@
@@ -181,6 +181,7 @@ $(B)/libdiffrl-fuzz.a: $(filter-out $(B)/envs/% $(B)/rl/%,$(OBJ))
 	@rm -f $@
 	ar rcs $@ $^
 $(B)/tests/fuzz_hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
+$(B)/tests/fuzz_hdf5: $(filter-out %/caged_program.o %/hdf5_store.o %/hdf5_export.o,$(HELPER_SRC:%.c=$(B)/%.o))
 $(B)/tests/fuzz_%: $(B)/tests/fuzz_%.o $(B)/core/kernels/kernels_blas.o $(B)/libdiffrl-fuzz.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(OPENBLAS_LIBS) $(CJSON_LIBS) $(HDF5_LIBS) $(PNG_LIBS) $(JPEG_LIBS) $(GIF_LIBS) -lz -lm
 

@@ -6,6 +6,7 @@
 #include "core/config.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "datasets/data_files.h"
 #include "datasets/dataset.h"
 #include "rl/report/history.h"
 #include "rl/rollout/make_data.h"
@@ -83,7 +84,7 @@ const Command command_data_make = {
 
 typedef struct {
   Parsed parsed;
-  const char *env;
+  const char *env, *obs, *map, *mask;
   bool json;
 } Inspect;
 
@@ -91,6 +92,9 @@ typedef struct {
 static const Option inspect_options[] = {
   OPTION_TEXT_ROW(Inspect, env, "env", "ENV",
                   "for normalised returns and the episode limit (default: what the file says)"),
+  OPTION_TEXT_ROW(Inspect, obs, "obs", "A,B", "arrays of the file that are the observation"),
+  OPTION_TEXT_ROW(Inspect, map, "map", "ROLE=ARRAY,..", "arrays under other names: timeouts=done"),
+  OPTION_TEXT_ROW(Inspect, mask, "mask", "NAME", "the episodes that a robomimic file lists so"),
   OPTION_FLAG_ROW(Inspect, json, "json", "as a JSON object"),
 };
 
@@ -101,10 +105,12 @@ static void write_summary(const Dataset *d, const EnvDef *env, JsonText *out) {
   /* a normalised return needs rewards and both reference returns of the environment */
   bool comparable = env && s.has_rewards && env->return_expert > env->return_random;
   json_put_text(out, "file", d->source);
+  json_put_text(out, "format", d->format);
   json_put_text(out, "hash", d->hash);
   json_put_text(out, "env", env ? env->name : NULL);
   /* what the file holds, and how it divides into episodes */
   json_put_integer(out, "rows", s.rows);
+  json_put_integer(out, "final_states", s.states);
   json_put_integer(out, "transitions", s.transitions);
   json_put_integer(out, "dropped", s.dropped);
   json_put_integer(out, "episodes", s.episodes);
@@ -184,7 +190,9 @@ bool data_show(Arena *arena, const char *name, const char *of, bool json, Error 
 static int run_inspect(const void *request, Error *error) {
   const Inspect *c = request;
   Arena *arena = arena_new();
-  bool done = data_show(arena, c->parsed.arguments.word[0], c->env, c->json, error);
+  const char *name =
+      data_files_chosen(arena, c->parsed.arguments.word[0], c->obs, c->map, c->mask, error);
+  bool done = name && data_show(arena, name, c->env, c->json, error);
   arena_free(arena);
   return done ? 0 : (int)error->kind;
 }

@@ -97,7 +97,7 @@ static bool round_trip(const char *file, int cache, Error *error) {
   /* four steps with one array of each kind are enough to use the whole path */
   const float obs[2] = { 0, 1 }, act[1] = { 0.5f };
   DatasetStep step = { obs, act, obs, 1, false, false, NAN, NULL, NULL };
-  const char *import[] = { "import", file, "0", NULL };
+  const char *import[] = { "import", "0", "", file, file, NULL };
   DatasetWriter *writer = dataset_writer_open(file, 2, 1, 0, 0, error);
   for (int i = 0; i < 4 && writer; i++) {
     /* the last step ends the episode, as in a file of real data */

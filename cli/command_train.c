@@ -3,6 +3,7 @@
 #include "cli/saved.h"
 #include "core/escape.h"
 #include "core/progress.h"
+#include "datasets/data_files.h"
 #include "rl/train/preset.h"
 #include "rl/report/report.h"
 #include "rl/report/results.h"
@@ -16,14 +17,18 @@
 typedef struct {
   Parsed parsed;
   Arguments set;
-  const char *data, *env, *out, *preset, *config, *resume, *init, *reference;
+  const char *data, *obs, *map, *mask, *env, *out, *preset, *config, *resume, *init, *reference;
   const char *algo, *reward, *also; /* of finetune */
   int64_t steps, seed, threads;
   bool allow_env_mismatch, dry_run, json;
 } Train;
 
 static const Option options[] = {
-  OPTION_TEXT_ROW(Train, data, "data", "DATA", "an HDF5 file, or a name of `diffrl list datasets`"),
+  OPTION_TEXT_ROW(Train, data, "data", "DATA",
+                  "files (docs/data.md says which), or a name of `diffrl list datasets`"),
+  OPTION_TEXT_ROW(Train, obs, "obs", "A,B", "arrays of the file that are the observation"),
+  OPTION_TEXT_ROW(Train, map, "map", "ROLE=ARRAY,..", "arrays under other names: timeouts=done"),
+  OPTION_TEXT_ROW(Train, mask, "mask", "NAME", "the episodes that a robomimic file lists so"),
   OPTION_TEXT_ROW(Train, env, "env", "ENV",
                   "what to evaluate in (default: what DATA names; none: held-out loss)"),
   OPTION_NUMBER_ROW(Train, steps, "steps", "N", 0, 1, 0, "gradient steps in all"),
@@ -92,9 +97,9 @@ static bool check_resume(const Train *c, Error *error) {
 }
 
 /* Copy what was given into the trainer's own form, and refuse what cannot go together. */
-static bool make_request(const Train *c, TrainRequest *r, Error *error) {
+static bool make_request(Arena *arena, const Train *c, TrainRequest *r, Error *error) {
   *r = (TrainRequest){ .algo = c->parsed.arguments.word[0],
-                       .data = c->data,
+                       .data = data_files_chosen(arena, c->data, c->obs, c->map, c->mask, error),
                        .env = c->env,
                        .out = c->out,
                        .preset = c->preset,
@@ -110,6 +115,9 @@ static bool make_request(const Train *c, TrainRequest *r, Error *error) {
                        .json = c->json,
                        .d4rl_reference = c->reference != NULL };
   _Static_assert((int)WORDS_MAX <= (int)TRAIN_MAX_SETS, "every --set has a place");
+  if (c->data && !r->data) return false;
+  if (!c->data && (c->obs || c->map || c->mask))
+    return error_set(error, FAIL_USAGE, "--obs, --map and --mask are about --data; give it too");
   memcpy(r->set, c->set.word, sizeof *r->set * (size_t)r->sets);
   if (c->reference && strcmp(c->reference, "d4rl"))
     return error_set(error, FAIL_USAGE, "--reference %s: expected d4rl", c->reference);
@@ -397,13 +405,14 @@ static int train_on_this_rank(const TrainRequest *r, Error *error) {
 
 /* Every rank does the same with the same request; only the first one talks. */
 static int run(const void *request, Error *error) {
-  TrainRequest r;
+  TrainRequest r = { 0 };
+  Arena *arena = arena_new();
   stop_not_on_pipes();
-  if (!make_request(request, &r, error) || !ranks_open(&r.ranks, stop_asked, error))
-    return (int)error->kind;
-  int code = train_on_this_rank(&r, error);
+  bool ready = make_request(arena, request, &r, error) && ranks_open(&r.ranks, stop_asked, error);
+  int code = ready ? train_on_this_rank(&r, error) : (int)error->kind;
   if (r.ranks) command_complain(error); /* before a rank leaves, for a launcher ends the others */
   ranks_close(r.ranks);
+  arena_free(arena);
   return code;
 }
 

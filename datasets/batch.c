@@ -1,6 +1,7 @@
 /* batch.c -- rows of a file to rows of a batch. */
 #include "datasets/batch.h"
 #include "core/check.h"
+#include "datasets/episodes.h"
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -9,7 +10,7 @@ enum { AHEAD = 32 };
 
 /* ---- where a row lies ------------------------------------------------------------------------ */
 
-/* a row of the file and its episode, rows [start, end) */
+/* a row of the file and its episode, steps [start, end); the state behind it may be row `end` */
 typedef struct {
   int64_t row, start, end;
 } Place;
@@ -23,7 +24,9 @@ static Place place_of(const Dataset *data, int64_t row) {
     else
       high = middle;
   }
-  return (Place){ row, data->episode_start[low], data->episode_start[high] };
+  int64_t end = data->episode_start[high];
+  if (data->timeouts && data->timeouts[end - 1] == EPISODE_STATE) end--;
+  return (Place){ row, data->episode_start[low], end };
 }
 
 static bool is_terminal(const Dataset *data, int64_t row) {

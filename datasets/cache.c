@@ -6,7 +6,7 @@
 
 static const char magic[8] = "diffrl\x1a";
 
-_Static_assert(sizeof(CacheHeader) <= 11 * CACHE_ALIGN, "the header has grown: raise the version");
+_Static_assert(sizeof(CacheHeader) <= 14 * CACHE_ALIGN, "the header has grown: raise the version");
 
 static uint64_t align(uint64_t bytes) {
   return (bytes + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN;
@@ -14,18 +14,17 @@ static uint64_t align(uint64_t bytes) {
 
 int64_t cache_time(struct timespec t) { return t.tv_sec * INT64_C(1000000000) + t.tv_nsec; }
 
-void cache_source(CacheHeader *header, const struct stat *source) {
-  header->source_bytes = (uint64_t)source->st_size;
-  header->source_inode = (uint64_t)source->st_ino;
-  header->source_time = cache_time(source->st_mtim);
-  header->source_change = cache_time(source->st_ctim);
+void cache_source_add(CacheHeader *header, const struct stat *source) {
+  int64_t time = cache_time(source->st_mtim), change = cache_time(source->st_ctim);
+  header->source_bytes += (uint64_t)source->st_size;
+  header->source_inode += (uint64_t)source->st_ino;
+  if (time > header->source_time) header->source_time = time;
+  if (change > header->source_change) header->source_change = change;
 }
 
-bool cache_source_same(const CacheHeader *header, const struct stat *source) {
-  CacheHeader now;
-  cache_source(&now, source);
-  return header->source_bytes == now.source_bytes && header->source_inode == now.source_inode &&
-         header->source_time == now.source_time && header->source_change == now.source_change;
+bool cache_source_same(const CacheHeader *header, const CacheHeader *now) {
+  return header->source_bytes == now->source_bytes && header->source_inode == now->source_inode &&
+         header->source_time == now->source_time && header->source_change == now->source_change;
 }
 
 void cache_init(CacheHeader *header) {

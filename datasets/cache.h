@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-enum { CACHE_VERSION = 3, CACHE_ALIGN = 64 };
+enum { CACHE_VERSION = 4, CACHE_ALIGN = 64 };
 enum { CACHE_MAX_COLUMNS = 4096 }; /* observation or action entries */
 static const int64_t cache_max_rows = INT64_C(1) << 31;
 
@@ -37,6 +37,12 @@ typedef struct {
   uint64_t offset, bytes; /* from the start of the file; 0, 0: the source has no such array */
 } CacheColumn;
 
+/* Numbers of an array that are not finite: how many, and where the first is. */
+typedef struct {
+  int64_t count, row;
+  int32_t entry, is_nan;
+} CacheWild;
+
 typedef struct {
   char magic[8];
   uint32_t version, header_bytes;
@@ -51,7 +57,9 @@ typedef struct {
   int64_t rows, transitions, episodes;
   int64_t horizon; /* that cut the episodes; meaningless if there are timeouts */
   int32_t obs_dim, act_dim;
-  DatasetSummary summary; /* reading all rows again would delay every start */
+  char format[16];              /* name of the layout it was read as */
+  CacheWild wild[CACHE_ARRAYS]; /* of the rows of the cache */
+  DatasetSummary summary;       /* reading all rows again would delay every start */
   CacheColumn column[CACHE_COLUMNS];
   MurmurSum data_sum;   /* of everything behind the header */
   MurmurSum header_sum; /* of everything before this field */
@@ -59,9 +67,9 @@ typedef struct {
 
 int64_t cache_time(struct timespec time); /* nanoseconds */
 
-/* What names the file it was made from. */
-void cache_source(CacheHeader *header, const struct stat *source);
-bool cache_source_same(const CacheHeader *header, const struct stat *source);
+/* What names the file it was made from, or several: their sizes together, the latest times. */
+void cache_source_add(CacheHeader *header, const struct stat *source);
+bool cache_source_same(const CacheHeader *header, const CacheHeader *now);
 
 /* An empty layout: the header alone. */
 void cache_init(CacheHeader *header);

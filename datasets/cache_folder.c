@@ -2,6 +2,7 @@
 #include "datasets/cache_folder.h"
 #include "core/file.h"
 #include "datasets/cache.h"
+#include "datasets/data_files.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,11 +42,13 @@ static CacheEntry describe(Arena *arena, const char *path, const struct stat *in
                        .used = cache_time(info->st_atim) };
   CacheHeader header;
   char source[PATH_MAX];
-  struct stat now;
+  DataFiles now;
+  Error ignored;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd >= 0 && read_header(fd, &header, source)) {
     entry.source = arena_text(arena, "%s", source);
-    entry.current = stat(source, &now) == 0 && cache_source_same(&header, &now);
+    entry.current = data_files_find(arena, entry.source, &now, &ignored) &&
+                    cache_source_same(&header, &now.source);
   }
   if (fd >= 0) close(fd);
   return entry;

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "datasets/cache.h"
 #include "datasets/cache_folder.h"
+#include "datasets/data_files.h"
 #include "datasets/hdf5_process.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -23,45 +24,33 @@
 
 typedef struct {
   const char *given; /* as the user wrote it */
-  char path[PATH_MAX];
-  struct stat info;
+  DataFiles files;
   int horizon;
+  bool strict; /* refuse what no algorithm can learn from */
 } Source;
 
-/* ---- the source and the name of its cache ---------------------------------------------------- */
-
-static bool source_find(Source *source, const char *path, int horizon, Error *error) {
-  source->given = path, source->horizon = horizon;
-  if (!realpath(path, source->path) || stat(source->path, &source->info) != 0)
-    return error_set(error, FAIL_INPUT, "%s: %s", path, strerror(errno));
-  if (!S_ISREG(source->info.st_mode))
-    return error_set(error, FAIL_INPUT, "%s: a folder or device; expected a D4RL-style HDF5 file",
-                     path);
-  if (file_is_lfs_pointer(source->path))
-    return file_fail_lfs_pointer(error), error_prefix(error, "%s", path);
-  return true;
-}
+/* ---- the name of its cache ------------------------------------------------------------------- */
 
 static bool cache_path(const Source *source, char path[PATH_MAX]) {
   char folder[PATH_MAX], digits[MURMUR_TEXT];
+  const DataFiles *files = &source->files;
   if (!cache_folder(folder)) return false;
-  CacheHeader now = { 0 };
-  cache_source(&now, &source->info);
+  const CacheHeader *now = &files->source;
   Murmur key = { 0 };
-  murmur_add(&key, source->path, strlen(source->path) + 1);
-  murmur_add(&key, &now.source_bytes, sizeof now.source_bytes);
-  murmur_add(&key, &now.source_time, sizeof now.source_time);
-  murmur_add(&key, &now.source_change, sizeof now.source_change);
-  murmur_add(&key, &now.source_inode, sizeof now.source_inode);
+  murmur_add(&key, files->name, strlen(files->name) + 1);
+  murmur_add(&key, &now->source_bytes, sizeof now->source_bytes);
+  murmur_add(&key, &now->source_time, sizeof now->source_time);
+  murmur_add(&key, &now->source_change, sizeof now->source_change);
+  murmur_add(&key, &now->source_inode, sizeof now->source_inode);
   murmur_text(murmur_sum(&key), digits);
-  const char *name = strrchr(source->path, '/') + 1;
+  const char *name = strrchr(files->path[0], '/') + 1;
   return snprintf(path, PATH_MAX, "%s/%.80s-%s.cache", folder, name, digits) < PATH_MAX;
 }
 
 /* ---- mapping --------------------------------------------------------------------------------- */
 
 static bool made_from(const CacheHeader *header, const Source *source) {
-  return cache_source_same(header, &source->info) &&
+  return cache_source_same(header, &source->files.source) &&
          (header->column[CACHE_TIMEOUTS].offset || source->horizon < 0 ||
           header->horizon == source->horizon);
 }
@@ -118,6 +107,34 @@ static Dataset *cache_map(int fd, const Source *source, bool *damaged) {
   return NULL;
 }
 
+/* ---- what must be true of data --------------------------------------------------------------- */
+
+bool dataset_check_finite(const Dataset *data, const char *array, Error *error) {
+  static const struct {
+    const char *name;
+    int column;
+  } arrays[] = { { "observations", CACHE_OBSERVATIONS },
+                 { "actions", CACHE_ACTIONS },
+                 { "rewards", CACHE_REWARDS } };
+  const CacheHeader *h = data->map;
+  for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+    const CacheWild *wild = &h->wild[arrays[i].column];
+    if (strcmp(arrays[i].name, array) || !wild->count) continue;
+    return error_set(error, FAIL_INPUT,
+                     "%s: %s: row %lld, entry %d is %s; expected finite float32 numbers; remove "
+                     "that episode from the file (`diffrl data inspect` lists all)",
+                     data->source, array, (long long)wild->row, wild->entry,
+                     wild->is_nan ? "not a number" : "infinite");
+  }
+  return true;
+}
+
+/* What every algorithm reads. */
+static bool usable(const Dataset *data, Error *error) {
+  return dataset_check_finite(data, "observations", error) &&
+         dataset_check_finite(data, "actions", error);
+}
+
 /* ---- making ---------------------------------------------------------------------------------- */
 
 /* Beside the cache, or where that cannot be or the disk is full, in $TMPDIR; fd -1: nowhere. */
@@ -138,11 +155,13 @@ static FileDraft draft_open(const char *cache, Error *error) {
 }
 
 static bool import(const Source *source, int draft, Error *error) {
+  const DataFiles *files = &source->files;
   char horizon[16];
   snprintf(horizon, sizeof horizon, "%d", source->horizon > 0 ? source->horizon : 0);
-  const char *argument[] = { "import", source->path, horizon, NULL };
-  /* hdf5.c limits its CPU time more tightly */
-  double seconds = 60 + 8e-6 * (double)source->info.st_size;
+  const char *argument[HDF5_MAX_ARGUMENTS + 1] = { "import", horizon, files->choice, files->name };
+  for (int i = 0; i < files->count; i++) argument[4 + i] = files->path[i];
+  /* the program limits its CPU time more tightly */
+  double seconds = 60 + 8e-6 * (double)files->source.source_bytes;
   return hdf5_process_run(argument, -1, draft, seconds, error) ||
          error_prefix(error, "%s", source->given);
 }
@@ -169,6 +188,7 @@ static Dataset *cache_make(const Source *source, const char *cache, Error *error
                 "diffrl-hdf5 belongs to another version",
                 source->given);
   }
+  if (data && source->strict && !usable(data, error)) dataset_close(data), data = NULL;
   if (data && cache)
     keep(&draft, cache);
   else
@@ -176,17 +196,38 @@ static Dataset *cache_make(const Source *source, const char *cache, Error *error
   return data;
 }
 
-Dataset *dataset_open(const char *path, int horizon, Error *error) {
-  Source source;
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static Dataset *open_source(const Source *source, Error *error) {
   char cache[PATH_MAX];
-  if (!source_find(&source, path, horizon, error)) return NULL;
-  bool kept = cache_path(&source, cache), damaged = false;
+  bool kept = cache_path(source, cache), damaged = false;
   int fd = kept ? open(cache, O_RDONLY | O_CLOEXEC) : -1;
-  Dataset *data = fd >= 0 ? cache_map(fd, &source, &damaged) : NULL;
-  if (damaged) log_progress(true, "note: the cache of %s was damaged and is made again", path);
+  Dataset *data = fd >= 0 ? cache_map(fd, source, &damaged) : NULL;
+  if (damaged)
+    log_progress(true, "note: the cache of %s was damaged and is made again", source->given);
   if (data) cache_folder_used(fd);
   if (fd >= 0) close(fd);
-  return data ? data : cache_make(&source, kept ? cache : NULL, error);
+  if (!data) return cache_make(source, kept ? cache : NULL, error);
+  if (!source->strict || usable(data, error)) return data;
+  dataset_close(data);
+  return NULL;
+}
+
+static Dataset *open_named(const char *name, int horizon, bool strict, Error *error) {
+  Arena *arena = arena_new();
+  Source source = { .given = name, .horizon = horizon, .strict = strict };
+  Dataset *data =
+      data_files_find(arena, name, &source.files, error) ? open_source(&source, error) : NULL;
+  arena_free(arena);
+  return data;
+}
+
+Dataset *dataset_open(const char *name, int horizon, Error *error) {
+  return open_named(name, horizon, true, error);
+}
+
+Dataset *dataset_open_faulty(const char *name, int horizon, Error *error) {
+  return open_named(name, horizon, false, error);
 }
 
 void dataset_close(Dataset *data) {

@@ -20,9 +20,9 @@ static double moments_std(const Moments *m) {
   return m->count > 1 ? sqrt(m->squares / (double)(m->count - 1)) : 0;
 }
 
-static int64_t count_set(const uint8_t *flag, int64_t rows) {
+static int64_t count_of(const uint8_t *flag, int64_t rows, uint8_t value) {
   int64_t n = 0;
-  for (int64_t i = 0; flag && i < rows; i++) n += flag[i] != 0;
+  for (int64_t i = 0; flag && i < rows; i++) n += flag[i] == value;
   return n;
 }
 
@@ -41,6 +41,7 @@ Dataset cache_view(const CacheHeader *h) {
     .timeouts = cache_column(h, CACHE_TIMEOUTS),
     .transition = cache_column(h, CACHE_TRANSITION),
     .episode_start = cache_column(h, CACHE_EPISODE_START),
+    .format = h->format,
     .hash = h->source_hash,
     .metadata = cache_column(h, CACHE_METADATA),
     .map = (void *)h,
@@ -59,7 +60,9 @@ double dataset_return(const Dataset *data, int64_t episode) {
 static void summarise_episodes(const Dataset *data, DatasetSummary *s) {
   Moments returns = { 0 }, lengths = { 0 };
   for (int64_t e = 0; e < s->episodes; e++) {
-    moments_add(&lengths, (double)(data->episode_start[e + 1] - data->episode_start[e]));
+    int64_t end = data->episode_start[e + 1];
+    bool state = data->timeouts && data->timeouts[end - 1] == EPISODE_STATE;
+    moments_add(&lengths, (double)(end - state - data->episode_start[e]));
     if (data->rewards) moments_add(&returns, dataset_return(data, e));
   }
   bool any = lengths.count > 0, rewarded = any && data->rewards;
@@ -105,17 +108,27 @@ static Range range_of(const float *x, int64_t count) {
                   (double)high[0] };
 }
 
+/* Of the rewards of steps, where some rows are none. */
+static Range range_of_steps(const Dataset *data) {
+  Moments m = { 0 };
+  for (int64_t i = 0; data->rewards && i < data->rows; i++)
+    if (data->timeouts[i] != EPISODE_STATE) moments_add(&m, (double)data->rewards[i]);
+  return m.count ? (Range){ m.mean, moments_std(&m), m.low, m.high } : range_of(NULL, 0);
+}
+
 DatasetSummary cache_summary(const CacheHeader *header, const EpisodeCounts *episodes) {
   const Dataset view = cache_view(header), *data = &view;
-  Range reward = range_of(data->rewards, data->rows);
+  int64_t states = count_of(data->timeouts, data->rows, EPISODE_STATE);
+  Range reward = states ? range_of_steps(data) : range_of(data->rewards, data->rows);
   Range action = range_of(data->actions, data->rows * data->act_dim);
   DatasetSummary summary = {
     .rows = data->rows,
     .transitions = data->transitions,
     .episodes = data->episodes - !episodes->complete,
-    .terminals = count_set(data->terminals, data->rows),
-    .timeouts = count_set(data->timeouts, data->rows),
-    .dropped = data->rows - data->transitions,
+    .terminals = count_of(data->terminals, data->rows, 1),
+    .timeouts = count_of(data->timeouts, data->rows, EPISODE_TIMEOUT),
+    .states = states,
+    .dropped = data->rows - states - data->transitions,
     .has_timeouts = data->timeouts,
     .has_rewards = data->rewards,
     .has_terminals = data->terminals,

@@ -30,7 +30,8 @@ EpisodeCounts episodes_find(const EpisodeFlags *flags, int64_t *transition, int6
       timeout = !continues(flags, i);
       if (timeout && !n.cut++) n.first_cut = i;
     }
-    n.complete = timeout || terminal;
+    bool state_next = flags->timeouts && !last && flags->timeouts[i + 1] == EPISODE_STATE;
+    n.complete = timeout || (terminal && !state_next);
     if (timeout || last) continue;
     if (transition) transition[n.transitions] = i;
     n.transitions++;

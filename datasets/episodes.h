@@ -17,6 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What `timeouts` says of a row: that the recording ended with its step, or that the row is no step
+ * but the state that the episode ended in, which the step before has as its successor. */
+enum { EPISODE_GOES_ON, EPISODE_TIMEOUT, EPISODE_STATE };
+
 typedef struct {
   int64_t rows;
   const uint8_t *terminals; /* [rows], nullable */

@@ -3,6 +3,7 @@
 #include "core/file.h"
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -55,4 +56,45 @@ uint8_t *gzip_read(Arena *arena, const char *path, size_t most, size_t *length, 
 
 uint32_t gzip_crc(uint32_t sum, const void *bytes, size_t length) {
   return (uint32_t)crc32_z(sum, bytes, length);
+}
+
+/* ---- packed bytes in memory ------------------------------------------------------------------ */
+
+struct Inflater {
+  z_stream stream;
+  const unsigned char *rest;
+  size_t left;
+  bool over;
+};
+
+Inflater *inflater_new(const void *packed, size_t length) {
+  Inflater *inflater = calloc(1, sizeof *inflater);
+  if (!inflater) return NULL;
+  inflater->rest = packed, inflater->left = length;
+  if (inflateInit2(&inflater->stream, -MAX_WBITS) == Z_OK) return inflater;
+  free(inflater);
+  return NULL;
+}
+
+size_t inflater_read(Inflater *inflater, void *out, size_t length) {
+  enum { MOST = 1 << 30 }; /* zlib counts in unsigned */
+  z_stream *z = &inflater->stream;
+  size_t got = 0;
+  while (got < length && !inflater->over) {
+    size_t room = length - got < MOST ? length - got : MOST;
+    size_t give = inflater->left < MOST ? inflater->left : MOST;
+    z->next_in = (unsigned char *)inflater->rest, z->avail_in = (unsigned)give;
+    z->next_out = (unsigned char *)out + got, z->avail_out = (unsigned)room;
+    int code = inflate(z, Z_NO_FLUSH);
+    size_t used = give - z->avail_in, made = room - z->avail_out;
+    inflater->rest += used, inflater->left -= used, got += made;
+    inflater->over = code != Z_OK || (!used && !made);
+  }
+  return got;
+}
+
+void inflater_free(Inflater *inflater) {
+  if (!inflater) return;
+  inflateEnd(&inflater->stream);
+  free(inflater);
 }

@@ -102,7 +102,7 @@ static bool judge(int status, bool in_time, double seconds, const char *message,
                      WTERMSIG(status), strsignal(WTERMSIG(status)));
   int code = WEXITSTATUS(status);
   if (code == 0) return true;
-  if (code == FAIL_INPUT || (code == FAIL_RUNNING && *message))
+  if (code == FAIL_INPUT || ((code == FAIL_RUNNING || code == FAIL_USAGE) && *message))
     return error_set(error, (Failure)code, "%s", message);
   return error_set(error, FAIL_RUNNING, "diffrl-hdf5 failed with status %d%s%s", code,
                    *message ? ": " : "; does it start by itself?", message);

@@ -4,7 +4,7 @@
 #include "core/error.h"
 #include <stdbool.h>
 
-enum { HDF5_MAX_ARGUMENTS = 6, HDF5_OUTPUT = 3 };
+enum { HDF5_MAX_FILES = 256, HDF5_MAX_ARGUMENTS = HDF5_MAX_FILES + 8, HDF5_OUTPUT = 3 };
 
 /* CPU seconds the program may take for so many bytes, read and written: far above what is needed,
  * but for a file of one-row chunks, of which HDF5 reads some ten thousand a second. */

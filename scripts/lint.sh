@@ -93,6 +93,8 @@ check_includes() {
   allow tests "$FLOORS cli"
 
   room core ''
+  room datasets ''
+  room datasets/formats datasets
   room core/kernels core
   room core/maths core
   room core/tape 'core core/kernels core/ops' # gradients are recorded as ops
@@ -121,8 +123,8 @@ check_includes() {
   door Random123/ core/rng.c
   door cJSON core/json.c
   door cjson/ core/json.c
-  door hdf5 datasets/hdf5.c tests/fuzz_hdf5.c
-  door H5 datasets/hdf5.c
+  door hdf5.h datasets/formats/hdf5 tests/fuzz_hdf5.c
+  door H5 datasets/formats/hdf5
   door png.h datasets/png.c
   door zlib.h datasets/gzip.c
   door mujoco/ envs/mujoco.c

@@ -41,7 +41,7 @@ fuzz() { # name
   mkdir -p "$found" "$B/corpus/$name"
   : >"$log"
   more= limit=10
-  [ "$name" != hdf5 ] || more=tests/golden/hdf5 limit=3
+  [ "$name" != hdf5 ] || more="tests/golden/hdf5 tests/golden/formats" limit=3
   end=$(($(date +%s) + seconds))
   while [ "$left" -gt 0 ]; do
     "$B/tests/fuzz_$name" -max_total_time="$left" -timeout=$limit -report_slow_units=1 \

@@ -1,11 +1,19 @@
-/* fuzz_hdf5.c -- any bytes as a D4RL file: imported whole, or refused with a reason.
+/* fuzz_hdf5.c -- any bytes as a file of data in any container: imported whole, or refused with a
+ * reason.
  *
  * The program diffrl-hdf5 in this process, without its cage and its limits.  A flaw of HDF5 itself,
  * for which the cage is there, ends this program too; tests/fuzz.sh tells it from ours. */
 #include "core/check.h"
+#include "core/json.h"
+#include "datasets/cache.h"
+#include "datasets/formats/caged_program.h"
+#include "datasets/hdf5_process.h"
 #include <hdf5.h>
 #include <stdint.h>
-#include <sys/resource.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* The program ends with its one file and leaves identifiers open; here they are kept and closed. */
 enum { MOST_KEPT = 1 << 14 };
@@ -17,10 +25,7 @@ static hid_t keep(hid_t id) {
   return id;
 }
 
-static int unlimited(int resource, const struct rlimit *limit) {
-  (void)resource, (void)limit;
-  return 0;
-}
+void program_limit(uint64_t bytes) { (void)bytes; }
 
 #define H5Dget_create_plist(id)       keep(H5Dget_create_plist(id))
 #define H5Dget_space(id)              keep(H5Dget_space(id))
@@ -30,11 +35,7 @@ static int unlimited(int resource, const struct rlimit *limit) {
 #define H5Oopen(file, name, access)   keep(H5Oopen(file, name, access))
 #define H5Pcreate(kind)               keep(H5Pcreate(kind))
 #define H5Screate_simple(rank, n, of) keep(H5Screate_simple(rank, n, of))
-#define setrlimit                     unlimited
-int program(int count, char **argument);
-#define main program
-#include "datasets/hdf5.c"
-#undef main
+#include "datasets/formats/hdf5_store.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -69,26 +70,26 @@ static void enter(void) {
   source = mkstemp(path);
   CHECK(source >= 0, "no file in %s", path);
   atexit(leave);
-  start_library();
+  hdf5_start();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (source < 0) enter();
   CHECK(!ftruncate(source, 0) && pwrite(source, data, size, 0) == (ssize_t)size, "not written");
-  Import in = { 0 };
   Error error = { 0 };
-  if (import(&in, path, 1000, &error)) {
+  char *file = path;
+  struct stat info = { 0 };
+  if (import(1000, "", path, &file, 1, &error)) {
     CHECK(kept_count < MOST_KEPT, "too many identifiers to close");
-    uint64_t bytes = in.header.file_bytes;
+    CHECK(!fstat(HDF5_OUTPUT, &info), "no size");
+    uint64_t bytes = (uint64_t)info.st_size;
     const CacheHeader *made = mmap(NULL, bytes, PROT_READ, MAP_SHARED, HDF5_OUTPUT, 0);
     CHECK(made != MAP_FAILED, "not mapped");
     check_cache(made, bytes);
     munmap((void *)made, bytes);
   } else {
     CHECK(error.kind != FAIL_NONE && *error.text, "refused without a reason");
-    if (in.map && in.map != MAP_FAILED) munmap(in.map, in.map_bytes);
   }
-  if (in.input > 0) close(in.input);
   while (kept_count > 0)
     if (H5Iis_valid(kept[--kept_count]) > 0) H5Idec_ref(kept[kept_count]);
   return 0;

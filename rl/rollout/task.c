@@ -3,6 +3,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/names.h"
+#include "datasets/data_files.h"
 #include "datasets/dataset.h"
 #include "rl/rollout/dynamics.h"
 #include "rl/rollout/make_data.h"
@@ -109,12 +110,14 @@ static const char *nearest_set(const char *name) {
 }
 
 const char *task_data_path(Arena *arena, const char *name, Error *error) {
-  /* a path comes before a name */
-  if (!access(name, F_OK)) return name;
+  /* a path comes before a name, and several files are all paths */
+  const char *plain = data_files_plain(arena, name), *choice = name + strlen(plain);
+  if (!access(plain, F_OK) || strchr(plain, ',')) return name;
+  name = plain;
   bool generated = !strncmp(name, "diffrl/", 7) || !names_version(name);
   /* a name with a version is D4RL's, any other one of ours */
   const char *path = generated ? task_made_path(arena, name) : d4rl_path(arena, name);
-  if (path && !access(path, R_OK)) return path;
+  if (path && !access(path, R_OK)) return arena_text(arena, "%s%s", path, choice);
   /* why there is none: not made yet, misspelt, or D4RL's own, which cannot be made */
   const char *nearest = generated ? nearest_set(task_set_name(arena, name)) : NULL;
   if (nearest && !strcmp(nearest, task_set_name(arena, name)))
@@ -198,6 +201,9 @@ const char *task_env_of(const char *name) {
 }
 
 const char *task_short_name(Arena *arena, const char *name) {
-  const char *file = file_of(name), *dot = strrchr(file, '.');
+  /* of several files the first */
+  const char *plain = data_files_plain(arena, name), *comma = strchr(plain, ',');
+  if (comma && access(plain, F_OK)) plain = arena_text(arena, "%.*s", (int)(comma - plain), plain);
+  const char *file = file_of(plain), *dot = strrchr(file, '.');
   return dot && dot > file ? arena_text(arena, "%.*s", (int)(dot - file), file) : file;
 }

@@ -45,6 +45,7 @@ static bool check_rewards(const Transitions *t, const SourceRequest *request, Er
                      "%s has no array %s, which %s learns from; add it, or use an "
                      "algorithm that clones (`diffrl list algos`)",
                      d->source, d->rewards ? "terminals" : "rewards", request->algo);
+  if (!dataset_check_finite(d, "rewards", error)) return false;
   Settings settings = settings_of(request);
   /* a scale of 1 / deviation must exist */
   if (strcmp(settings.reward.s, "standard") || t->summary.reward_std > 0) return true;
