@@ -6,6 +6,7 @@
 #include "core/config.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "datasets/data_faults.h"
 #include "datasets/data_files.h"
 #include "datasets/dataset.h"
 #include "rl/report/history.h"
@@ -98,6 +99,22 @@ static const Option inspect_options[] = {
   OPTION_FLAG_ROW(Inspect, json, "json", "as a JSON object"),
 };
 
+/* All that seems wrong. */
+static void write_faults(Arena *arena, const Dataset *d, JsonText *out) {
+  DataFault fault[DATA_MOST_FAULTS];
+  int count = data_faults(arena, d, fault);
+  json_open(out, "faults", '[');
+  for (int i = 0; i < count; i++) {
+    json_open(out, NULL, '{');
+    json_put_text(out, "fault", fault[i].name);
+    json_put_integer(out, "count", fault[i].count);
+    json_put_number(out, "row", fault[i].row >= 0 ? (double)fault[i].row : NAN);
+    json_put_text(out, "what", fault[i].what);
+    json_close(out, '}');
+  }
+  json_close(out, ']');
+}
+
 /* What was found, as one object; people get a line for each member. */
 static void write_summary(const Dataset *d, const EnvDef *env, JsonText *out) {
   DatasetSummary s;
@@ -147,12 +164,26 @@ static void write_summary(const Dataset *d, const EnvDef *env, JsonText *out) {
   json_put_raw(out, "metadata", d->metadata);
 }
 
+static void print_faults(Arena *arena, const Json *faults) {
+  if (!json_count(faults)) printf("%-22s none found\n", "faults");
+  for (const Json *f = json_first(faults); f; f = json_next(f)) {
+    double row = json_number(json_get(f, "row"), -1);
+    const char *at = row >= 0 ? arena_text(arena, "row %.0f: ", row) : "";
+    printf("%-22s %s%s\n", json_text(json_get(f, "fault")), at,
+           escaped(arena, json_text(json_get(f, "what"))));
+  }
+}
+
 /* The same object for people: a line for each member, safe for a terminal. */
 static void print_members(const JsonText *text) {
   Error impossible;
   Arena *arena = arena_new();
   Json *json = json_parse(text->text, text->length, &impossible);
   for (const Json *member = json_first(json); member; member = json_next(member)) {
+    if (json_is_array(member)) {
+      print_faults(arena, member);
+      continue;
+    }
     /* unknown numbers and empty metadata are a dash */
     bool nothing = json_is_null(member) || (json_is_object(member) && !json_count(member));
     printf("%-22s %s\n", json_key(member),
@@ -168,7 +199,7 @@ bool data_show(Arena *arena, const char *name, const char *of, bool json, Error 
   const EnvDef *env = named ? task_env(named, error) : NULL;
   if (named && !env) return false;
   const char *path = task_data_path(arena, name, error);
-  Dataset *data = path ? dataset_open(path, env ? env->horizon : 0, error) : NULL;
+  Dataset *data = path ? dataset_open_faulty(path, env ? env->horizon : 0, error) : NULL;
   if (!data) return false;
   /* the cache is trusted when it is opened; here every byte is checked */
   bool whole = dataset_verify(data, error);
@@ -176,6 +207,7 @@ bool data_show(Arena *arena, const char *name, const char *of, bool json, Error 
     JsonText out = { 0 };
     json_open(&out, NULL, '{');
     write_summary(data, env, &out);
+    write_faults(arena, data, &out);
     json_close(&out, '}');
     if (json)
       command_print(out.text);
