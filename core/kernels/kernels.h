@@ -30,6 +30,24 @@ typedef struct {
   bool a_in_l2, c_in_l2; /* already in the second level of cache, where prefetching only costs */
 } Gemm;
 
+/* what the operands of products are rounded to; all else stays float */
+typedef enum { PRECISION_F32, PRECISION_BF16, PRECISION_COUNT } Precision;
+
+/* The same with operands rounded to bf16 and the sums of bf16.h.  A is by rows (ak 1) or by columns
+ * (ai 1).  B is packed panels (Kernels.pack_bf16) or, panels NULL, rows of floats b[k * bk + j]. */
+typedef struct {
+  int m, n, k;
+  const real *a;
+  ptrdiff_t ai, ak;
+  const uint16_t *panels;
+  const real *b;
+  ptrdiff_t bk;
+  const real *init;
+  ptrdiff_t init_row;
+  real *c;
+  ptrdiff_t ldc;
+} Bf16Gemm;
+
 /* y = f(x) for n reals; slope (nullable) receives f'(x).  In place is fine. */
 typedef void MapKernel(const real *x, real *y, real *slope, int n);
 
@@ -98,6 +116,11 @@ typedef struct {
   const char *name;
   int packs; /* products want packed panels */
   void (*gemm)(const Gemm *product);
+  void (*gemm_bf16)(const Bf16Gemm *product); /* NULL in MODE=double, like the next */
+  /* B(i, j) = from[i * row + j * column], i < k, j < n, one of the strides 1, into the
+   * bf16_panels(k, n) numbers of bf16.h */
+  void (*pack_bf16)(const real *from, ptrdiff_t row, ptrdiff_t column, int k, int n,
+                    uint16_t *panels);
   MapKernel *map[MAP_COUNT];
   /* to[j * to_ld + i] = from[i * from_ld + j], i < m, j < n */
   void (*transpose)(const real *from, ptrdiff_t from_ld, int m, int n, real *to, ptrdiff_t to_ld);

@@ -8,6 +8,12 @@
 #define vstore(p, x)  _mm256_storeu_ps(p, x)
 #define vset(x)       _mm256_set1_ps(x)
 #define vfma(a, b, c) _mm256_fmadd_ps(a, b, c)
+/* the bf16 numbers in the lower and upper halves of 8 pairs; two vectors are a tile's columns */
+#define vlower(p) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const void *)(p)), 16))
+#define vupper(p)                                                                                  \
+  _mm256_castsi256_ps(                                                                             \
+      _mm256_and_si256(_mm256_loadu_si256((const void *)(p)), _mm256_set1_epi32((int)0xffff0000)))
+#define BF16_NEXT 8
 #include "core/kernels/kernels_body.h"
 const Kernels kernels_avx2 = KERNEL_TABLE("avx2", 1, gemm);
 #else

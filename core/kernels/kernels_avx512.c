@@ -8,6 +8,12 @@
 #define vstore(p, x)  _mm512_storeu_ps(p, x)
 #define vset(x)       _mm512_set1_ps(x)
 #define vfma(a, b, c) _mm512_fmadd_ps(a, b, c)
+/* the bf16 numbers in the lower and upper halves of 16 pairs; the second vector is the next tile */
+#define vlower(p) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512((const void *)(p)), 16))
+#define vupper(p)                                                                                  \
+  _mm512_castsi512_ps(                                                                             \
+      _mm512_and_si512(_mm512_loadu_si512((const void *)(p)), _mm512_set1_epi32((int)0xffff0000)))
+#define BF16_NEXT 256
 #include "core/kernels/kernels_body.h"
 const Kernels kernels_avx512 = KERNEL_TABLE("avx512", 1, gemm);
 #else

@@ -270,6 +270,7 @@ static void add(const real *a, const real *b, real *y, int n) {
   for (int i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
+#include "core/kernels/kernels_bf16.h"
 #include "core/kernels/kernels_plane.h"
 
 static void adam(const AdamStep *s, const real *g, real *m, real *v, real *w, int n) {
@@ -308,7 +309,7 @@ static void lerp(real *to, const real *from, real t, int n) {
 #define KERNEL_TABLE(title, packed, product)                                                       \
   {                                                                                                \
     .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
-    .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
+    .gemm_bf16 = GEMM_BF16, .pack_bf16 = PACK_BF16, .map = { KERNEL_MAPS(MAP_ENTRY) },             \
     .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose = transpose,         \
     .mul = mul, .add = add, .adam = adam, .squares = squares, .lerp = lerp, .normals = normals,    \
     .uniforms = uniforms, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                      \
