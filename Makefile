@@ -108,6 +108,9 @@ ARM_TESTS := actor api_actor api_actor_guest api_guest api_memory api_plan arena
 
 AVX512 := -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma -mprefer-vector-width=512
 X86 := $(filter x86_64-%,$(shell $(CC) -dumpmachine))
+AMX := -mamx-tile -mamx-bf16 -mavx512bf16
+AMX := $(shell $(CC) $(AMX) -x c -E /dev/null >/dev/null 2>&1 && echo '$(AMX)')
+$(B)/core/kernels/kernels_amx.o: ALL_CFLAGS += $(if $(X86),$(AVX512) $(AMX))
 $(B)/core/kernels/kernels_avx512.o: ALL_CFLAGS += $(if $(X86),$(AVX512))
 $(B)/core/kernels/kernels_avx2.o: ALL_CFLAGS += $(if $(X86),-mavx2 -mfma)
 $(B)/core/kernels/kernels_blas.o: ALL_CFLAGS += $(OPENBLAS_CFLAGS)

@@ -61,7 +61,11 @@ static void check_cpus(Finding *f) {
 static void check_kernels(Finding *f) {
   Error error;
   const Kernels *own = kernels_find("own", &error);
-  snprintf(f->found, sizeof f->found, "%s", own ? own->name : "none");
+  const Kernels *half = own ? kernels_with(own, PRECISION_BF16, &error) : NULL;
+  snprintf(f->found, sizeof f->found, "%s; products of bf16: %s", own ? own->name : "none",
+           !half                                        ? "none"
+           : kernels_find("amx", &(Error){ 0 }) != NULL ? "amx, the tile unit"
+                                                        : half->name);
   if (!own) snprintf(f->fix, sizeof f->fix, "%s", error.text);
 }
 

@@ -22,7 +22,7 @@
   F(INT, batch, BATCH, 1, 65536, ABOUT)                                                            \
   F(INT, group, GROUP, 1, 65536, "rows whose sums are one block; changes bits")                    \
   F(INT, lane, LANE, 1, 65536, "rows that pass through the cache together; changes bits")          \
-  F(TEXT, kernels, "own", "own|avx512|avx2|plain|openblas", NULL, "what computes products")        \
+  F(TEXT, kernels, "own", "own|amx|avx512|avx2|plain|openblas", NULL, "what computes products")    \
   F(TEXT, schedule_rate, "constant", "constant|cosine", NULL, "learning rates over training")      \
   F(INT, rate_steps, 0, 0, NULL, "length of a cosine rate; 0: the first --steps")                  \
   F(INT, eval_every, EVAL, 0, NULL, "steps between evaluations; 0: only at the end")               \

@@ -114,7 +114,8 @@ typedef struct {
 
 typedef struct {
   const char *name;
-  int packs; /* products want packed panels */
+  Precision precision; /* of the products that the tape's ops ask for */
+  int packs;           /* products want packed panels */
   void (*gemm)(const Gemm *product);
   void (*gemm_bf16)(const Bf16Gemm *product); /* NULL in MODE=double, like the next */
   /* B(i, j) = from[i * row + j * column], i < k, j < n, one of the strides 1, into the
@@ -143,14 +144,21 @@ typedef struct {
 
 extern const Kernels kernels_plain;
 #ifndef DIFFRL_DOUBLE
-extern const Kernels kernels_avx2, kernels_avx512;
+extern const Kernels kernels_avx2, kernels_avx512, kernels_amx;
+extern const Kernels kernels_plain_bf16, kernels_avx2_bf16, kernels_avx512_bf16, kernels_amx_bf16;
 extern const Kernels kernels_blas __attribute__((weak)); /* absent from the inference library */
 #endif
 
-/* "own": the best of ours for this CPU; "avx512", "avx2", "plain"; "openblas" after comparing a
- * few products with plain C.  NULL and an error if it cannot run here or is wrong. */
-const Kernels *kernels_find(const char *name, Error *error);
-const char *const *kernels_list(size_t *count); /* these names, whether they run here or not */
+/* "own": the best of ours for this CPU; "amx" (AVX-512 with a tile unit for bf16), "avx512",
+ * "avx2", "plain"; "openblas" after comparing a few products with plain C.  NULL and an error if it
+ * cannot run here or is wrong.  The tile unit is asked for by "amx", and by "own" if products are
+ * bf16. */
+const Kernels *kernels_at(const char *name, Precision precision, Error *error);
+const Kernels *kernels_find(const char *name, Error *error); /* the same for floats */
+/* the same arithmetic for products of that precision; NULL and an error if there is none */
+const Kernels *kernels_with(const Kernels *kernels, Precision precision, Error *error);
+const char *precision_name(Precision precision); /* "f32", "bf16" */
+const char *const *kernels_list(size_t *count);  /* these names, whether they run here or not */
 
 const char *map_name(Map map);
 

@@ -16,6 +16,7 @@
 #define BF16_NEXT 8
 #include "core/kernels/kernels_body.h"
 const Kernels kernels_avx2 = KERNEL_TABLE("avx2", 1, gemm);
+const Kernels kernels_avx2_bf16 = KERNEL_TABLE_AT("avx2", 1, gemm, BF16, gemm_bf16);
 #else
 typedef int kernels_avx2_is_for_float_on_x86;
 #endif

@@ -1,5 +1,6 @@
 /* kernels_avx512.c -- tiles of 12 rows by 32 columns: 24 accumulators of the 32 registers. */
 #if !defined DIFFRL_DOUBLE && defined __x86_64__
+#include "core/kernels/kernels_amx.h"
 #include <immintrin.h>
 #define V             __m512
 #define VW            16
@@ -16,6 +17,10 @@
 #define BF16_NEXT 256
 #include "core/kernels/kernels_body.h"
 const Kernels kernels_avx512 = KERNEL_TABLE("avx512", 1, gemm);
+const Kernels kernels_avx512_bf16 = KERNEL_TABLE_AT("avx512", 1, gemm, BF16, gemm_bf16);
+/* a processor with a tile unit: all but one function are these */
+const Kernels kernels_amx = KERNEL_TABLE_AT("amx", 1, gemm, F32, amx_gemm_bf16);
+const Kernels kernels_amx_bf16 = KERNEL_TABLE_AT("amx", 1, gemm, BF16, amx_gemm_bf16);
 #else
 typedef int kernels_avx512_is_for_float_on_x86;
 #endif

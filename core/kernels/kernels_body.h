@@ -305,11 +305,13 @@ static void lerp(real *to, const real *from, real t, int n) {
 
 #include "core/kernels/kernels_random.h"
 
-#define MAP_ENTRY(name, zero) map_##name##_kernel,
-#define KERNEL_TABLE(title, packed, product)                                                       \
+#define MAP_ENTRY(name, zero)                map_##name##_kernel,
+#define KERNEL_TABLE(title, packed, product) KERNEL_TABLE_AT(title, packed, product, F32, GEMM_BF16)
+#define KERNEL_TABLE_AT(title, packed, product, at, product_bf16)                                  \
   {                                                                                                \
-    .plane = PLANE_KERNELS, .name = title, .packs = packed, .gemm = product,                       \
-    .gemm_bf16 = GEMM_BF16, .pack_bf16 = PACK_BF16, .map = { KERNEL_MAPS(MAP_ENTRY) },             \
+    .plane = PLANE_KERNELS, .name = title, .precision = PRECISION_##at, .packs = packed,           \
+    .gemm = product, .gemm_bf16 = product_bf16, .pack_bf16 = PACK_BF16,                            \
+    .map = { KERNEL_MAPS(MAP_ENTRY) },                                                             \
     .tile = { TILE_ENTRY(1x3), TILE_ENTRY(1x5), TILE_ENTRY(3x3) }, .transpose = transpose,         \
     .mul = mul, .add = add, .adam = adam, .squares = squares, .lerp = lerp, .normals = normals,    \
     .uniforms = uniforms, .fma_probe = fma_probe, .fma_flops = 2 * VW * PROBE                      \
