@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const PolicyDef *const policies[] = { &policy_deterministic, &policy_diffusion,
-                                             &policy_gaussian, &policy_plans };
+                                             &policy_gaussian, &policy_one_step, &policy_plans };
 enum { POLICIES = sizeof policies / sizeof *policies };
 
 #define CONFIG_STRUCT PolicySpec

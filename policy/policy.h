@@ -107,7 +107,8 @@ struct PolicyDef {
   bool exported; /* can be printed as C */
 };
 
-extern const PolicyDef policy_diffusion, policy_gaussian, policy_deterministic, policy_plans;
+extern const PolicyDef policy_diffusion, policy_gaussian, policy_deterministic, policy_one_step,
+    policy_plans;
 
 /* ---- building -------------------------------------------------------------------------------- */
 

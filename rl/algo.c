@@ -24,6 +24,7 @@
   X(edac) \
   X(flow_grpo) \
   X(fpo) \
+  X(fql) \
   X(idql) \
   X(ifql) \
   X(image) \

@@ -75,6 +75,8 @@ idql idql $hopper $small --set candidates=4
 idql/chunk idql $hopper $small --set chunk=4 --set obs_steps=2 --set candidates=4 \
   --set choice=softmax --set weights=online
 ifql ifql $hopper $small --set candidates=4 --set nstep=3
+fql fql $hopper $small
+fql/chunk fql $hopper $small --set chunk=4 --set obs_steps=2 --set normalize_q=true
 rebrac rebrac $hopper $small --set nstep=3
 cql cql $hopper $small --set proposals=4
 edac edac $hopper $small --set critics=4

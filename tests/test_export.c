@@ -48,6 +48,7 @@ static const Case ways[] = {
   { "gauss", &policy_gaussian, 40, 2, true, "", "choice=sample", 0, 0 },
   { "centre", &policy_gaussian, 64, 0, true, "", "choice=mean", 2, 2 },
   { "free", &policy_gaussian, 64, 0, true, "deviation=free", "choice=sample", 0, 3 },
+  { "noise", &policy_one_step, 40, 2, true, "", "", 2, 2 },
   { "point", &policy_deterministic, 40, 2, true, "", "", 2, 2 },
 };
 

@@ -2,6 +2,8 @@
  *
  * The data choose each mode a quarter of the time.  Cloning must keep all four; Diffusion-QL must
  * move its samples, and its choice among candidates, to the one that pays best. */
+#include "policy/nets/denoiser_mlp.h"
+#include "policy/policies/policy_one_step.h"
 #include "rl/train/train.h"
 #include "tests/program.h"
 
@@ -33,6 +35,7 @@ static void make_bandit(const char *path, float truth) {
 
 typedef struct {
   double best, others; /* shares of samples within 0.4 of the best corner, of the other three */
+  double map;          /* of fql: how far its policy is from the flow's map */
 } Shares;
 
 static Shares shares_of(const Policy *policy) {
@@ -54,6 +57,38 @@ static Shares shares_of(const Policy *policy) {
   return s;
 }
 
+/* mean |mu(z) - flow(z)|^2 over that of the flow's distances from its mean, at the one state */
+static double map_error(const Agent *agent) {
+  const Policy *p = agent->policy;
+  Arena *arena = arena_new();
+  Error error;
+  const Schedule *paths = schedule_new(arena, &(ScheduleSpec){ .name = "flow" }, &error);
+  Params *shape = params_new(arena, "flow"), *flow = NULL;
+  const Denoiser *d = mlp_denoiser_new(arena, shape, paths, PREDICTS_VELOCITY, 2, 1, 64);
+  for (int i = 0; i < agent->blocks.count; i++)
+    if (!strcmp(agent->blocks.params[i]->block, "flow")) flow = agent->blocks.params[i];
+  assert_non_null(flow);
+  /* a hundred steps, so that the ten of training are seen to be enough */
+  SamplerSpec spec = { .method = "ddim", .steps = 100, .end = END_CLEAN };
+  Sampler *ode = sampler_new(arena, &spec, d, &error);
+  assert_non_null(ode);
+  Graph *g = graph_new(
+      arena,
+      &(GraphSpec){ .seed = 3, .kernels = kernels_find("own", &error), .max_rows = SAMPLES });
+  Tensor *obs = t_input(g, "obs", 1, 1), *z = t_normal(g, "z", 1, 2);
+  Tensor *there = t_clip(sampler_record_from(g, ode, d, flow, "flow", z, obs), -1, 1);
+  Tensor *mu = t_clip(one_step_act(p, g, p->actor, obs, z), -1, 1);
+  Tensor *error_of = t_mean(t_map(MAP_square, t_sub(mu, there)));
+  Tensor *size = t_mean(t_map(MAP_square, there)); /* the modes lie around 0 */
+  real *ones = arena_array(arena, real, (ptrdiff_t)SAMPLES * obs->ld);
+  for (int i = 0; i < SAMPLES; i++) ones[i * obs->ld] = 1;
+  graph_bind(obs, ones), graph_keep(error_of), graph_keep(size), graph_seal(g);
+  graph_run(g, SAMPLES, 0, NULL);
+  double ratio = graph_scalar(error_of) / graph_scalar(size);
+  arena_free(arena);
+  return ratio;
+}
+
 /* train and look at one sample a state, and (chosen) at the act record as trained */
 static Shares train(const char *algo, const char *out, const char *const *set, int sets,
                     Shares *chosen) {
@@ -71,6 +106,7 @@ static Shares train(const char *algo, const char *out, const char *const *set, i
   policy->act.candidates = 1;
   strcpy(policy->act.choice.s, "sample");
   Shares single = shares_of(policy);
+  if (!strcmp(algo, "fql")) single.map = map_error(trainer.agent);
   trainer_close(&trainer);
   return single;
 }
@@ -78,6 +114,10 @@ static Shares train(const char *algo, const char *out, const char *const *set, i
 #define SMALL_NET                                                                                  \
   "hidden=64", "batch=64", "group=64", "lane=64", "actor_rate=1e-3", "eval_every=0",               \
       "eval_episodes=1"
+
+#define CHOOSER                                                                                    \
+  "hidden=64", "batch=64", "group=64", "lane=64", "rate=1e-3", "eval_every=0", "eval_episodes=1",  \
+      "steps=4000"
 
 static void cloning_keeps_every_mode(void **state) {
   (void)state;
@@ -96,6 +136,38 @@ static void diffusion_ql_finds_the_best_mode(void **state) {
                 s.best, s.others, chosen.best);
   assert_true(s.best > 0.8);
   assert_true(s.others < 0.1);
+}
+
+/* The behaviour alone is the data's four modes, the best of 16 of it the best mode. */
+static void idql_chooses_the_best_mode(void **state) {
+  (void)state;
+  static const char *const set[] = { CHOOSER, "weights=online", "candidates=16",
+                                     "diffusion_steps=20", "actor_schedule=constant" };
+  Shares chosen, s = train("idql", "idql", set, sizeof set / sizeof *set, &chosen);
+  print_message("idql: 1 candidate best %.2f, others %.2f; 16 candidates best %.2f\n", s.best,
+                s.others, chosen.best);
+  assert_true(s.best > 0.17 && s.best < 0.33);
+  assert_true(s.best + s.others > 0.9);
+  assert_true(chosen.best > 0.9);
+}
+
+/* For a large alpha the policy is the flow's map, which keeps every mode; for a small one it finds
+ * the best.  A map that ignored its noise would be off by 1; this one is by 0.03, nearly all of it
+ * between the modes, where the flow's map is steep and a network of 64 units is not. */
+static void fql_goes_as_far_as_alpha_lets_it(void **state) {
+  (void)state;
+  static const char *const near[] = { CHOOSER, "actor_layers=2", "critic_layers=2", "alpha=1000",
+                                      "schedule_rate=cosine" };
+  static const char *const far[] = { CHOOSER, "actor_layers=2", "critic_layers=2", "alpha=0.1" };
+  Shares s = train("fql", "near", near, sizeof near / sizeof *near, NULL);
+  double error = s.map;
+  Shares f = train("fql", "far", far, sizeof far / sizeof *far, NULL);
+  print_message(
+      "fql: alpha 1000 best %.2f, others %.2f, off the map by %.4f; alpha 0.1 best %.2f\n", s.best,
+      s.others, error, f.best);
+  assert_true(error < 0.05);
+  assert_true(s.best > 0.12 && s.others > 0.4);
+  assert_true(f.best > 0.9);
 }
 
 /* Critics that learned what is not so choose what pays least, and `train` says so; those that
@@ -132,6 +204,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(cloning_keeps_every_mode),
     cmocka_unit_test(diffusion_ql_finds_the_best_mode),
+    cmocka_unit_test(idql_chooses_the_best_mode),
+    cmocka_unit_test(fql_goes_as_far_as_alpha_lets_it),
     cmocka_unit_test(a_bad_choice_is_told),
   };
   return cmocka_run_group_tests(tests, enter, program_leave);

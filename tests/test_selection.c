@@ -1,5 +1,5 @@
-/* test_selection.c -- idql and ifql against PyTorch, with the same weights, batch and noise; and
- * their value is an expectile.
+/* test_selection.c -- idql, ifql and fql against PyTorch, with the same weights, batch and noise;
+ * and the value of the first two is an expectile.
  *
  * An algorithm is created as a run creates it, its tapes get the file's batch and noise, its blocks
  * the file's weights, and `update` runs with rates of zero: every loss is that of the weights as
@@ -47,10 +47,10 @@ static const struct {
   const char *algo, *block, *stream;
   int n;
 } draws[] = {
-  { "idql", "actor", "bc time", 1 },
-  { "idql", "actor", "bc noise", ACT },
-  { "ifql", "actor", "bc time", 1 },
-  { "ifql", "actor", "bc noise", ACT },
+  { "idql", "actor", "bc time", 1 },      { "idql", "actor", "bc noise", ACT },
+  { "ifql", "actor", "bc time", 1 },      { "ifql", "actor", "bc noise", ACT },
+  { "fql", "flow", "bc time", 1 },        { "fql", "flow", "bc noise", ACT },
+  { "fql", "actor", "actor noise", ACT }, { "fql", "critic", "target noise", ACT },
 };
 
 static void give_numbers(void *user, Graph *g) {
@@ -175,7 +175,8 @@ static void gradient_agrees(const Learner *l, const char *block) {
 }
 
 static void losses_and_gradients_are_pytorchs(void **state) {
-  const char *const blocks[] = { "actor", "value", "critic" };
+  const char *const second = !strcmp(*state, "fql") ? "flow" : "value";
+  const char *const blocks[] = { "actor", second, "critic" };
   Learner l;
   Log log = { 0 };
   char key[128], of[32];
@@ -233,10 +234,11 @@ static void value_is_the_expectile(void **state) {
 }
 
 int main(void) {
-  char idql[] = "idql", ifql[] = "ifql";
+  char idql[] = "idql", ifql[] = "ifql", fql[] = "fql";
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_prestate(losses_and_gradients_are_pytorchs, idql),
     cmocka_unit_test_prestate(losses_and_gradients_are_pytorchs, ifql),
+    cmocka_unit_test_prestate(losses_and_gradients_are_pytorchs, fql),
     cmocka_unit_test_prestate(value_is_the_expectile, idql),
     cmocka_unit_test_prestate(value_is_the_expectile, ifql),
   };

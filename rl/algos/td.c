@@ -73,16 +73,20 @@ Tensor *td_masked(Graph *g, const Batch *batch, Tensor *x) {
   return entries ? t_mul(x, entries) : x;
 }
 
-Tensor *td_denoising(Graph *g, const Policy *p, const Batch *batch, const char *stream) {
+Tensor *td_denoising_of(Graph *g, const Denoiser *denoiser, const Params *params,
+                        const Batch *batch, const char *stream) {
   Error impossible;
-  const Denoiser *denoiser = p->model->denoiser;
   /* settings that are all defaults cannot be refused */
   Loss *loss = loss_new(graph_arena(g), &(LossSpec){ 0 }, denoiser, &impossible);
   CHECK(loss, "%s", impossible.text);
   const LossInputs in = { .x0 = batch_input(g, batch, "act"),
                           .cond = batch_input(g, batch, "obs"),
                           .factor = td_entries(g, batch) };
-  return loss_record(g, loss, p->actor, stream, &in).loss;
+  return loss_record(g, loss, params, stream, &in).loss;
+}
+
+Tensor *td_denoising(Graph *g, const Policy *p, const Batch *batch, const char *stream) {
+  return td_denoising_of(g, p->model->denoiser, p->actor, batch, stream);
 }
 
 Tensor *td_target(Graph *g, const Batch *batch, double gamma, Tensor *value) {

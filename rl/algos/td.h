@@ -39,6 +39,9 @@ Tensor *td_masked(Graph *g, const Batch *batch, Tensor *x);
 /* The denoising loss of a diffusion policy's online weights on the batch's actions, without the
  * entries that are not there; streams "<stream> time" and "<stream> noise". */
 Tensor *td_denoising(Graph *g, const Policy *policy, const Batch *batch, const char *stream);
+/* That of any denoiser of actions, by these weights. */
+Tensor *td_denoising_of(Graph *g, const Denoiser *denoiser, const Params *params,
+                        const Batch *batch, const char *stream);
 
 /* ---- temporal differences -------------------------------------------------------------------- */
 

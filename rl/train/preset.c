@@ -115,6 +115,10 @@ static const Preset presets[] = {
   { "idql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range", MINUTES },
   { "ifql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range critic_layers=2",
     MINUTES },
+  { "fql", "quick", SMALL("40000") " nstep=10 gamma=0.997 normalize_q=true alpha=1 "
+    "critic_layers=2 actor_layers=2", MINUTES },
+  { "fql", "paper", "steps=500000 hidden=512",
+    "Park, Li & Levine 2025 (arXiv 2502.02538), released settings" },
   { "idql", "paper", "steps=3000000 batch=512 reward=return-range",
     "Hansen-Estruch et al. 2023 (arXiv 2304.10573), released settings" },
   { "ifql", "paper", "steps=500000 hidden=512",

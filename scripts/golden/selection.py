@@ -1,8 +1,9 @@
-"""Losses and gradients of idql and ifql in PyTorch: tests/golden/selection.safetensors.
+"""Losses and gradients of idql, ifql and fql in PyTorch: tests/golden/selection.safetensors.
 
-Losses as read in philippe-eecs/IDQL (arXiv 2304.10573) and in the agent `ifql` of seohongpark/fql
-(arXiv 2502.02538); networks of width 16.  Everything random is in the file.  Weights, batch and
-noise are float32 numbers, results float64; the same program in float32 must agree.
+Losses as read in philippe-eecs/IDQL (arXiv 2304.10573) and in the agents `ifql` and `fql` of
+seohongpark/fql (arXiv 2502.02538); networks of width 16.  Everything random is in the file.
+Weights, batch and noise are float32 numbers, results float64; the same program in float32 must
+agree.
 
     python3 -m venv venv
     venv/bin/pip install torch==2.15.0 numpy==2.4.6 safetensors==0.8.0
@@ -11,7 +12,8 @@ noise are float32 numbers, results float64; the same program in float32 must agr
 B = 8 rows, S = 5, A = 3; "NAME/<block>/<slot>", weights [in, out], of an ensemble [E, in, out].
 
     batch/{obs,act,next,reward,live}           live = 1 - terminal
-    NAME/bc time [B], NAME/bc noise [B, A]     idql: the step 0 .. 4; ifql: u of t = .001 + .999 u
+    NAME/bc time [B], NAME/bc noise [B, A]     idql: the step 0 .. 4; others: u of t = .001 + .999 u
+    fql/{target,actor} noise [B, A]
     NAME/loss/{actor,value,critic}, NAME/grad/<block>/<slot>
 
     value_loss  = mean |tau - 1(d < 0)| d^2, d = min_k Qbar_k(s, a) - V(s); idql .7, ifql .9
@@ -21,9 +23,12 @@ B = 8 rows, S = 5, A = 3; "NAME/<block>/<slot>", weights [in, out], of an ensemb
                 dimensions, which is A times as much
                 ifql: mean (net(t eps + (1 - t) a, t, s) - (eps - a))^2; the released code's time
                 is 1 - t, so its velocity has the other sign
-    networks    idql: critics and value of two layers of ReLU; ifql: four of GELU, each followed by
-                a layer norm (eps 1e-5).  Behaviour: this project's noise network, sines and cosines
-                of the time.
+    fql         flow, as ifql's actor; critic as above with y = r + gamma m mean_k Qbar_k(s', a'),
+                a' = clip mu(s', target noise); actor: alpha mean (mu(s, z) - clip flow(s, z))^2 -
+                mean_{b,k} Q_k(s, clip mu(s, z)), z = actor noise, alpha 10, flow: ten Euler steps
+    networks    idql: critics and value of two layers of ReLU; ifql, fql: four of GELU, each
+                followed by a layer norm (eps 1e-5); mu of fql: four of GELU.  Behaviour: this
+                project's noise network, sines and cosines of the time.
 """
 
 import math
@@ -35,6 +40,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/selection.safetensors"
+NAMES = ("idql", "ifql", "fql")
 B, S, A, HIDDEN, TIME, T, GAMMA = 8, 5, 3, 16, 16, 5, 0.99
 
 
@@ -73,6 +79,8 @@ def behaviour(p, g, x, t):
 
 
 def losses(name, net, g):
+    if name == "fql":
+        return fql(net, g)
     flow, unit, tau = {"idql": (False, F.relu, 0.7), "ifql": (True, F.gelu, 0.9)}[name]
     t, eps, act = g[f"{name}/bc time"], g[f"{name}/bc noise"], g["batch/act"]
     if flow:
@@ -96,14 +104,43 @@ def losses(name, net, g):
     }
 
 
+def one_step(p, obs, z):
+    return mlp(p, "trunk", torch.cat([obs, z], -1), F.gelu)
+
+
+def fql(net, g):
+    obs, act, z = g["batch/obs"], g["batch/act"], g["fql/actor noise"]
+    t, eps = 0.001 + 0.999 * g["fql/bc time"], g["fql/bc noise"]
+    x = t[:, None] * eps + (1 - t[:, None]) * act
+    flow_loss = ((behaviour(net["flow"], g, x, t) - (eps - act)) ** 2).mean()
+    with torch.no_grad():
+        a = one_step(net["actor"], g["batch/next"], g["fql/target noise"]).clamp(-1, 1)
+        there = {"batch/obs": g["batch/next"], "batch/act": a}
+        y = critics(net["critic_target"], there, F.gelu).mean(-1)
+        y = g["batch/reward"] + GAMMA * g["batch/live"] * y
+        x = z
+        for i in range(10):
+            x = x - 0.1 * behaviour(net["flow"], g, x, torch.full_like(t, 1 - i / 10))
+    mu = one_step(net["actor"], obs, z)
+    q = critics(net["critic"], {"batch/obs": obs, "batch/act": mu.clamp(-1, 1)}, F.gelu)
+    return {
+        "actor": 10 * ((mu - x.clamp(-1, 1)) ** 2).mean() - q.mean(),
+        "flow": flow_loss,
+        "critic": ((critics(net["critic"], g, F.gelu) - y[:, None]) ** 2).mean(0).sum(),
+    }
+
+
 def make_networks(name):
-    deep, norm = (4, True) if name == "ifql" else (2, False)
+    deep, norm = (2, False) if name == "idql" else (4, True)
     hidden = [HIDDEN] * deep
     critic = make_mlp("q", [S + A, *hidden, 1], 2, norm)
-    return {
-        "actor": make_mlp("time", [TIME, 2 * TIME, TIME])
-        | make_mlp("trunk", [A + TIME + S, HIDDEN, HIDDEN, HIDDEN, A]),
-        "value": make_mlp("v", [S, *hidden, 1], 1, norm),
+    noise_net = make_mlp("time", [TIME, 2 * TIME, TIME])
+    noise_net |= make_mlp("trunk", [A + TIME + S, HIDDEN, HIDDEN, HIDDEN, A])
+    second = make_mlp("v", [S, *hidden, 1], 1, norm)
+    if name == "fql":
+        second = make_mlp("trunk", [S + A, *hidden, A])
+    return ({"flow": noise_net, "actor": second} if name == "fql" else
+            {"actor": noise_net, "value": second}) | {
         "critic": critic,
         "critic_target": {k: v + 0.1 * torch.randn_like(v) for k, v in critic.items()},
     }
@@ -129,11 +166,12 @@ def main():
         "batch/reward": torch.randn(B),
         "batch/live": (torch.arange(B) % 4 != 3).float(),
     }
-    for name in ("idql", "ifql"):
-        g[f"{name}/bc time"] = (torch.rand(B) if name == "ifql" else torch.arange(B).float() % T)
+    for name in NAMES:
+        g[f"{name}/bc time"] = (torch.arange(B).float() % T if name == "idql" else torch.rand(B))
         g[f"{name}/bc noise"] = torch.randn(B, A)
+    g |= {f"fql/{z} noise": torch.randn(B, A) for z in ("target", "actor")}
     out = {k: v.double() for k, v in g.items()}
-    for name in ("idql", "ifql"):
+    for name in NAMES:
         net = make_networks(name)
         exact, single = (results(name, net, g, d) for d in (torch.float64, torch.float32))
         off = max(((single[k] - exact[k]).norm() / exact[k].norm()).item() for k in exact)

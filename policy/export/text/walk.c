@@ -264,6 +264,20 @@ WALK_INLINE float walk_mish_of(float x) {
   return x * (m * (1 / (m + 2)));
 }
 
+/* ---- gelu_of --------------------------------------------------------------------------------- */
+
+/* x Phi(x) (Hendrycks & Gimpel 2016), Phi by Abramowitz & Stegun 1964, 26.2.17. */
+WALK_INLINE float walk_gelu_of(float x) {
+  float density = 0.398942280f * walk_exp_of(-0.5f * x * x);
+  float a = x < 0 ? -x : x, t = 1 / walk_fma(0.231641888f, a, 1.0f), p = 1.330274429f;
+  p = walk_fma(p, t, -1.821255978f);
+  p = walk_fma(p, t, 1.781477937f);
+  p = walk_fma(p, t, -0.356563782f);
+  p = walk_fma(p, t, 0.319381530f);
+  float tail = density * p * t;
+  return x * (x < 0 ? tail : 1 - tail);
+}
+
 /* ---- relu_of --------------------------------------------------------------------------------- */
 
 WALK_INLINE float walk_relu_of(float x) { return x > 0 ? x : 0; }
@@ -281,6 +295,10 @@ WALK_INLINE float walk_relu_of(float x) { return x > 0 ? x : 0; }
 /* ---- mish ------------------------------------------------------------------------------------ */
 
 static void walk_mish(float *y, const float *x, int count) { WALK_MAP(walk_mish_of(x[i + l])) }
+
+/* ---- gelu ------------------------------------------------------------------------------------ */
+
+static void walk_gelu(float *y, const float *x, int count) { WALK_MAP(walk_gelu_of(x[i + l])) }
 
 /* ---- relu ------------------------------------------------------------------------------------ */
 
