@@ -112,11 +112,12 @@ static const Preset presets[] = {
   { "td3-bc", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_rate=1e-3 critic_rate=1e-3 "
     "layernorm=after", MINUTES },
   { "iql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range beta=6", MINUTES },
-  { "idql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range", MINUTES },
-  { "ifql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range critic_layers=2",
-    MINUTES },
+  { "idql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range candidates=16 "
+    "choice=average", NO_SCORE },
+  { "ifql", "quick", SMALL("40000") " nstep=10 gamma=0.997 reward=return-range critic_layers=2 "
+    "candidates=16 choice=average", NO_SCORE },
   { "fql", "quick", SMALL("40000") " nstep=10 gamma=0.997 normalize_q=true alpha=1 "
-    "critic_layers=2 actor_layers=2", MINUTES },
+    "critic_layers=2 actor_layers=2", NO_SCORE },
   { "fql", "paper", "steps=500000 hidden=512",
     "Park, Li & Levine 2025 (arXiv 2502.02538), released settings" },
   { "idql", "paper", "steps=3000000 batch=512 reward=return-range",
