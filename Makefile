@@ -186,7 +186,7 @@ $(B)/libdiffrl-fuzz.a: $(filter-out $(B)/envs/% $(B)/rl/%,$(OBJ))
 $(B)/tests/fuzz_hdf5.o: ALL_CFLAGS += $(HDF5_CFLAGS)
 $(B)/tests/fuzz_hdf5: $(filter-out %/caged_program.o %/hdf5_store.o %/hdf5_export.o,$(HELPER_SRC:%.c=$(B)/%.o))
 $(B)/tests/fuzz_%: $(B)/tests/fuzz_%.o $(B)/core/kernels/kernels_blas.o $(B)/libdiffrl-fuzz.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(OPENBLAS_LIBS) $(CJSON_LIBS) $(HDF5_LIBS) $(PNG_LIBS) $(JPEG_LIBS) $(GIF_LIBS) -lz -lm
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(OPENBLAS_LIBS) $(CJSON_LIBS) $(HDF5_LIBS) $(PNG_LIBS) $(JPEG_LIBS) $(GIF_LIBS) -lz -lm
 
 # ---- tests and other jobs ------------------------------------------------------------------------
 

@@ -293,7 +293,9 @@ static void contrast_learns_the_right_one(void **state) {
   for (int i = 0; i < 2; i++) {
     Params *params = net_params(arena);
     Learning *l = learning(arena, &net.base, s, params, i ? energy_regression : energy_contrastive);
-    Objective objective = { l->g, l->loss, optim_new(arena, params, &adam), NULL };
+    Objective objective = { .graph = l->g,
+                            .loss = l->loss,
+                            .optim = optim_new(arena, params, &adam) };
     for (int step = 0; step < STEPS; step++) {
       learning_draw(l, &e.data, step);
       assert_true(objective_step(&objective, BATCH, (uint64_t)step));

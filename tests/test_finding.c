@@ -107,8 +107,13 @@ static void a_refused_step_says_why_and_changes_nothing(void **state) {
   net_open(&net, 2, ROWS, 7, 3), net_open(&twin, 0, ROWS, 7, 3);
   record_root(&net), record_root(&twin);
   OptimSpec spec = optim_adam(1e-3);
-  Objective a = { net.g, net.loss, optim_new(net.arena, net.params, &spec), net.pool };
-  Objective b = { twin.g, twin.loss, optim_new(twin.arena, twin.params, &spec), NULL };
+  Objective a = { .graph = net.g,
+                  .loss = net.loss,
+                  .optim = optim_new(net.arena, net.params, &spec),
+                  .pool = net.pool };
+  Objective b = { .graph = twin.g,
+                  .loss = twin.loss,
+                  .optim = optim_new(twin.arena, twin.params, &spec) };
   for (uint64_t step = 0; step < 6; step++) {
     if (step == 3) {
       real row[LD];
