@@ -411,7 +411,10 @@ bool import(int64_t horizon, const char *choice, const char *name, char **path, 
   bool done = import_in(in, choice, name, path, error);
   if (!done && in->map) munmap(in->map, in->map_bytes);
   for (int f = 0; f < in->files; f++) {
-    free(in->reader[f].part);
+    Reader *r = &in->reader[f];
+    r->all.borrowed = false; /* the reader itself gives its arrays back */
+    part_close(&r->all);
+    free(r->part);
     store_end(&in->store[f]);
   }
   free(in);
