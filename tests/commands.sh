@@ -32,7 +32,7 @@ program diffrl <<'END'
 words=() option= given= out=
 for word; do
   case $option in
-  --steps) [ "$1" != train ] || word=2 ;;
+  --steps) case $1 in train | finetune) word=2 ;; esac ;;
   --transitions) word=2000 ;;
   --episodes) word=1 ;;
   --count) word=8 ;;
@@ -48,8 +48,9 @@ case "${1:-} ${2:-}" in
 'train --resume') append --steps 2 ;;
 'train image') append --steps 2 --set hidden=8 --set groups=4 --set eval_images=8 --set grid=1 \
   --set scores=0 --set batch=8 --set group=8 --set lane=8 ;;
-finetune*) append --steps 1 --set samples=4 --set sample_steps=2 --set batch=4 \
-  --set eval_samples=4 --set grid=1 ;;
+finetune*)
+  append --steps 1
+  words+=(--set samples=4 --set sample_steps=2 --set batch=4 --set eval_samples=4 --set grid=1) ;;
 'train classifier') append --steps 2 --set eval_images=64 ;;
 'train toy') append --steps 2 --set eval_points=64 --set pictures=false ;;
 'train diffuser') append --steps 2 --set hidden=8 --set eval_plans=2 ;;
