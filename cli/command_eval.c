@@ -21,6 +21,8 @@ static const Option options[] = {
                   "D4RL's normalised scores in environments that are not its own"),
   OPTION_NUMBER_ROW(Eval, pictures, "pictures", "N", IMAGE_QUALITY_COUNT, 2, 30000,
                     "how many a model of pictures samples (default 2048)"),
+  OPTION_NUMBER_ROW(Eval, bits, "bits", "N", 0, 1, 1000000,
+                    "pictures: instead, bits per dimension of N test pictures"),
   OPTION_TEXT_ROW(Eval, data, "data", "FOLDER",
                   "pictures: where its data lie (default: as in training)"),
   OPTION_TEXT_ROW(Eval, features, "features", "FILE",
@@ -163,8 +165,8 @@ static bool evaluate_saved(const Eval *c, Arena *arena, Outcome *o, Error *error
 
 /* Check what is asked, evaluate, and print the outcome in one of the two forms. */
 static int eval_policy(const Eval *c, Saved *saved, Arena *arena, Error *error) {
-  static const char *const foreign[] = { "pictures", "data",  "out",     "features", "guidance",
-                                         "sampler",  "steps", "spacing", NULL };
+  static const char *const foreign[] = { "pictures", "bits",    "data",  "out",     "features",
+                                         "guidance", "sampler", "steps", "spacing", NULL };
   if (!saved_policy(saved, arena, &c->act, error) ||
       !eval_refuse(c, foreign, "is a policy and samples no pictures", error))
     return (int)error->kind;

@@ -9,7 +9,7 @@ typedef struct {
   Arguments act;
   const char *env, *which, *reference, *data, *out, *features, *guidance, *sampler, *steps,
       *spacing;
-  int64_t episodes, pictures, seed, threads;
+  int64_t episodes, pictures, bits, seed, threads;
   bool json;
 } Eval;
 

@@ -3,6 +3,7 @@
 #include "core/escape.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "rl/measure/image_bits.h"
 #include "rl/measure/image_quality.h"
 #include "rl/stop.h"
 #include "rl/render/picture_grid.h"
@@ -138,10 +139,49 @@ static bool measure(Measuring *s, Arena *arena, Error *error) {
   return image_write_grid(s->model, pictures, shown, true, asked->out, error);
 }
 
+/* The bound on test pictures, which samples nothing. */
+static int measure_bits(Measuring *s, Arena *arena, Error *error) {
+  const Eval *asked = s->asked;
+  ModelSampling how = model_sampling(&s->model->base);
+  ImageBits bits;
+  if (!(how.kernels = kernels_find("own", error))) return (int)error->kind;
+  how.seed = (uint64_t)asked->seed;
+  how.pool = pool_new(asked->threads ? (int)asked->threads : pool_cpus(), error);
+  if (!how.pool) return (int)error->kind;
+  bool done = image_bits(s->model, s->set, 0, (int)asked->bits, &how, NULL, &bits, error);
+  pool_free(how.pool);
+  if (!done) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
+  JsonText json = { 0 };
+  json_open(&json, NULL, '{');
+  json_put_text(&json, "algo", s->saved->algo);
+  json_put_text(&json, "data", s->model->base.data);
+  json_put_text(&json, "which", s->saved->which);
+  json_put_integer(&json, "step", s->saved->step);
+  json_put_integer(&json, "seed", asked->seed);
+  json_put_integer(&json, "pictures", bits.pictures);
+  json_put_number(&json, "bits_per_dim", bits.bits);
+  json_put_number(&json, "bits_per_dim_error", bits.error);
+  json_put_integer(&json, "terms", bits.steps);
+  json_close(&json, '}');
+  const char *line = arena_text(
+      arena,
+      "%s: at most %.3f +- %.3f bits per dimension (mean and standard error) over %d test "
+      "pictures; variational bound of %d terms, weights %s",
+      s->set->name, bits.bits, bits.error, bits.pictures, bits.steps,
+      s->model->base.settings.weights.s);
+  command_print(asked->json ? json.text : escaped(arena, line));
+  json_text_free(&json);
+  return 0;
+}
+
 int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   static const char *const foreign[] = { "env", "episodes", "act", "reference", NULL };
   Measuring s = { .asked = asked, .saved = saved };
   if (!eval_refuse(asked, foreign, "samples pictures and does not act", error))
+    return (int)error->kind;
+  static const char *const unsampled[] = { "pictures", "features", "guidance", "sampler",
+                                           "steps",    "spacing",  "out",      NULL };
+  if (asked->bits && !eval_refuse(asked, unsampled, "is not sampled for --bits", error))
     return (int)error->kind;
   if (!(s.model = (PicturesModel *)model_load(arena, &model_pictures, saved->checkpoint, error))) {
     error_prefix(error, "%s", saved->path);
@@ -151,9 +191,9 @@ int eval_images(const Eval *asked, Saved *saved, Arena *arena, Error *error) {
   /* sampling takes minutes; a signal ends it between two parts */
   stop_on_signals();
   const char *features = asked->features ? asked->features : "auto";
-  if (!open_set(&s, arena, error) ||
-      !image_features_open(arena, features, s.set, &s.features, error))
-    return (int)error->kind;
+  if (!open_set(&s, arena, error)) return (int)error->kind;
+  if (asked->bits) return measure_bits(&s, arena, error);
+  if (!image_features_open(arena, features, s.set, &s.features, error)) return (int)error->kind;
   /* nothing is told of a measurement that was cut short */
   if (!measure(&s, arena, error)) return stop_signal() ? 128 + stop_signal() : (int)error->kind;
   JsonText json = { 0 };

@@ -225,14 +225,18 @@ static double mean_of(const Tensor *t, int rows) {
 }
 
 double bound_run(BoundRun *run, int rows, uint64_t step, const uint32_t *row_ids, const real *x0,
-                 const real *cond, double *nats, double *squares) {
+                 const real *cond, double *nats, double *squares, double *each) {
   const Bound *b = run->bound;
   double total = nats[b->steps] = bound_prior(b, rows, x0);
+  int ld = row_stride(b->denoiser->dim);
+  for (int i = 0; each && i < rows; i++) each[i] = bound_prior(b, 1, x0 + (ptrdiff_t)i * ld);
   graph_bind(run->x0, x0), graph_bind(run->index, run->k);
   if (run->cond) graph_bind(run->cond, cond);
   for (int k = 0; k < b->steps; k++) {
     for (int i = 0; i < rows; i++) run->k[i * row_stride(1)] = (real)k;
     graph_run(run->graph, rows, step * (uint64_t)b->steps + (uint64_t)k, row_ids);
+    const Tensor *t = run->term.nats;
+    for (int i = 0; each && i < rows; i++) each[i] += (double)graph_values(t)[(ptrdiff_t)i * t->ld];
     total += nats[k] = mean_of(run->term.nats, rows);
     if (squares) squares[k] = mean_of(run->term.squares, rows);
   }

@@ -72,9 +72,10 @@ BoundRun *bound_run_new(Arena *arena, const Bound *bound, const Params *params,
                         int cond /* its width, 0: none */);
 
 /* Means over the rows, one draw of noise per row and term: nats [steps + 1], the prior's last, and
- * squares [steps] (nullable).  Returns the sum of the nats: an unbiased estimate of the bound. */
+ * squares [steps] (nullable); each [rows] (nullable): the sum of every row's nats.  Returns the sum
+ * of the nats: an unbiased estimate of the bound. */
 double bound_run(BoundRun *run, int rows, uint64_t step, const uint32_t *row_ids, const real *x0,
-                 const real *cond, double *nats, double *squares);
+                 const real *cond, double *nats, double *squares, double *each);
 
 /* Bits per dimension.  cell: 1 for masses (bins); for densities of dequantised data the width of
  * one value's cell, 2/256 for 8 bits in [-1, 1] (+7 bits), 1/256 in [0, 1] (+8). */

@@ -380,9 +380,9 @@ static void a_run_gives_the_terms_of_its_draws(void **state) {
   BoundRun *run = bound_run_new(arena, b, NULL, &spec, "test", 0);
   Rng rng = rng_stream(3, "test noise");
   real x0[9 * LD] = { 0 };
-  double nats[6], squares[5], sum = 0;
+  double nats[6], squares[5], each[9], sum = 0, by_row = 0;
   for (int r = 0; r < 9; r++) x0[r * LD] = (real)(0.2 * r - 0.9);
-  double total = bound_run(run, 9, 4, NULL, x0, NULL, nats, squares);
+  double total = bound_run(run, 9, 4, NULL, x0, NULL, nats, squares, each);
   for (int k = 0; k < 5; k++) {
     Level l = schedule_level(s, k);
     double mean = 0;
@@ -396,6 +396,8 @@ static void a_run_gives_the_terms_of_its_draws(void **state) {
     assert_true(near(squares[k], mean, tight(1e-12, 1e-5)));
     sum += nats[k];
   }
+  for (int r = 0; r < 9; r++) by_row += each[r] / 9;
+  assert_true(near(total, by_row, tight(1e-12, 1e-5)));
   assert_true(near(total, sum + nats[5], tight(1e-12, 1e-5)) && nats[5] == bound_prior(b, 9, x0));
   arena_free(arena);
 }
@@ -413,7 +415,7 @@ static void a_bound_is_the_same_for_every_prediction(void **state) {
     GraphSpec spec = a_graph(NULL);
     const Bound *b = a_bound(arena, &(BoundSpec){ 0 }, &exact.base);
     BoundRun *run = bound_run_new(arena, b, NULL, &spec, "test", 0);
-    double total = bound_run(run, 9, 0, NULL, x0, NULL, nats, NULL);
+    double total = bound_run(run, 9, 0, NULL, x0, NULL, nats, NULL, NULL);
     if (!predicts) first = total;
     assert_true(near(total, first, tight(1e-12, 1e-4)));
     arena_free(arena);

@@ -111,6 +111,8 @@ static const struct {
   { 2, "omit --guidance", "eval run --guidance 2" },
   { 2, "expected 0 to 100", "eval fashion-mnist --guidance -1" },
   { 2, "unknown sampler", "eval fashion-mnist --sampler hewn" },
+  { 2, "omit --steps", "eval fashion-mnist --bits 2 --steps 3" },
+  { 2, "omit --bits", "eval run --bits 2" },
   { 2, "for models that sample", "export fashion-mnist-judge --out . --half --guidance 2" },
   { 2, "for --half", "export run --out x --guidance 2" },
   { 2, "is not a run's folder", "inspect fashion-mnist --which best" },

@@ -2,6 +2,8 @@
  * and measures where they are known. */
 #include "core/maths/eigen.h"
 #include "core/rng.h"
+#include "diffusion/bound.h"
+#include "rl/measure/image_bits.h"
 #include "rl/measure/image_quality.h"
 #include "rl/measure/image_space.h"
 #include "tests/pool.h"
@@ -304,6 +306,102 @@ static void a_set_of_another_shape_is_refused(void **state) {
   assert_non_null(strstr(error.text, "pictures of 6 x 6 and this model makes 5 x 5"));
 }
 
+/* ---- bits per dimension ---------------------------------------------------------------------- */
+
+/* says a number for each label, whatever it sees; with noise: and some of what it sees */
+typedef struct {
+  Denoiser base;
+  double noise;
+} Stubborn;
+static Tensor *stubborn_net(const Denoiser *d, Graph *g, const Params *p, Tensor *x, Tensor *h,
+                            Tensor *cond) {
+  (void)g, (void)p, (void)h;
+  return t_add(t_scale(((const Stubborn *)d)->noise, x), t_scale(0.25, t_col(cond, 1)));
+}
+static Tensor *plain_time(const Denoiser *d, Graph *g, const Params *p, Tensor *t) {
+  return (void)d, (void)g, (void)p, t;
+}
+
+static void make_stubborn(World *w, Stubborn *net, const char *schedule, int steps) {
+  Error error;
+  ScheduleSpec spec = { .name = schedule, .steps = steps };
+  net->base = (Denoiser){ .net = stubborn_net, .embed = plain_time, .predicts = PREDICTS_X0 };
+  net->base.dim = PIXELS, net->base.schedule = schedule_new(w->arena, &spec, &error);
+  assert_non_null(net->base.schedule);
+  w->model.base.schedule = net->base.schedule, w->model.base.denoiser = &net->base;
+  w->model.base.cond = CLASSES;
+}
+
+static ImageBits bits_of(World *w, int from, int count, int pool, double *each) {
+  ImageBits bits;
+  Error error;
+  ModelSampling how = { .seed = 5, .pool = w->pool[pool], .kernels = w->kernels };
+  assert_true(image_bits(&w->model, &w->set, from, count, &how, each, &bits, &error));
+  return bits;
+}
+
+static double normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
+
+/* For an answer that is not random the terms telescope: (SNR_0 - SNR_T) |x_0 - answer|^2 / 2. */
+static double stubborn_nats(const Schedule *s, double first, double last, double v, double x,
+                            double answer) {
+  Level clear = schedule_level(s, first), noisy = schedule_level(s, last);
+  double fall = exp(2 * clear.lambda) - exp(2 * noisy.lambda), half = 1.0 / 255;
+  double upper = x > 1 - half ? 1 : normal_cdf((x - answer + half) / sqrt(v));
+  double lower = x < -1 + half ? 0 : normal_cdf((x - answer - half) / sqrt(v));
+  double prior = pow(noisy.a * x, 2) + noisy.s * noisy.s - 1 - 2 * log(noisy.s);
+  return fall * pow(x - answer, 2) / 2 - log(fmax(upper - lower, 1e-12)) + prior / 2;
+}
+
+static void bits_of_a_stubborn_network_are_known(void **state) {
+  World *w = *state;
+  for (int discrete = 0; discrete < 2; discrete++) {
+    Stubborn net = { .noise = 0 };
+    make_stubborn(w, &net, discrete ? "vp" : "flow", 5);
+    const Schedule *s = net.base.schedule;
+    double last = discrete ? 4 : schedule_time(s, -6.65);
+    double first = discrete ? 0 : schedule_time(s, 6.65), expected = 0, each[TEST];
+    double v = discrete ? schedule_posterior(s, 1).variance : exp(-2 * schedule_lambda(s, first));
+    for (int i = 0; i < TEST; i++) {
+      real x[PIXELS];
+      images_decode(&w->set.test, i, SIDE, x);
+      for (int j = 0; j < PIXELS; j++)
+        expected +=
+            stubborn_nats(s, first, last, v, (double)x[j], w->set.test.label[i] == 1 ? 0.25 : 0);
+    }
+    ImageBits bits = bits_of(w, 0, TEST, 0, each);
+    expected /= TEST * BYTES * BYTES * log(2);
+    assert_int_equal(bits.steps, discrete ? 5 : 128);
+    assert_true(fabs(bits.bits / expected - 1) < 10 * precision);
+  }
+}
+
+/* The parts are the whole to the bit, whoever computes them, and agree with each other. */
+static void parts_of_the_bits_are_the_whole(void **state) {
+  World *w = *state;
+  Stubborn net = { .noise = 0.5 };
+  make_stubborn(w, &net, "vp", 5);
+  double whole[TEST], part[TEST];
+  ImageBits all = bits_of(w, 0, TEST, 0, whole);
+  ImageBits a = bits_of(w, 0, 45, 1, part), b = bits_of(w, 45, TEST - 45, 1, part + 45);
+  assert_memory_equal(whole, part, sizeof whole);
+  assert_true(fabs((a.bits + b.bits) / 2 - all.bits) < 1e-12 * all.bits);
+  assert_true(a.bits != b.bits && fabs(a.bits - b.bits) < 3 * hypot(a.error, b.error));
+  /* half as many have 1 / sqrt 2 of the precision, as far as 45 tell */
+  assert_true(fabs(a.error / all.error / sqrt(2) - 1) < 0.3);
+}
+
+static void bits_of_too_many_pictures_are_refused(void **state) {
+  World *w = *state;
+  Stubborn net = { .noise = 0 };
+  ImageBits bits;
+  Error error;
+  ModelSampling how = { .pool = w->pool[0], .kernels = w->kernels };
+  make_stubborn(w, &net, "vp", 5);
+  assert_false(image_bits(&w->model, &w->set, 0, TEST + 1, &how, NULL, &bits, &error));
+  assert_non_null(strstr(error.text, "has 90 test pictures"));
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -321,6 +419,9 @@ int main(void) {
     FACT(three_equal_channels_count_three_times),
     FACT(what_cannot_be_scored_is_told),
     FACT(a_set_of_another_shape_is_refused),
+    FACT(bits_of_a_stubborn_network_are_known),
+    FACT(parts_of_the_bits_are_the_whole),
+    FACT(bits_of_too_many_pictures_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
