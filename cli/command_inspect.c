@@ -4,6 +4,7 @@
 #include "core/escape.h"
 #include "cli/saved.h"
 #include "core/json.h"
+#include "core/sort.h"
 #include "rl/report/history.h"
 #include "rl/shipped.h"
 #include <stdlib.h>
@@ -89,7 +90,7 @@ static void add_tensor(Found *f, Arena *arena, size_t i) {
 /* Sort the tensors by name, so that each block is a range of them, then sum up each block. */
 static void find_blocks(Found *f, Arena *arena) {
   Checkpoint *c = &f->checkpoint;
-  if (c->tensors) qsort(c->tensor, c->tensors, sizeof *c->tensor, by_name);
+  sort(c->tensor, c->tensors, sizeof *c->tensor, by_name);
   f->block = arena_array(arena, Block, c->tensors + 1);
   for (size_t i = 0; i < c->tensors; i++) add_tensor(f, arena, i);
 }

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/escape.h"
 #include "core/log.h"
+#include "core/sort.h"
 #include "policy/models/plans.h"
 #include "rl/report/history.h"
 #include "rl/shipped.h"
@@ -141,7 +142,7 @@ double saved_latency(const Policy *policy, const Kernels *kernels, Error *error)
   }
   arena_free(arena);
   if (!actor) return -1;
-  qsort(seconds, (size_t)count, sizeof *seconds, by_size);
+  sort(seconds, (size_t)count, sizeof *seconds, by_size);
   /* the median: a single delay by the system does not count */
   return 1e6 * seconds[count / 2];
 }

@@ -12,6 +12,7 @@
 #include "core/check.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/sort.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -234,7 +235,7 @@ static int compare_places(const void *a, const void *b) {
 static Span *place_tensors(const Checkpoint *checkpoint) {
   Span *span = arena_array(checkpoint->arena, Span, checkpoint->tensors + 1);
   for (size_t i = 0; i < checkpoint->tensors; i++) span[i].tensor = &checkpoint->tensor[i];
-  qsort(span, checkpoint->tensors, sizeof *span, compare_places);
+  sort(span, checkpoint->tensors, sizeof *span, compare_places);
   size_t at = 0;
   for (size_t i = 0; i < checkpoint->tensors; i++) {
     span[i].begin = at;
@@ -255,7 +256,7 @@ static void put_metadata(const Checkpoint *checkpoint, JsonText *header) {
   }
   for (size_t i = 0; i < checkpoint->texts; i++)
     append_text(&all, checkpoint->text[i].key, checkpoint->text[i].value);
-  qsort(all.text, all.texts, sizeof *all.text, compare_texts);
+  sort(all.text, all.texts, sizeof *all.text, compare_texts);
   json_open(header, "__metadata__", '{');
   for (size_t i = 0; i < all.texts; i++) json_put_text(header, all.text[i].key, all.text[i].value);
   json_close(header, '}');
@@ -281,7 +282,7 @@ static char *make_head(const Checkpoint *checkpoint, const Span *span, size_t *b
   size_t count = checkpoint->tensors;
   Span *sorted = arena_array(checkpoint->arena, Span, count + 1);
   memcpy(sorted, span, count * sizeof *span);
-  qsort(sorted, count, sizeof *sorted, compare_names);
+  sort(sorted, count, sizeof *sorted, compare_names);
   JsonText header = { 0 };
   json_open(&header, NULL, '{');
   put_metadata(checkpoint, &header);
@@ -427,7 +428,7 @@ static int compare_spans(const void *a, const void *b) {
 /* The reference rule: sorted by place, tensors cover the data without hole or overlap. */
 static bool check_cover(Span *span, size_t count, size_t data_bytes, Error *error) {
   size_t at = 0;
-  qsort(span, count, sizeof *span, compare_spans);
+  sort(span, count, sizeof *span, compare_spans);
   for (size_t i = 0; i < count; at = span[i++].end) {
     if (span[i].begin != at)
       return error_set(error, FAIL_INPUT, "tensor \"%.100s\" begins at byte %zu, expected %zu",

@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/check.h"
 #include "core/file.h"
+#include "core/sort.h"
 #include <cJSON.h>
 #include <errno.h>
 #include <math.h>
@@ -94,7 +95,7 @@ static bool unique_keys(const cJSON *object, Error *error) {
   if (!key) return error_memory(error, (count + 1) * sizeof *key);
   for (const cJSON *member = object->child; member; member = member->next)
     key[i++] = member->string;
-  qsort(key, count, sizeof *key, compare_keys);
+  sort(key, count, sizeof *key, compare_keys);
   bool unique = true;
   for (i = 1; i < count && unique; i++) {
     if (strcmp(key[i - 1], key[i]) == 0)

@@ -1,5 +1,6 @@
 /* best_episodes.c -- returns, sorted. */
 #include "datasets/best_episodes.h"
+#include "core/sort.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -36,7 +37,7 @@ int64_t *best_episodes(Arena *arena, const RowSampler *sampler, double share, do
     if (i < n && rows[i] < d->episode_start[e + 1])
       returns[episodes++] = (Return){ return_of(d, e, gamma), e };
   }
-  qsort(returns, (size_t)episodes, sizeof *returns, by_return);
+  sort(returns, (size_t)episodes, sizeof *returns, by_return);
   int64_t best = (int64_t)ceil(share * (double)episodes);
   if (best < 1) best = 1;
   for (int64_t i = 0; i < best && i < episodes; i++) kept[returns[i].episode] = true;

@@ -1,6 +1,7 @@
 /* cache_folder.c -- listing and tidying. */
 #include "datasets/cache_folder.h"
 #include "core/file.h"
+#include "core/sort.h"
 #include "datasets/cache.h"
 #include "datasets/data_files.h"
 #include <dirent.h>
@@ -80,7 +81,7 @@ size_t cache_folder_list(Arena *arena, const CacheEntry **list) {
     free(names[i]);
   }
   free(names);
-  qsort(entries, found, sizeof *entries, later);
+  sort(entries, found, sizeof *entries, later);
   *list = entries;
   return found;
 }

@@ -1,5 +1,6 @@
 /* data_faults.c -- one function a fault. */
 #include "datasets/data_faults.h"
+#include "core/sort.h"
 #include "datasets/cache.h"
 #include "datasets/episodes.h"
 #include "datasets/murmur.h"
@@ -262,7 +263,7 @@ static void find_twice(Search *s) {
                (size_t)(rows * d->act_dim) * sizeof(float));
     digest[e] = (Digest){ murmur_sum(&murmur), e };
   }
-  qsort(digest, (size_t)d->episodes, sizeof *digest, by_digest);
+  sort(digest, (size_t)d->episodes, sizeof *digest, by_digest);
   for (int64_t e = 1; e < d->episodes; e++) {
     if (memcmp(&digest[e].sum, &digest[e - 1].sum, sizeof digest->sum)) continue;
     int64_t row = d->episode_start[digest[e].episode];

@@ -1,6 +1,7 @@
 /* image_folder.c -- names are listed and sorted, then every file is decoded and cut to size. */
 #include "datasets/image_folder.h"
 #include "core/check.h"
+#include "core/sort.h"
 #include "datasets/image_resize.h"
 #include "datasets/jpeg.h"
 #include <dirent.h>
@@ -89,7 +90,7 @@ static int compare_texts(const void *a, const void *b) {
 
 /* a folder without pictures is no label */
 static bool list_labels(Listing *l, ImageSet *set, const char *folder, Error *error) {
-  if (l->folders) qsort(l->folder, (size_t)l->folders, sizeof *l->folder, compare_texts);
+  sort(l->folder, (size_t)l->folders, sizeof *l->folder, compare_texts);
   const char **name = arena_array(l->arena, const char *, l->folders + 1);
   for (int i = 0; i < l->folders; i++) {
     int before = l->count;
@@ -144,13 +145,13 @@ static int of_label(const Listing *l, int from) {
 
 /* then in the order of their names */
 static void keep_tests(Listing *l) {
-  qsort(l->entry, (size_t)l->count, sizeof *l->entry, compare_hashes);
+  sort(l->entry, (size_t)l->count, sizeof *l->entry, compare_hashes);
   for (int from = 0, all; from < l->count; from += all) {
     all = of_label(l, from);
     int tested = all < 2 ? 0 : all < TESTED ? 1 : all / TESTED;
     for (int i = 0; i < tested; i++) l->entry[from + i].tested = true;
   }
-  qsort(l->entry, (size_t)l->count, sizeof *l->entry, compare_names);
+  sort(l->entry, (size_t)l->count, sizeof *l->entry, compare_names);
 }
 
 /* ---- pixels ---------------------------------------------------------------------------------- */

@@ -4,7 +4,8 @@
 # B/corpus/NAME.
 #
 # Prints for each: runs, crashes, leaks, runs over one second, and the longest.  Any of these is a
-# failure, and the bytes that show it are kept in B/found/NAME.  A crash or an endless loop inside
+# failure: what the fuzzer said of it is printed, and the bytes that show it are kept in
+# B/found/NAME.  A crash or an endless loop inside
 # the HDF5 library is counted apart, in B/hdf5s, and is none: diffrl-hdf5 is a process of its own,
 # with a limit on its time, for that reason.
 set -eu
@@ -67,6 +68,7 @@ fuzz() { # name
     "$leaks leaks, $slow over 1 s (longest $(stat slowest_unit_time_sec "$log") s)$(
       [ "$name" != hdf5 ] || echo ", $hdf5s in HDF5 itself")"
   [ "$((slow + leaks + crashes))" = 0 ] || {
+    grep -E 'ERROR|runtime error|SUMMARY|^ *#[0-9]+ 0x' "$log" | tail -n 40 >&2
     echo "fuzz: $name: see $log; to repeat: $B/tests/fuzz_$name $found/*" >&2
     return 1
   }

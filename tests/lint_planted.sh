@@ -112,6 +112,7 @@ mkdir docs
   echo
 } >docs/planted.md
 echo 'int   planted_format ;' >core/planted_format.c
+echo 'void planted_call(void) { qsort(0, 0, 1, 0); }' >core/planted_call.h
 echo 'CFLAGS += -ffast-math' >>Makefile
 echo 'cc -Ofast' >scripts/planted.sh
 echo '__attribute__((optimize("fast-math"))) int planted_fast;' >core/planted_fast.h
@@ -143,6 +144,7 @@ expect '^core/planted_wide.h:1: 101 columns, expected at most 100'
 expect '^docs/planted.md:1: 103 columns, expected at most 100'
 expect '^docs/planted.md:'
 expect '^core/planted_format.c:1: not formatted'
+expect '^core/planted_call.h:1: calls qsort'
 expect '^core/ops/ops_planted.c: op_planted, expected in OPS of core/ops/ops.c'
 expect '^Makefile:[0-9]+: lets the compiler change bits'
 expect '^scripts/planted.sh:1: lets the compiler change bits'

@@ -2,6 +2,7 @@
 #include "core/maths/distance.h"
 #include "core/check.h"
 #include "core/rng.h"
+#include "core/sort.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static void project(const double *x, int n, int dim, const float *direction, dou
     for (int d = 0; d < dim; d++) sum += x[i * dim + d] * (double)direction[d];
     line[i] = sum;
   }
-  qsort(line, (size_t)n, sizeof *line, ascending);
+  sort(line, (size_t)n, sizeof *line, ascending);
 }
 
 double distance_sliced_wasserstein(Arena *scratch, const double *a, const double *b, int n, int dim,

@@ -1,6 +1,7 @@
 /* profile.c -- a list of counters for each worker, so that nobody waits. */
 #include "core/tape/profile.h"
 #include "core/check.h"
+#include "core/sort.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -60,7 +61,7 @@ int profile_entries(const Profile *profile, ProfileEntry entry[PROFILE_NAMES]) {
       ProfileEntry *to = entry_of(&all, from->name);
       to->calls += from->calls, to->ns += from->ns, to->flops += from->flops;
     }
-  qsort(all.entry, (size_t)all.count, sizeof *all.entry, longest_first);
+  sort(all.entry, (size_t)all.count, sizeof *all.entry, longest_first);
   memcpy(entry, all.entry, (size_t)all.count * sizeof *entry);
   return all.count;
 }

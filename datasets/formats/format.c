@@ -1,6 +1,7 @@
 /* format.c -- the list, and what formats share: opening columns, dividing files into parts. */
 #include "datasets/formats/format.h"
 #include "core/names.h"
+#include "core/sort.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +136,7 @@ bool parts_numbered(Reader *r, const char *group, const char *prefix, Error *err
     if (*end || (number && name[length] == '0')) continue;
     if (!parts_add(r, number, error)) return false;
   }
-  qsort(r->part, (size_t)r->parts, sizeof *r->part, ascending);
+  sort(r->part, (size_t)r->parts, sizeof *r->part, ascending);
   return r->parts > 0 || error_set(error, FAIL_INPUT, "%s: no group %s0", group, prefix);
 }
 

@@ -5,6 +5,7 @@
  * step is the last row of next_obs/; files without have none, and then the last step has no
  * successor unless it is done.  dones are terminals.  mask/NAME lists the demonstrations of a set
  * (--mask).  IsaacLab, LIBERO, MimicGen and robocasa write the same skeleton. */
+#include "core/sort.h"
 #include "datasets/formats/format.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static bool mask_apply(Reader *r, Error *error) {
     r->part[kept++] = number;
   }
   r->parts = kept;
-  qsort(r->part, (size_t)kept, sizeof *r->part, by_number);
+  sort(r->part, (size_t)kept, sizeof *r->part, by_number);
   return kept > 0 || error_set(error, FAIL_INPUT, "%s: lists no demonstration", path);
 }
 

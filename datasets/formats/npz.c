@@ -4,6 +4,7 @@
  * (pickles are programs), encrypted members, members that lie over each other, sizes that do not
  * fit, and more than deflate can pack. */
 #include "core/error.h"
+#include "core/sort.h"
 #include "datasets/formats/store.h"
 #include "datasets/gzip.h"
 #include <ctype.h>
@@ -175,7 +176,7 @@ static int by_header(const void *a, const void *b) {
 }
 
 static bool overlaps_check(Archive *a, Error *error) {
-  qsort(a->member, (size_t)a->count, sizeof *a->member, by_header);
+  sort(a->member, (size_t)a->count, sizeof *a->member, by_header);
   for (int i = 0; i < a->count; i++) {
     const Member *m = &a->member[i];
     if (i + 1 < a->count && m->offset + m->packed > a->member[i + 1].header)

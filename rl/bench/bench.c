@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/names.h"
+#include "core/sort.h"
 #include "rl/bench/bench_def.h"
 #include <malloc.h>
 #include <math.h>
@@ -87,7 +88,7 @@ static int by_size(const void *a, const void *b) {
 }
 
 double bench_median(double *value, int count) {
-  qsort(value, (size_t)count, sizeof *value, by_size);
+  sort(value, (size_t)count, sizeof *value, by_size);
   return value[count / 2];
 }
 

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/maths/gaussian.h"
 #include "core/rng.h"
+#include "core/sort.h"
 #include "rl/measure/image_space.h"
 #include "rl/stop.h"
 #include <math.h>
@@ -95,7 +96,7 @@ static double median_nearest(Arena *arena, const ImageSpace *space, const double
                              int count) {
   double *distance = arena_array(arena, double, count);
   image_space_nearest(space, pictures, count, distance, arena_array(arena, int, count));
-  qsort(distance, (size_t)count, sizeof *distance, ascending);
+  sort(distance, (size_t)count, sizeof *distance, ascending);
   return (distance[(count - 1) / 2] + distance[count / 2]) / 2;
 }
 

@@ -1,5 +1,6 @@
 /* dynamics.c -- one simulation, put into one state after the other. */
 #include "rl/rollout/dynamics.h"
+#include "core/sort.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,6 @@ double dynamics_misfit(const EnvModel *model, const Dataset *data) {
   env_free(replay.env);
   /* the best tenth: where limbs collide another release of the simulator differs, and velocities
    * that the observation clipped cannot be set */
-  qsort(error, (size_t)count, sizeof *error, ascending);
+  sort(error, (size_t)count, sizeof *error, ascending);
   return count ? error[count / 10] : (double)NAN;
 }
