@@ -5,9 +5,8 @@
 #
 # Prints for each: runs, crashes, leaks, runs over one second, and the longest.  Any of these is a
 # failure: what the fuzzer said of it is printed, and the bytes that show it are kept in
-# B/found/NAME.  A crash or an endless loop inside
-# the HDF5 library is counted apart, in B/hdf5s, and is none: diffrl-hdf5 is a process of its own,
-# with a limit on its time, for that reason.
+# B/found/NAME.  A crash or an endless loop inside the HDF5 library is counted apart, in B/hdf5s,
+# and is none: diffrl-hdf5 is a process of its own, with a limit on its time, for that reason.
 set -eu
 cd "$(dirname "$0")/.."
 B=${B:-build/fuzz}
