@@ -33,7 +33,9 @@ POLICY = {
     "compiled": ["torch_compiled.py"],
     "jax": ["jax_jitted.py"],
 }
-UNETS = {peer: ["unets_torch.py", peer] for peer in ("published", "scripted", "compiled")}
+TORCH = ("published", "scripted", "compiled")
+UNETS = {peer: ["unets_torch.py", peer] for peer in TORCH}
+FINETUNE = {peer: ["finetune_torch.py", peer] for peer in TORCH}
 # name for `diffrl bench` -> the peers' programs; the name is their last argument
 WORKLOADS = {
     "diffusion-ql-step": POLICY,
@@ -43,6 +45,7 @@ WORKLOADS = {
     "plan-64x20": UNETS,
     "unet2d-step": UNETS,
     "unet2d-eval": UNETS,
+    "ddpo-epoch": FINETUNE,
     "action-1": POLICY,
     "action-50": POLICY,
     "latency": POLICY,
