@@ -123,6 +123,7 @@ dppo/last-steps dppo --init runs/diffusion-bc-THREADS $online --set finetune_ste
 fpo fpo --init runs/diffusion-bc-THREADS $online --set passes=10
 fpo/each fpo --init runs/diffusion-bc/flow-THREADS $online --set form=fpo++ --set levels=3
 reinflow reinflow --init runs/diffusion-bc/flow-THREADS $online --set passes=10
+fpo/lora fpo --init runs/diffusion-bc-THREADS $online --set lora=2
 dppo/chunk dppo --init runs/diffusion-ql/chunk-THREADS $online --set value_first=1
 END
 }

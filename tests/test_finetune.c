@@ -196,6 +196,49 @@ static void every_method_trains_adapters(void **state) {
   }
 }
 
+/* A policy's, online: the same, and what it began with stays in the file beside them. */
+static void policies_train_adapters(void **state) {
+  (void)state;
+  Outcome o;
+  const char *online =
+      "--env point-v0 --set envs=2 --set decisions=8 --set passes=2 --set batch=16 "
+      "--set group=8 --set eval_episodes=1 --set value_hidden=8 --set rate_steps=5 --set lora=2";
+  file_make_data("point.hdf5", "point-v0", 12, 1, "{\"env\": \"point-v0\"}");
+  for (int flow = 0; flow < 2; flow++) {
+    program_run(&o,
+                "train diffusion-bc --data point.hdf5 --env point-v0 --steps 2 --set hidden=8 "
+                "--set batch=8 --set group=8 --set eval_episodes=1 %s --out bc%d",
+                flow ? "--set schedule=flow --set predicts=velocity --set sampler=euler "
+                       "--set sample_steps=4"
+                     : "--set diffusion_steps=3",
+                flow);
+    program_expect(&o, 0, "");
+  }
+  static const char *const algos[] = { "dppo", "fpo", "reinflow" };
+  for (int i = 0; i < 3; i++) {
+    char file[64];
+    program_run(&o, "train %s --init bc%d %s --steps 5 --threads 1 --out act-%s", algos[i], i == 2,
+                online, algos[i]);
+    program_expect(&o, 0, "");
+    snprintf(file, sizeof file, "act-%s/last.safetensors", algos[i]);
+    assert_int_equal(numbers(file, "actor_lora_adam_m (optimiser)"), numbers(file, "actor_lora"));
+    assert_true(numbers(file, "actor_lora") > 0);
+    assert_int_equal(numbers(file, "actor_adam_m (optimiser)"), 0);
+    assert_int_equal(numbers(file, "reference"), numbers(file, "actor"));
+    program_run(&o, "eval act-%s --episodes 1", algos[i]);
+    program_expect(&o, 0, "");
+    program_run(&o, "train %s --init bc%d %s --steps 3 --threads 2 --out part-%s", algos[i], i == 2,
+                online, algos[i]);
+    program_expect(&o, 0, "");
+    program_run(&o, "train --resume part-%s --steps 5 --threads 3", algos[i]);
+    program_expect(&o, 0, "");
+    char command[128];
+    snprintf(command, sizeof command, "cmp -s act-%s/last.safetensors part-%s/last.safetensors",
+             algos[i], algos[i]);
+    assert_int_equal(system(command), 0);
+  }
+}
+
 /* What is exported has the merged weights, and no factors. */
 static void adapters_are_merged_in_what_is_exported(void **state) {
   (void)state;
@@ -276,6 +319,7 @@ int main(void) {
     cmocka_unit_test(what_says_the_same_does_the_same),
     cmocka_unit_test(adapters_learn_in_place_of_the_weights),
     cmocka_unit_test(every_method_trains_adapters),
+    cmocka_unit_test(policies_train_adapters),
     cmocka_unit_test(adapters_are_merged_in_what_is_exported),
     cmocka_unit_test(what_cannot_be_is_refused_in_words),
   };

@@ -1,6 +1,5 @@
 /* finetune.c -- epochs of samples, their rewards and advantages, and the rows of gradient steps. */
 #include "rl/algos/finetune.h"
-#include "core/tape/adapter.h"
 #include "datasets/images.h"
 #include "policy/models/pictures.h"
 #include "policy/models/points.h"
@@ -183,18 +182,6 @@ void finetune_window(Finetune *f, int from, int to) {
   find_rows(f);
 }
 
-/* its factors are a block of the run's files; the model's own weights are merged ones */
-static bool open_adapter(Finetune *f, Error *error) {
-  const AlgoSetup *setup = f->setup;
-  if (!f->cfg->lora) return true;
-  Adapter *a = adapter_new(setup->arena, f->model->online, f->reference, (int)f->cfg->lora,
-                           setup->seed, error);
-  if (!a) return error_prefix(error, "lora=%d", (int)f->cfg->lora);
-  f->agent.adapter = a;
-  blocks_add(&f->agent.blocks, a->factors);
-  return true;
-}
-
 bool finetune_open(Finetune *f, const AlgoSetup *setup, const FinetuneSpec *spec, Error *error) {
   f->setup = setup, f->cfg = setup->config, f->samples = (int)f->cfg->samples;
   f->epoch = -1, f->best_also = -INFINITY;
@@ -202,7 +189,8 @@ bool finetune_open(Finetune *f, const AlgoSetup *setup, const FinetuneSpec *spec
   f->reference = params_clone(f->model->online, "reference");
   blocks_add(&f->agent.blocks, f->reference);
   if (spec->old) f->old = blocks_add(&f->agent.blocks, params_clone(f->model->online, "old"));
-  if (!open_adapter(f, error)) return false;
+  if (!objective_adapt(setup, &f->agent, f->model->online, f->reference, (int)f->cfg->lora, error))
+    return false;
   if (!open_rewards(f, error) || !open_chains(f, spec, error)) return false;
   take_memory(f, spec);
   find_rows(f);

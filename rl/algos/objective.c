@@ -8,6 +8,16 @@ Graph *objective_begin(Objective *o, const AlgoSetup *setup, Params *trained) {
   return o->graph;
 }
 
+bool objective_adapt(const AlgoSetup *setup, Agent *agent, Params *trained, const Params *base,
+                     int rank, Error *error) {
+  if (!rank) return true;
+  Adapter *a = adapter_new(setup->arena, trained, base, rank, setup->seed, error);
+  if (!a) return error_prefix(error, "lora=%d", rank);
+  agent->adapter = a;
+  blocks_add(&agent->blocks, a->factors);
+  return true;
+}
+
 /* The gradient ends a tape; a test may look at it before it is closed. */
 static void seal(Objective *o, const AlgoSetup *setup, Tensor *loss) {
   o->loss = loss;

@@ -20,6 +20,12 @@ Graph *objective_begin(Objective *objective, const AlgoSetup *setup, Params *tra
 void objective_end(Objective *objective, const AlgoSetup *setup, Agent *agent, Tensor *loss,
                    double rate, double clip, Ema ema);
 
+/* Low-rank adapters of this rank learn in place of the matrices of `trained`, in every objective
+ * that is recorded later; 0: its weights do.  Their factors become a block of the agent; `base`, a
+ * copy of `trained` as it came, is one.  FAIL_USAGE for a rank that is too large. */
+bool objective_adapt(const AlgoSetup *setup, Agent *agent, Params *trained, const Params *base,
+                     int rank, Error *error);
+
 /* The same with the optimiser of another objective, for two losses of the same Params. */
 void objective_end_as(Objective *objective, const AlgoSetup *setup, Tensor *loss,
                       const Objective *other);

@@ -145,6 +145,14 @@ static void take_memory(Onpolicy *o) {
   b->decision = arena_array(arena, Decision, o->envs);
 }
 
+/* what acts is the merged policy; its factors, and how it came, are blocks of the run's files */
+static bool adapt(Onpolicy *o, Error *error) {
+  if (!o->cfg->lora) return true;
+  Params *actor = o->agent.policy->actor;
+  Params *came = blocks_add(&o->agent.blocks, params_clone(actor, "reference"));
+  return objective_adapt(o->setup, &o->agent, actor, came, (int)o->cfg->lora, error);
+}
+
 bool onpolicy_open(Onpolicy *o, const OnpolicySpec *spec, Error *error) {
   const OnpolicyConfig *c = o->cfg;
   if (c->envs * c->decisions > 1 << 24)
@@ -152,7 +160,7 @@ bool onpolicy_open(Onpolicy *o, const OnpolicySpec *spec, Error *error) {
                      "envs=%d decisions=%d: an iteration has at most %d decisions", o->envs,
                      o->decisions, 1 << 24);
   o->rows = o->envs * o->decisions, o->spec = *spec;
-  if (!open_simulations(o, error)) return false;
+  if (!adapt(o, error) || !open_simulations(o, error)) return false;
   o->seen_ld = row_stride(o->agent.policy->seen);
   take_memory(o);
   o->value = onpolicy_value_new(

@@ -27,6 +27,7 @@
   F(INT, value_hidden, 256, 1, 4096, "units of a hidden layer of the value (three of Mish)")       \
   F(INT, value_first, 0, 0, NULL, "iterations at the start in which the value alone learns")       \
   F(FLOAT, clip, 1, 0, 1e6, "largest gradient norm of the policy; 0: none")                        \
+  F(INT, lora, 0, 0, 4096, "rank of low-rank adapters that learn; 0: all weights do")              \
   F(FLOAT, target_kl, KL, 0, NULL, "an iteration's steps end above this divergence; 0: never")
 #define ONPOLICY_FIELDS(F) ONPOLICY_FIELDS_OF(F, 2048, 1e-4, 0.99, 1)
 typedef struct {
@@ -78,7 +79,7 @@ struct Onpolicy {
 
 /* The policy of setup->from, whose config begins with ONPOLICY_FIELDS: the weights that acted, one
  * sample a decision.  FAIL_USAGE and FAIL_INPUT with what to do: no diffusion policy, another task.
- * Then simulations, value and memory. */
+ * Then simulations, value and memory, and adapters (lora). */
 bool onpolicy_load_policy(Onpolicy *o, const AlgoSetup *setup, Error *error);
 bool onpolicy_open(Onpolicy *o, const OnpolicySpec *spec, Error *error);
 
