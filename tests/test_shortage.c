@@ -13,7 +13,7 @@ static int setup(void **state) {
   const char *asked = getenv("DIFFRL_SHORTAGES");
   most_tries = asked ? atol(asked) : TRIES;
   setenv("XDG_CACHE_HOME", getenv("HOME"), 1);
-  file_make_data("point.hdf5", "point-v0", 6, 1, NULL);
+  file_make_data("point.hdf5", "point-v0", 6, 1, "{\"env\": \"point-v0\"}");
   return 0;
 }
 

@@ -77,25 +77,42 @@ static bool open_file(Store *store, const char *path, Error *error) {
 
 /* ---- members --------------------------------------------------------------------------------- */
 
+/* HDF5 says neither yes nor no: the file is damaged, or memory ran out. */
+static bool doubt(Store *store) {
+  store->doubt = true;
+  return false;
+}
+
+static bool is_group(Store *store, const char *path) {
+  hid_t object = H5Oopen(store->id, path, H5P_DEFAULT);
+  if (object < 0) return doubt(store);
+  bool group = H5Iget_type(object) == H5I_GROUP;
+  H5Oclose(object);
+  return group;
+}
+
 /* Every group on the way is the file's own: links lead elsewhere and are not followed. */
-static bool own_path(hid_t file, const char *name, bool *link) {
+static bool own_path(Store *store, const char *name, bool *link) {
   char path[STORE_NAME];
   *link = false;
   for (size_t i = 1; i < sizeof path && name[i - 1]; i++) {
     H5L_info_t info;
     if (name[i] && name[i] != '/') continue;
     memcpy(path, name, i), path[i] = '\0';
-    if (H5Lexists(file, path, H5P_DEFAULT) <= 0 || H5Lget_info(file, path, &info, H5P_DEFAULT) < 0)
-      return false;
+    htri_t there = H5Lexists(store->id, path, H5P_DEFAULT);
+    if (there < 0) return doubt(store);
+    if (!there) return false;
+    if (H5Lget_info(store->id, path, &info, H5P_DEFAULT) < 0) return doubt(store);
     if (info.type != H5L_TYPE_HARD) return !(*link = true);
     if (!name[i]) return true;
+    if (!is_group(store, path)) return false;
   }
   return false;
 }
 
 static MemberKind member(Store *store, const char *name) {
   bool link;
-  if (!own_path(store->id, name, &link)) return link ? MEMBER_ARRAY : MEMBER_NONE;
+  if (!own_path(store, name, &link)) return link ? MEMBER_ARRAY : MEMBER_NONE;
   hid_t object = H5Oopen(store->id, name, H5P_DEFAULT);
   H5I_type_t type = object >= 0 ? H5Iget_type(object) : H5I_BADID;
   if (object >= 0) H5Oclose(object);
@@ -106,11 +123,12 @@ static bool list(Store *store, const char *group, int64_t i, char name[STORE_NAM
   H5G_info_t info = { .nlinks = 0 };
   bool link;
   if (!*group) group = "/";
-  if (strcmp(group, "/") && !own_path(store->id, group, &link)) return false;
-  if (H5Gget_info_by_name(store->id, group, &info, H5P_DEFAULT) < 0 || i >= (int64_t)info.nlinks)
-    return false;
+  if (strcmp(group, "/") && !own_path(store, group, &link)) return false;
+  if (H5Gget_info_by_name(store->id, group, &info, H5P_DEFAULT) < 0) return doubt(store);
+  if (i >= (int64_t)info.nlinks) return false;
   ssize_t length = H5Lget_name_by_idx(store->id, group, H5_INDEX_NAME, H5_ITER_INC, (hsize_t)i,
                                       name, STORE_NAME, H5P_DEFAULT);
+  if (length < 0) doubt(store);
   /* a name with a slash would lead through other members, one too long is nobody's */
   if (length <= 0 || length >= STORE_NAME || strchr(name, '/')) *name = '\0';
   return true;
@@ -120,7 +138,7 @@ static bool list(Store *store, const char *group, int64_t i, char name[STORE_NAM
 
 static bool array_find(Store *store, Array *array, Error *error) {
   bool link;
-  if (!own_path(store->id, array->name, &link))
+  if (!own_path(store, array->name, &link))
     return link ? bad(error, "a link, which is not followed; store the array itself in this file")
                 : bad(error, "no such array");
   hid_t object = H5Oopen(store->id, array->name, H5P_DEFAULT);
@@ -301,48 +319,46 @@ static bool word_read(hid_t id, int64_t i, char word[STORE_NAME]) {
 
 static bool word(Store *store, const char *name, int64_t i, char text[STORE_NAME]) {
   bool link;
-  hid_t id = own_path(store->id, name, &link) ? H5Dopen2(store->id, name, H5P_DEFAULT) : -1;
+  hid_t id = own_path(store, name, &link) ? H5Dopen2(store->id, name, H5P_DEFAULT) : -1;
   bool done = id >= 0 && word_read(id, i, text);
   if (id >= 0) H5Dclose(id);
   return done;
 }
 
 /* One member of metadata/ if it is a fixed-length string or a number; anything else is skipped. */
-static void metadata_put(JsonText *out, const char *key, hid_t id) {
+static bool metadata_put(JsonText *out, const char *key, hid_t id) {
   hid_t type = H5Dget_type(id);
   H5T_class_t class = H5Tget_class(type);
   size_t size = H5Tget_size(type);
   Error why;
-  if (!array_check_storage(id, &why)) return;
-  if (H5Sget_simple_extent_type(H5Dget_space(id)) != H5S_SCALAR) return;
+  if (!array_check_storage(id, &why)) return true;
+  if (H5Sget_simple_extent_type(H5Dget_space(id)) != H5S_SCALAR) return true;
   double number;
   char text[MAX_TEXT + 1] = { 0 };
   if (class == H5T_STRING && H5Tis_variable_str(type) == 0 && size <= MAX_TEXT) {
-    if (H5Dread(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) >= 0) json_put_text(out, key, text);
+    if (H5Dread(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) < 0) return false;
+    json_put_text(out, key, text);
   } else if ((class == H5T_INTEGER || class == H5T_FLOAT) && size <= 8) {
-    if (H5Dread(id, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, &number) >= 0)
-      json_put_number(out, key, number);
+    if (H5Dread(id, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, &number) < 0) return false;
+    json_put_number(out, key, number);
   }
+  return true;
 }
 
 /* The file's metadata/ group, keys in order. */
 static void metadata(Store *store, JsonText *out) {
-  hid_t file = store->id;
-  H5G_info_t group = { .nlinks = 0 };
-  H5L_info_t link;
-  if (H5Lexists(file, "metadata", H5P_DEFAULT) > 0 &&
-      H5Lget_info(file, "metadata", &link, H5P_DEFAULT) >= 0 && link.type == H5L_TYPE_HARD)
-    H5Gget_info_by_name(file, "metadata", &group, H5P_DEFAULT);
-  for (hsize_t i = 0; i < group.nlinks && i < MAX_METADATA; i++) {
-    char path[256] = "metadata/", *key = path + strlen(path);
-    size_t room = sizeof path - strlen(path);
-    ssize_t length =
-        H5Lget_name_by_idx(file, "metadata", H5_INDEX_NAME, H5_ITER_INC, i, key, room, H5P_DEFAULT);
-    /* no path: a name with a slash would lead through other members */
-    if (length <= 0 || (size_t)length >= room || strchr(key, '/')) continue;
-    if (H5Lget_info(file, path, &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD) continue;
-    hid_t object = H5Oopen(file, path, H5P_DEFAULT);
-    if (H5Iget_type(object) == H5I_DATASET) metadata_put(out, key, object);
+  char path[STORE_NAME] = "metadata/", *key = path + strlen(path);
+  bool link;
+  if (!own_path(store, "metadata", &link) || !is_group(store, "metadata")) return;
+  for (int64_t i = 0; i < MAX_METADATA; i++) {
+    char name[STORE_NAME];
+    if (!list(store, "metadata", i, name)) return;
+    if (!*name || strlen(name) >= sizeof path - strlen("metadata/")) continue;
+    strcpy(key, name);
+    if (!own_path(store, path, &link)) continue;
+    hid_t object = H5Oopen(store->id, path, H5P_DEFAULT);
+    if (object < 0 || (H5Iget_type(object) == H5I_DATASET && !metadata_put(out, key, object)))
+      doubt(store);
     if (object >= 0) H5Oclose(object);
   }
 }

@@ -394,6 +394,8 @@ static bool import_in(Import *in, const char *choice, const char *name, char **p
   if (!files_part(in, error) || !arrays_copy(in, error) || !index_write(in, name, error) ||
       !source_hash(in, choice, error))
     return false;
+  for (int f = 0; f < in->files; f++)
+    if (!store_sure(&in->store[f], error)) return false;
   cache_seal(&in->header, in->map);
   if (munmap(in->map, in->map_bytes) == 0 && fsync(HDF5_OUTPUT) == 0) return true;
   return error_set(error, FAIL_RUNNING, "the cache cannot be written: %s", strerror(errno));

@@ -36,6 +36,11 @@ bool store_open(Store *store, const char *path, Error *error) {
 
 MemberKind store_member(Store *store, const char *name) { return store->kind->member(store, name); }
 
+bool store_sure(const Store *store, Error *error) {
+  return !store->doubt ||
+         error_set(error, FAIL_INPUT, "cannot be looked through: it is damaged, or memory ran out");
+}
+
 bool store_check_shape(const Array *a, bool vector, Error *error) {
   if (a->rank < 1 || a->rank > 2)
     return error_set(error, FAIL_INPUT, "has %d axes; expected %s", a->rank,

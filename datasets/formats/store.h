@@ -32,6 +32,7 @@ struct Store {
   int fd;
   uint64_t bytes;
   int64_t id;       /* of an HDF5 file */
+  bool doubt;       /* a question was neither answered by yes nor by no: store_sure */
   const char *text; /* of others: the file, mapped */
   void *own;
 };
@@ -63,6 +64,10 @@ extern const StoreKind store_hdf5, store_npz, store_csv;
 bool store_open(Store *store, const char *path, Error *error);
 
 MemberKind store_member(Store *store, const char *name);
+
+/* Has every question about members and metadata been answered?  Where not, the file is damaged or
+ * memory ran out, and what seemed absent may be there: nothing that was read may be kept. */
+bool store_sure(const Store *store, Error *error);
 
 /* The array `name`, which is there; messages begin with its name.  vector: rows may have more than
  * one number. */
