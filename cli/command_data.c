@@ -176,9 +176,8 @@ static void print_faults(Arena *arena, const Json *faults) {
 
 /* The same object for people: a line for each member, safe for a terminal. */
 static void print_members(const JsonText *text) {
-  Error impossible;
   Arena *arena = arena_new();
-  Json *json = json_parse(text->text, text->length, &impossible);
+  Json *json = json_parse_if(text->text, text->length);
   for (const Json *member = json_first(json); member; member = json_next(member)) {
     if (json_is_array(member)) {
       print_faults(arena, member);
@@ -195,7 +194,8 @@ static void print_members(const JsonText *text) {
 
 bool data_show(Arena *arena, const char *name, const char *of, bool json, Error *error) {
   /* the environment gives the episode limit that opening needs: as asked, or the file's own */
-  const char *named = of ? of : task_env_of(name);
+  const char *named = of;
+  if (!named && !task_env_of(name, &named, error)) return false;
   const EnvDef *env = named ? task_env(named, error) : NULL;
   if (named && !env) return false;
   const char *path = task_data_path(arena, name, error);

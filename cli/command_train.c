@@ -176,12 +176,11 @@ static void announce(const Trainer *t) {
 /* every setting, its value and who set it */
 static void show_settings(const Trainer *t, JsonText *json) {
   JsonText text = { 0 };
-  Error impossible;
   json_open(&text, NULL, '{');
   /* values pass through JSON, the form that config.json has, so that both show the same */
   config_write(&t->settings, &text);
   json_close(&text, '}');
-  Json *values = json_parse(text.text, text.length, &impossible);
+  Json *values = json_parse_if(text.text, text.length);
   const Json *value = json_first(values);
   for (size_t i = 0; i < t->settings.count; i++, value = json_next(value)) {
     const char *origin = t->settings.origin[i] ? t->settings.origin[i] : "default";
@@ -333,7 +332,6 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
     print_table(t, done, &a);
     return;
   }
-  Error impossible;
   const Ranks *ranks = t->request->ranks;
   JsonText out = { 0 };
   json_open(&out, NULL, '{');
@@ -352,7 +350,7 @@ static void print_result(const Trainer *t, const TrainOutcome *done, bool json) 
   if (t->warnings.count) put_warnings(&t->warnings, &out);
   json_close(&out, '}');
   /* the plain form is made from the JSON, so that neither says more than the other */
-  Json *parsed = json_parse(out.text, out.length, &impossible);
+  Json *parsed = json_parse_if(out.text, out.length);
   /* warnings of earlier sittings were read from a file */
   command_print(json ? out.text : escaped(t->arena, history_text(t->arena, parsed)));
   json_free(parsed);

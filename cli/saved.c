@@ -108,11 +108,10 @@ bool saved_open(Saved *saved, Arena *arena, const char *run, const char *which,
 const char *saved_act_text(Arena *arena, const Policy *policy) {
   /* written as JSON and read back, since history_text shows any JSON for people */
   JsonText text = { 0 };
-  Error impossible;
   json_open(&text, NULL, '{');
   policy_write_act(policy, "act", &text);
   json_close(&text, '}');
-  Json *json = json_parse(text.text, text.length, &impossible);
+  Json *json = json_parse_if(text.text, text.length);
   const char *plain = escaped(arena, history_text(arena, json_get(json, "act")));
   json_free(json);
   json_text_free(&text);

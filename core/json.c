@@ -145,6 +145,13 @@ Json *json_parse(const char *text, size_t length, Error *error) {
   return root;
 }
 
+Json *json_parse_if(const char *text, size_t length) {
+  Error why = { 0 };
+  Json *json = json_parse(text, length, &why);
+  NEED_MEMORY(json || !why.memory);
+  return json;
+}
+
 Json *json_parse_file(const char *path, Error *error) {
   FILE *file = fopen(path, "rb");
   int reason = errno;

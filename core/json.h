@@ -16,6 +16,9 @@ typedef struct cJSON Json;
 
 /* text: `length` bytes, not necessarily terminated.  `//` and block comments are allowed. */
 Json *json_parse(const char *text, size_t length, Error *error);
+/* NULL for what is no JSON, of which nothing need be said; not for want of memory, which ends the
+ * program (memory_out): a text that cannot be read just now is not one that says nothing. */
+Json *json_parse_if(const char *text, size_t length);
 Json *json_parse_file(const char *path, Error *error); /* at most 16 MB */
 void json_free(Json *json);                            /* json may be NULL; roots only */
 

@@ -99,11 +99,10 @@ static int64_t keep_until(FILE *file, int64_t step) {
   size_t room = 0;
   int64_t at = 0, keep = 0;
   for (;;) {
-    Error ignored;
     ssize_t length = getline(&line, &room, file);
     if (length <= 0 || line[length - 1] != '\n') break; /* the end, or a line cut short */
     at += length;
-    Json *json = json_parse(line, (size_t)length, &ignored);
+    Json *json = json_parse_if(line, (size_t)length);
     bool good = json, later = json_number(json_get(json, "step"), -INFINITY) > (double)step;
     json_free(json);
     if (later) break;

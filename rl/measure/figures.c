@@ -45,8 +45,7 @@ static const char *text_of(const Figures *f, const Json *line, const char *key) 
 
 /* One line of an older list; a resumed run makes those later than its step again. */
 static void take_line(Figures *f, const char *text, size_t length) {
-  Error ignored;
-  Json *line = json_parse(text, length, &ignored);
+  Json *line = json_parse_if(text, length);
   const Json *step = json_get(line, "step");
   Figure figure = { text_of(f, line, "file"), text_of(f, line, "title"),
                     text_of(f, line, "caption"), -1 };

@@ -31,8 +31,7 @@ static void take_lines(History *history, Arena *arena, FILE *file, TakeLine *tak
   for (ssize_t length; seen < room && (length = getline(&line, &capacity, file)) > 0; seen++) {
     /* blank lines are no lines; what is not JSON is counted as skipped */
     if (is_blank(line)) continue;
-    Error ignored;
-    Json *json = json_parse(line, (size_t)length, &ignored);
+    Json *json = json_parse_if(line, (size_t)length);
     history->skipped += !take(history, arena, json, room);
     json_free(json);
   }

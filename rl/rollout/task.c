@@ -153,8 +153,7 @@ static const char *env_of_name(const char *name) {
 
 /* the environment that the file names, if it is one of ours */
 static const EnvDef *env_in_metadata(const Dataset *data) {
-  Error ignored;
-  Json *meta = json_parse(data->metadata, strlen(data->metadata), &ignored);
+  Json *meta = json_parse_if(data->metadata, strlen(data->metadata));
   const char *name = meta ? json_text(json_get(meta, "env")) : NULL;
   const EnvDef *env = name ? env_find(name) : NULL;
   json_free(meta);
@@ -185,19 +184,29 @@ static const EnvDef *env_that_fits(const EnvDef *guess, const Dataset *data) {
   return best;
 }
 
-const char *task_env_of(const char *name) {
-  Error ignored;
+/* what the file says, or else its numbers; rows are looked at only where nothing else says */
+static bool env_of_file(const char *path, const char *guess, const char **env, Error *error) {
+  Dataset *data = dataset_open_faulty(path, -1, error);
+  const EnvDef *found = data ? env_in_metadata(data) : NULL;
+  bool opened = data != NULL;
+  dataset_close(data);
+  *env = found ? found->name : guess;
+  if (!opened || found || !guess) return opened;
+  Error unusual; /* as episodes of that environment it need not make sense */
+  data = dataset_open(path, env_find(guess)->horizon, &unusual);
+  if (data) *env = env_that_fits(env_find(guess), data)->name;
+  dataset_close(data);
+  return true;
+}
+
+bool task_env_of(const char *name, const char **env, Error *error) {
+  Error absent;
   Arena *arena = arena_new();
-  const char *path = task_data_path(arena, name, &ignored), *guess = env_of_name(name);
-  Dataset *data = path ? dataset_open(path, -1, &ignored) : NULL;
-  const EnvDef *env = data ? env_in_metadata(data) : NULL;
-  dataset_close(data);
-  /* rows are looked at only where nothing else says */
-  data = path && !env && guess ? dataset_open(path, env_find(guess)->horizon, &ignored) : NULL;
-  if (data) env = env_that_fits(env_find(guess), data);
-  dataset_close(data);
+  const char *path = task_data_path(arena, name, &absent);
+  *env = env_of_name(name);
+  bool done = !path || env_of_file(path, *env, env, error);
   arena_free(arena);
-  return env ? env->name : guess;
+  return done;
 }
 
 const char *task_short_name(Arena *arena, const char *name) {

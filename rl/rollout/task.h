@@ -20,10 +20,10 @@ const char *task_made_path(Arena *arena, const char *name);
 const char *task_set_name(Arena *arena, const char *name);
 
 /* The environment of data: the one that the file's own metadata name, else the one that the name
- * speaks of ("hopper-medium" -> "hopper-v2"), with the physics that the transitions have; NULL if
- * none.  Data that cannot be opened are judged by their name; whoever opens them next says what is
- * wrong. */
-const char *task_env_of(const char *name);
+ * speaks of ("hopper-medium" -> "hopper-v2"), with the physics that the transitions have; *env is
+ * NULL if there is none.  Data that are not there are judged by their name.  False if they are and
+ * cannot be opened, be it for want of memory: nobody knows what they would have said. */
+bool task_env_of(const char *name, const char **env, Error *error);
 
 /* "path/hopper.hdf5" -> "hopper", for folder names. */
 const char *task_short_name(Arena *arena, const char *name);

@@ -3,10 +3,13 @@
 #include "rl/rollout/task.h"
 #include <string.h>
 
-/* the environment that is named, or that the data speak of; NULL: none */
-static const char *name_env(const SourceDef *def, const SourceRequest *request, const char *env) {
-  if (!env && request->data && def->env_of) env = def->env_of(request->data);
-  return env && strcmp(env, "none") ? env : NULL;
+/* *env becomes the environment that is named, or that the data speak of; NULL: none */
+static bool name_env(const SourceDef *def, const SourceRequest *request, const char **env,
+                     Error *error) {
+  bool asks = !*env && request->data && def->env_of;
+  if (asks && !def->env_of(request->data, env, error)) return false;
+  if (*env && !strcmp(*env, "none")) *env = NULL;
+  return true;
 }
 
 /* what is missing, in the words of the source that needs it */
@@ -22,7 +25,8 @@ bool source_choose(const SourceDef *def, const SourceDef *also, SourceRequest *r
   if (def->by_init && request->data)
     return error_set(error, FAIL_USAGE, "%s %s: omit --data", request->algo, def->asks);
   /* then the environment, by name or as the name of the data tells */
-  const char *name = name_env(def, request, env);
+  const char *name = env;
+  if (!name_env(def, request, &name, error)) return false;
   if (!name && def->by_env) return ask(def, request, error);
   if (!name && also && also->by_env) return ask(also, request, error);
   if (!name) return true;

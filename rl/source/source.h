@@ -56,8 +56,9 @@ struct SourceDef {
   bool by_env;       /* opened by --env; else by --data */
   bool by_init;      /* opened by --init: what the run that is fine-tuned makes */
   bool beside_env;   /* may there be an environment? */
-  /* nullable: the environment that a name of data speaks of, NULL if of none */
-  const char *(*env_of)(const char *data);
+  /* nullable: the environment that a name of data speaks of, NULL if of none; false and an error
+   * if the data are there and cannot be opened */
+  bool (*env_of)(const char *data, const char **env, Error *error);
   /* NULL and an error if it is not there, or not what the algorithm can learn from */
   Source *(*open)(const SourceRequest *request, Error *error);
   /* nullable: can a policy that acts within these bounds [act_dim] learn from it?  FAIL_USAGE */

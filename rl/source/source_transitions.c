@@ -69,7 +69,7 @@ static bool check_dims(const Dataset *d, const EnvDef *e, Error *error) {
 /* Files of `data make` say where they were made. */
 static bool check_made_in(const Dataset *d, const SourceRequest *request, Error *error) {
   if (!request->env || request->allow_env_mismatch) return true;
-  Json *meta = json_parse(d->metadata, strlen(d->metadata), error);
+  Json *meta = json_parse_if(d->metadata, strlen(d->metadata));
   /* files of other makers need not say it */
   const char *made = meta ? json_text(json_get(meta, "env")) : NULL;
   bool same = !made || !strcmp(made, request->env->name);

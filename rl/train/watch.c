@@ -43,8 +43,7 @@ void watch_resume(Watch *w, const char *metrics) {
   char *line = NULL;
   size_t room = 0;
   for (ssize_t length; (length = getline(&line, &room, file)) > 0;) {
-    Error ignored;
-    Json *json = json_parse(line, (size_t)length, &ignored);
+    Json *json = json_parse_if(line, (size_t)length);
     for (const Json *m = json_first(json); m && json_is_object(json); m = json_next(m))
       if (json_is_number(m)) see_norm(w, json_key(m), json_number(m, NAN));
     json_free(json);
