@@ -111,6 +111,7 @@ static void choose_rows(Policy *p) {
   for (size_t i = 0; i < ACT_FIELD_COUNT; i++) {
     const char *key = act_fields[i].key;
     if (names_has(p->def->takes, ' ', key) || names_has("obs_steps horizon act_steps", ' ', key) ||
+        (p->energy && !strcmp(key, "guidance")) ||
         (chooses && names_has("candidates choice temperature value rho", ' ', key)))
       p->act_row[p->act_rows++] = act_fields[i];
   }
@@ -142,6 +143,7 @@ bool policy_build(Policy *p, Error *error) {
 void policy_init(Policy *p, uint64_t seed) {
   params_init(p->actor, seed);
   params_copy(p->actor_ema, p->actor);
+  if (p->energy) params_init(p->energy, seed);
   if (p->critics) critic_init(p->critics, seed);
 }
 
@@ -183,8 +185,13 @@ static bool refuse_row(const Policy *p, const char *pair, Error *error) {
   const char *rows = "";
   for (size_t i = 0; i < p->act_rows; i++)
     rows = arena_text(scratch, "%s%s%s", rows, i ? ", " : "", p->act_row[i].key);
+  bool guides = !strncmp(pair, "guidance", strcspn(pair, "="));
+  const char *lacks = !p->model    ? ""
+                      : guides     ? " without an energy"
+                      : p->critics ? ""
+                                   : " without critics";
   error_set(error, FAIL_USAGE, "%.60s: a %s policy%s has no %.*s; it has %s", pair, p->def->kind,
-            p->model && !p->critics ? " without critics" : "", (int)strcspn(pair, "="), pair, rows);
+            lacks, (int)strcspn(pair, "="), pair, rows);
   arena_free(scratch);
   return false;
 }
@@ -249,6 +256,11 @@ static bool check_record(const Policy *p, Error *error) {
                      "candidates=%d needs critics to choose by, and this file holds none; use "
                      "candidates=1",
                      (int)a->candidates);
+  if (p->energy && a->guidance > 0 && !params_held(p->energy))
+    return error_set(error, FAIL_USAGE,
+                     "guidance=%g needs the energy that it follows, and this file holds none; use "
+                     "guidance=0",
+                     a->guidance);
   /* several candidates need a rule to choose by */
   if (several && !chooses)
     return error_set(error, FAIL_USAGE, "candidates=%d needs choice=softmax, argmax or average",
@@ -342,6 +354,7 @@ void policy_save_acting(const Policy *p, Checkpoint *c) {
   if (p->early) params_save(p->early, c);
   if (by_average(p)) params_save(p->actor_ema, c);
   if (p->act.candidates > 1) params_save(p->critics->target, c);
+  if (p->energy && p->act.guidance > 0) params_save(p->energy, c);
 }
 
 /* One member of a file's text goes to the list that has its key. */

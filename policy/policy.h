@@ -37,6 +37,7 @@ typedef struct {
   F(TEXT, spacing, "linspace", NULL, NULL, "how they lie in time (diffrl list spacings)")          \
   F(INT, order, 0, 0, 3, "of unipc, dpm_fast and dpmpp_fast; 0: the highest")                      \
   F(FLOAT, eta, 0.0, 0, 1, "noise of ddim (0 none, 1 as ddpm), flow_sde and sde_euler")            \
+  F(FLOAT, guidance, 0.0, 0, 1000, "how much of the energy's gradient guides; 0: nothing does")    \
   F(INT, candidates, 1, 1, 4096, "actions sampled before one is chosen")                           \
   F(TEXT, choice, "sample", "sample|softmax|argmax|average|mean", NULL,                            \
     "sample: the first; by the critics softmax: one sampled, argmax: the best, average: the mean " \
@@ -70,11 +71,13 @@ typedef struct {
   Model *model;              /* a diffusion model of what it answers with; NULL: it has none */
   Critic *critics;           /* NULL: none, or a file without them */
   Params *actor, *actor_ema; /* the model's weights if it has one.  The average may be absent */
-  Params *early;             /* weights of the first steps of its chain, from before the others */
-  int early_steps;           /* were fine-tuned, and how many those are; NULL and 0: the actor's */
-  bool average_waits;        /* it has not begun and is a random start: the online weights act */
-  bool average_asked;        /* of a file: weights=ema was to act, and it has not begun */
-  Blocks blocks;             /* all of these */
+  Params *energy;            /* of energy_net, which guides its samples; NULL: it has none */
+  const Energy *energy_net;
+  Params *early;      /* weights of the first steps of its chain, from before the others */
+  int early_steps;    /* were fine-tuned, and how many those are; NULL and 0: the actor's */
+  bool average_waits; /* it has not begun and is a random start: the online weights act */
+  bool average_asked; /* of a file: weights=ema was to act, and it has not begun */
+  Blocks blocks;      /* all of these */
 } Policy;
 
 /* what a kind says beside k actions [k, 1, width] */

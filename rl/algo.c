@@ -30,6 +30,7 @@
   X(image) \
   X(iql) \
   X(nft) \
+  X(qgpo) \
   X(rebrac) \
   X(reinflow) \
   X(refl) \

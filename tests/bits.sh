@@ -71,6 +71,7 @@ bc/gaussian bc $file --env none $small --set policy=gaussian --set normalize_obs
 bc-10 bc-10 $hopper $small
 td3-bc td3-bc $hopper $small --set normalize_obs=true
 iql iql $hopper $small --set reward=return-range
+qgpo qgpo $hopper $small --set support=4 --set sample_steps=3
 idql idql $hopper $small --set candidates=4
 idql/chunk idql $hopper $small --set chunk=4 --set obs_steps=2 --set candidates=4 \
   --set choice=softmax --set weights=online

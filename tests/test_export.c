@@ -45,6 +45,10 @@ static const Case ways[] = {
   { "past", &policy_diffusion, 24, 2, true, "", "candidates=6 choice=average", 3, 0 },
   { "chunk", &policy_diffusion, 24, 0, true, "", "", 2, 4 },
   { "often", &policy_diffusion, 24, 2, false, "", "candidates=4 choice=softmax act_steps=3", 0, 4 },
+  { "tilted", &policy_diffusion, 40, 0, true, "predicts=x0 schedule=vp-sde energy_layers=3",
+    "sampler=dpmpp_2m steps=4 guidance=2", 0, 0 },
+  { "chosen", &policy_diffusion, 24, 2, false, "predicts=x0 energy_layers=2",
+    "guidance=1 candidates=6 choice=argmax", 2, 3 },
   { "gauss", &policy_gaussian, 40, 2, true, "", "choice=sample", 0, 0 },
   { "centre", &policy_gaussian, 64, 0, true, "", "choice=mean", 2, 2 },
   { "free", &policy_gaussian, 64, 0, true, "deviation=free", "choice=sample", 0, 3 },
@@ -72,6 +76,19 @@ static const Normalizer *random_normalizer(Arena *arena) {
   return n;
 }
 
+/* its last layer begins at 0, and so does its gradient */
+static void learn_something(Params *energy) {
+  params_init(energy, 4);
+  Rng rng = rng_stream(4, "energy");
+  for (int i = 0; i < energy->layout->slots; i++) {
+    const Slot *slot = &energy->layout->slot[i];
+    for (int r = 0; r < slot->rows && !strcmp(slot->name, "last/w"); r++)
+      energy->values[slot->offset + (size_t)(r * slot->ld)] =
+          (real)rng_normal(rng, (uint64_t)r, 0, 0);
+  }
+  params_touch(energy);
+}
+
 static Policy *make_policy(Fixture *f, const Case *c) {
   Policy *p = policy_start(f->arena, c->kind);
   p->spec.obs_dim = OBS, p->spec.act_dim = ACT, p->spec.hidden = c->hidden;
@@ -85,6 +102,7 @@ static Policy *make_policy(Fixture *f, const Case *c) {
                        p->critics ? p->critics->target : NULL };
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
     if (blocks[i]) params_init(blocks[i], i);
+  if (p->energy) learn_something(p->energy);
   const float low[ACT] = { -1, -0.4f, 2 }, high[ACT] = { 1, 0.1f, 7 };
   memcpy(p->low, low, sizeof low), memcpy(p->high, high, sizeof high);
   if (c->normal) p->units.obs = random_normalizer(f->arena);

@@ -36,6 +36,7 @@ static void make_bandit(const char *path, float truth) {
 typedef struct {
   double best, others; /* shares of samples within 0.4 of the best corner, of the other three */
   double map;          /* of fql: how far its policy is from the flow's map */
+  double guided[3];    /* of qgpo: the best corner's share of samples at any corner */
 } Shares;
 
 static Shares shares_of(const Policy *policy) {
@@ -89,6 +90,8 @@ static double map_error(const Agent *agent) {
   return ratio;
 }
 
+static const double guidances[] = { 0, 1, 4 };
+
 /* train and look at one sample a state, and (chosen) at the act record as trained */
 static Shares train(const char *algo, const char *out, const char *const *set, int sets,
                     Shares *chosen) {
@@ -107,6 +110,11 @@ static Shares train(const char *algo, const char *out, const char *const *set, i
   strcpy(policy->act.choice.s, "sample");
   Shares single = shares_of(policy);
   if (!strcmp(algo, "fql")) single.map = map_error(trainer.agent);
+  for (int i = 0; !strcmp(algo, "qgpo") && i < 3; i++) {
+    policy->act.guidance = guidances[i];
+    Shares at = shares_of(policy);
+    single.guided[i] = at.best / (at.best + at.others);
+  }
   trainer_close(&trainer);
   return single;
 }
@@ -115,9 +123,10 @@ static Shares train(const char *algo, const char *out, const char *const *set, i
   "hidden=64", "batch=64", "group=64", "lane=64", "actor_rate=1e-3", "eval_every=0",               \
       "eval_episodes=1"
 
-#define CHOOSER                                                                                    \
+#define CHOOSER_OF(steps)                                                                          \
   "hidden=64", "batch=64", "group=64", "lane=64", "rate=1e-3", "eval_every=0", "eval_episodes=1",  \
-      "steps=4000"
+      "steps=" steps
+#define CHOOSER CHOOSER_OF("4000")
 
 static void cloning_keeps_every_mode(void **state) {
   (void)state;
@@ -170,6 +179,36 @@ static void fql_goes_as_far_as_alpha_lets_it(void **state) {
   assert_true(f.best > 0.9);
 }
 
+/* What e^(alpha r) makes of the data, known exactly: the best corner's share. */
+static double tilted_share(double alpha) {
+  Error error;
+  Dataset *data = dataset_open("bandit.hdf5", 0, &error);
+  assert_non_null(data);
+  double best = 0, all = 0;
+  for (int64_t i = 0; i < data->rows; i++) {
+    double weight = exp(alpha * (double)data->rewards[i]);
+    all += weight;
+    if (data->actions[2 * i] > 0 && data->actions[2 * i + 1] > 0) best += weight;
+  }
+  dataset_close(data);
+  return best / all;
+}
+
+/* With guidance 0 the modes of the data, with 1 those of p(a) e^(3 Q), with more yet more. */
+static void qgpo_tilts_by_its_energy(void **state) {
+  (void)state;
+  static const char *const set[] = { CHOOSER_OF("8000"), "behaviour=0.5", "critics_end=1",
+                                     "behaviour_rate=1e-3" };
+  Shares s = train("qgpo", "qgpo", set, sizeof set / sizeof *set, NULL);
+  double expected = tilted_share(3);
+  print_message("qgpo: best %.3f, %.3f, %.3f with guidance 0, 1, 4; e^(3 r) has %.3f\n",
+                s.guided[0], s.guided[1], s.guided[2], expected);
+  assert_true(s.best + s.others > 0.9);
+  assert_true(fabs(s.guided[0] - 0.25) < 0.06);
+  assert_true(fabs(s.guided[1] - expected) < 0.08);
+  assert_true(s.guided[2] > s.guided[1] + 0.2);
+}
+
 /* Critics that learned what is not so choose what pays least, and `train` says so; those that
  * learned the truth are not blamed. */
 static void a_bad_choice_is_told(void **state) {
@@ -205,6 +244,7 @@ int main(void) {
     cmocka_unit_test(cloning_keeps_every_mode),
     cmocka_unit_test(diffusion_ql_finds_the_best_mode),
     cmocka_unit_test(idql_chooses_the_best_mode),
+    cmocka_unit_test(qgpo_tilts_by_its_energy),
     cmocka_unit_test(fql_goes_as_far_as_alpha_lets_it),
     cmocka_unit_test(a_bad_choice_is_told),
   };

@@ -114,22 +114,29 @@ static Term like(Export *e, const Tensor *x, const Tensor *y) {
   return table_at(name, 0);
 }
 
-/* The rows of a slot that a product uses: a matrix [members, inputs, outputs]. */
+/* of a slot, which rows, and whether they are columns of the matrix (attr.i of "pack") */
+enum { SLOT, FROM, LENGTH, TRANSPOSED };
+
+/* The rows of a slot that a product uses: a matrix [members, inputs, outputs], or its transpose,
+ * which a gradient multiplies by. */
 static Term weight_at(Export *e, const Tensor *w, int offset) {
   const Params *params = w->attr.p;
-  const Slot *slot = &params->layout->slot[w->attr.i[0]];
-  int from = w->attr.i[1], n = padded(w->n);
+  const Slot *slot = &params->layout->slot[w->attr.i[SLOT]];
+  int from = w->attr.i[FROM], rows = w->attr.i[LENGTH], n = padded(w->n);
+  bool turned = w->attr.i[TRANSPOSED];
   Term name = slot_name(w);
-  if (w->k < slot->rows) sprintf(name.text + strlen(name.text), "_from_%d", from);
+  if (rows < slot->rows) sprintf(name.text + strlen(name.text), "_from_%d", from);
+  if (turned) strcat(name.text, "_turned");
   if (!is_new(e, w)) return table_at(name.text, offset);
   real *dense = arena_array(graph_arena(e->g), real, w->e * w->k * n), *to = dense;
-  for (int member = 0; member < w->e; member++)
-    for (int i = 0; i < w->k; i++, to += n) {
-      ptrdiff_t row = (ptrdiff_t)member * slot->rows + from + i;
-      memcpy(to, params_at(params, w->attr.i[0]) + row * slot->ld, (size_t)n * sizeof *to);
-    }
-  fprintf(e->tables, "\n/* %s/%s, inputs %d to %d: [%d, %d, %d] */\n", params->block, slot->name,
-          from, from + w->k - 1, w->e, w->k, n);
+  for (int member = 0; member < w->e; member++) {
+    const real *of =
+        params_at(params, w->attr.i[SLOT]) + ((ptrdiff_t)member * slot->rows + from) * slot->ld;
+    for (int i = 0; i < w->k; i++, to += n)
+      for (int j = 0; j < w->n; j++) to[j] = turned ? of[j * slot->ld + i] : of[i * slot->ld + j];
+  }
+  fprintf(e->tables, "\n/* %s/%s, inputs %d to %d%s: [%d, %d, %d] */\n", params->block, slot->name,
+          from, from + rows - 1, turned ? ", transposed" : "", w->e, w->k, n);
   export_table(e, name.text, dense, w->e * w->k, n, n);
   return table_at(name.text, offset);
 }
@@ -156,30 +163,56 @@ static void put_normal(Export *e, const Tensor *y) {
           at(e, y, 0).text, y->ld, y->k, y->n, e->stream[stream]);
 }
 
+/* what a product begins with that has no base */
+static Term zeros_at(Export *e, int n) {
+  char name[32];
+  int i = 0;
+  snprintf(name, sizeof name, "zeros_%d", n);
+  while (i < e->widths && e->zeros[i] != n) i++;
+  if (i < e->widths) return table_at(name, 0);
+  if (e->widths == EXPORT_MAX_WIDTHS)
+    export_refuse(e, FAIL_USAGE, "products of too many widths");
+  else
+    e->zeros[e->widths++] = n;
+  export_table(e, name, arena_array(graph_arena(e->g), real, n), 1, n, n);
+  return table_at(name, 0);
+}
+
 /* one call for each member of an ensemble, whose rows lie between those of the others */
 static void put_product(Export *e, const Tensor *y) {
   const Tensor *x = y->in[0], *w = y->in[1], *base = y->in[2];
-  if (w->attr.i[3] || !base || y->e != w->e) {
-    export_refuse(e, FAIL_USAGE, "there is no C for the gradient of a product yet");
+  if (y->e != w->e) {
+    export_refuse(e, FAIL_USAGE, "there is no C for a sum over an ensemble's products yet");
     return;
   }
-  int n = padded(w->n), base_row = base->kind == ONCE ? padded(base->n) : base->ld;
+  int n = padded(w->n);
+  int base_row = !base ? 0 : base->kind == ONCE ? padded(base->n) : base->ld;
   for (int i = 0; i < w->e; i++) {
     Term to = at(e, y, i * y->ld), from = at(e, x, x->e > 1 ? i * x->ld : 0);
     Term weight = weight_at(e, w, i * w->k * n),
-         start = at(e, base, base->e > 1 ? i * base_row : 0);
+         start = base ? at(e, base, base->e > 1 ? i * base_row : 0) : zeros_at(e, n);
     if (y->k == 1)
       fprintf(e->steps, "  walk_row_product(%s, %s, %s, %s, %d, %d);\n", to.text, from.text,
               weight.text, start.text, w->k, n);
     else
       fprintf(e->steps, "  walk_product(%s, %d, %s, %d, %s, %s, %d, %d, %d, %d);\n", to.text,
               y->e * y->ld, from.text, x->e * x->ld, weight.text, start.text,
-              base->k > 1 ? base->e * base_row : 0, y->k, w->k, n);
+              base && base->k > 1 ? base->e * base_row : 0, y->k, w->k, n);
   }
 }
 
+/* with its slope, where a gradient asks for it */
 static void put_map(Export *e, const Tensor *y) {
   const char *name = map_name((Map)y->attr.i[0]);
+  if (y->aux && y->aux->live) {
+    char slope[64];
+    snprintf(slope, sizeof slope, "%s_slope", name);
+    if (!export_has(slope))
+      export_refuse(e, FAIL_USAGE, "there is no C for the slope of the function \"%s\" yet", name);
+    fprintf(e->steps, "  walk_%s(%s, %s, %s, %d);\n", slope, at(e, y, 0).text,
+            at(e, y->aux, 0).text, at(e, y->in[0], 0).text, count_of(y));
+    return;
+  }
   if (!export_has(name))
     export_refuse(e, FAIL_USAGE, "there is no C for the function \"%s\" yet", name);
   fprintf(e->steps, "  walk_%s(%s, %s, %d);\n", name, at(e, y, 0).text, at(e, y->in[0], 0).text,
@@ -222,6 +255,31 @@ static void put_scale(Export *e, const Tensor *y) {
 static void put_clip(Export *e, const Tensor *y) {
   fprintf(e->steps, "  walk_clip(%s, %s, %s, %s, %d);\n", at(e, y, 0).text, at(e, y->in[0], 0).text,
           literal(e, y->attr.c[0]).text, literal(e, y->attr.c[1]).text, count_of(y));
+}
+
+/* the same numbers; no gradient is taken any more */
+static void put_detach(Export *e, const Tensor *y) {
+  const Tensor *x = y->in[0];
+  fprintf(e->steps, "  walk_copy(%s, %d, %s, %d, %d, %d);\n", at(e, y, 0).text, y->ld,
+          at(e, x, 0).text, x->ld, y->k * y->e, y->n);
+}
+
+/* what a gradient begins with: one number everywhere */
+static void put_spread(Export *e, const Tensor *y) {
+  const Tensor *x = y->in[0];
+  if (x->kind != ONCE || y->attr.i[0]) {
+    export_refuse(e, FAIL_USAGE, "there is no C for a mean over rows");
+    return;
+  }
+  char name[64];
+  int rows = y->k * y->e;
+  real *full = arena_array(graph_arena(e->g), real, rows * y->ld);
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < y->n; j++) full[i * y->ld + j] = (real)y->attr.c[0] * *x->data;
+  snprintf(name, sizeof name, "constant_%d", y->id);
+  export_table(e, name, full, rows, y->ld, y->ld);
+  fprintf(e->steps, "  walk_copy(%s, %d, %s, %d, %d, %d);\n", at(e, y, 0).text, y->ld,
+          table_at(name, 0).text, y->ld, rows, y->ld);
 }
 
 static void put_slice(Export *e, const Tensor *y) {
@@ -272,11 +330,12 @@ static const struct {
   const char *op;
   void (*put)(Export *e, const Tensor *y);
 } emitters[] = {
-  { "normal", put_normal }, { "product", put_product }, { "map", put_map },
-  { "add", put_pair },      { "sub", put_pair },        { "mul", put_pair },
-  { "mix", put_mix },       { "blend", put_blend },     { "scale", put_scale },
-  { "clip", put_clip },     { "slice", put_slice },     { "fold", put_fold },
-  { "pick", put_pick },     { "average", put_average }, { "min_last", put_min_last },
+  { "normal", put_normal },   { "product", put_product },   { "map", put_map },
+  { "add", put_pair },        { "sub", put_pair },          { "mul", put_pair },
+  { "mix", put_mix },         { "blend", put_blend },       { "scale", put_scale },
+  { "clip", put_clip },       { "slice", put_slice },       { "fold", put_fold },
+  { "spread", put_spread },   { "detach", put_detach },     { "pick", put_pick },
+  { "average", put_average }, { "min_last", put_min_last },
 };
 
 static void put_node(Export *e, const Tensor *y) {

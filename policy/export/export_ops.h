@@ -6,14 +6,16 @@
 #include "core/tape/op.h"
 #include <stdio.h>
 
-enum { EXPORT_MAX_STREAMS = 4096 };
+enum { EXPORT_MAX_STREAMS = 4096, EXPORT_MAX_WIDTHS = 1024 };
 
 /* What has been printed so far.  Row values lie in the state's memory, which the C calls m. */
 typedef struct {
   const Graph *g; /* sealed, for lanes of one row, and run once: its once-nodes have values */
   FILE *tables, *steps;
-  size_t *place; /* by node id: where inputs and kept nodes lie in m */
-  bool *printed; /* by node id: has it a table? */
+  size_t *place;                /* by node id: where inputs and kept nodes lie in m */
+  bool *printed;                /* by node id: has it a table? */
+  int zeros[EXPORT_MAX_WIDTHS]; /* widths that there is a row of zeros of, and how many */
+  int widths;
   const char *stream[EXPORT_MAX_STREAMS];
   int streams;
   bool refused;

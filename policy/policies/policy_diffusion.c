@@ -1,10 +1,21 @@
 /* policy_diffusion.c -- policies that sample from a diffusion model: of actions, or of plans. */
 #include "policy/models/actions.h"
 #include "policy/models/plans.h"
+#include "policy/nets/energy_mlp.h"
 #include "policy/policy.h"
 #include <string.h>
 
 /* ---- sampling as the act record says --------------------------------------------------------- */
+
+/* the gradient of its energy, if there is one: Lu et al. 2023, eq. 9 */
+static const Guide *const *guides(const Policy *p, Arena *arena) {
+  if (!p->energy || p->act.guidance <= 0) return NULL;
+  const Guide **list = arena_array(arena, const Guide *, 2);
+  list[0] = guide_energy(arena, &(EnergyGuide){ .energy = p->energy_net,
+                                                .params = p->energy,
+                                                .strength = { .w = p->act.guidance } });
+  return list;
+}
 
 static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *obs, int k,
                        Proposal *more, Error *error) {
@@ -15,7 +26,8 @@ static Tensor *propose(const Policy *p, Graph *g, const Params *actor, Tensor *o
                        .steps = (int)a->steps,
                        .spacing = a->spacing.s,
                        .order = (int)a->order,
-                       .eta = a->eta };
+                       .eta = a->eta,
+                       .guides = guides(p, graph_arena(g)) };
   /* a rule of Gaussian policies, which the setting itself allows */
   if (!strcmp(a->choice.s, "mean")) {
     error_set(error, FAIL_USAGE,
@@ -58,7 +70,8 @@ static void own_model(Policy *p, Model *model) {
 #define DIFFUSION_FIELDS(F)                                                                        \
   F(TEXT, schedule, "vp", NULL, NULL, "noise schedule of a diffusion policy")                      \
   F(INT, diffusion_steps, 5, 0, 100000, "steps of a discrete schedule")                            \
-  F(TEXT, predicts, "eps", "eps|x0|velocity", NULL, "what the denoiser's output is")
+  F(TEXT, predicts, "eps", "eps|x0|velocity", NULL, "what the denoiser's output is")               \
+  F(INT, energy_layers, 0, 0, 7, "hidden layers of the energy that guides; 0: there is none")
 typedef struct {
   Policy base; /* first: it is a Policy */
   CONFIG_MEMBERS(DIFFUSION_FIELDS)
@@ -68,6 +81,17 @@ typedef struct {
 static const ConfigField fields[] = { CONFIG_ROWS(DIFFUSION_FIELDS) };
 #undef CONFIG_STRUCT
 
+static void add_energy(Policy *p, int layers) {
+  if (!layers) return;
+  p->energy = blocks_add(&p->blocks, params_new(p->arena, "energy"));
+  p->energy_net = energy_mlp_new(p->arena, p->energy,
+                                 &(EnergyMlpSpec){ .schedule = p->model->schedule,
+                                                   .dim = p->width,
+                                                   .cond = p->seen,
+                                                   .hidden = (int)p->spec.hidden,
+                                                   .layers = layers });
+}
+
 static bool network(Policy *p, Error *error) {
   Model *model = model_start(p->arena, &model_actions, NULL);
   ActionsModel *actions = (ActionsModel *)model;
@@ -76,6 +100,7 @@ static bool network(Policy *p, Error *error) {
   actions->hidden = p->spec.hidden, actions->width = p->width, actions->seen = p->seen;
   if (!model_build(model, error)) return false;
   own_model(p, model);
+  add_energy(p, (int)((const DiffusionPolicy *)p)->energy_layers);
   return true;
 }
 

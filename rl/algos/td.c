@@ -4,7 +4,7 @@
 #include "core/check.h"
 #include "diffusion/loss.h"
 
-enum { MOST_COLUMNS = 8 };
+enum { MOST_COLUMNS = 10 };
 
 /* a history that ends now, a chunk that begins now, and which of its actions are there */
 static int cloned(Column *c, const Policy *p) {
@@ -24,6 +24,11 @@ Batch *td_cloned(const AlgoSetup *setup, const Policy *policy) {
 
 Batch *td_batch(const AlgoSetup *setup, const Policy *policy, int nstep, bool next_act,
                 Error *error) {
+  return td_batch_with(setup, policy, nstep, next_act, NULL, error);
+}
+
+Batch *td_batch_with(const AlgoSetup *setup, const Policy *policy, int nstep, bool next_act,
+                     const Column *more, Error *error) {
   Column c[MOST_COLUMNS] = { { 0 } };
   int seen = (int)policy->spec.obs_steps, chunk = (int)policy->spec.chunk, n = cloned(c, policy);
   /* a chunk collects the rewards of all its actions */
@@ -40,6 +45,10 @@ Batch *td_batch(const AlgoSetup *setup, const Policy *policy, int nstep, bool ne
   c[n++] = (Column)COLUMN("reward", OF_REWARD, 0, steps);
   c[n++] = (Column)COLUMN("live", OF_LIVE, 0, steps);
   if (next_act) c[n++] = (Column)COLUMN("next_act", OF_ACT, steps, chunk);
+  for (; more && more->name; more++) {
+    CHECK(n + 1 < MOST_COLUMNS, "td_batch: no room for %s", more->name);
+    c[n++] = *more;
+  }
   return algo_batch(setup, c);
 }
 

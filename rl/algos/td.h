@@ -25,6 +25,10 @@ Batch *td_cloned(const AlgoSetup *setup, const Policy *policy);
 Batch *td_batch(const AlgoSetup *setup, const Policy *policy, int nstep, bool next_act,
                 Error *error);
 
+/* The same with other columns behind them, the last of which has no name. */
+Batch *td_batch_with(const AlgoSetup *setup, const Policy *policy, int nstep, bool next_act,
+                     const Column *more, Error *error);
+
 /* A column of the batch as an input of the tape: ROW [1, 1, n], called as the column is and bound
  * to its values, which each run of the tape reads. */
 Tensor *batch_input(Graph *g, const Batch *batch, const char *column);

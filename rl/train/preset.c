@@ -124,6 +124,10 @@ static const Preset presets[] = {
     "Hansen-Estruch et al. 2023 (arXiv 2304.10573), released settings" },
   { "ifql", "paper", "steps=500000 hidden=512",
     "Park, Li & Levine 2025 (arXiv 2502.02538), released settings" },
+  { "qgpo", "quick", SMALL("60000") " nstep=10 gamma=0.997 reward=return-range behaviour=0.4 "
+    "critics_end=1 behaviour_rate=1e-3 support=8 sample_steps=6", NO_SCORE },
+  { "qgpo", "paper", "steps=1600000 reward=return-range behaviour=0.375 critics_end=0.6875",
+    "Lu et al. 2023 (arXiv 2304.12824), released settings but for the batch of the behaviour" },
   { "rebrac", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_penalty=0.1", MINUTES },
   { "cql", "quick", SMALL("20000") " nstep=10 gamma=0.997 proposals=4 actor_rate=3e-4",
     NO_SCORE },

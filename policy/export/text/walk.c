@@ -278,6 +278,15 @@ WALK_INLINE float walk_gelu_of(float x) {
   return x * (x < 0 ? tail : 1 - tail);
 }
 
+/* ---- silu_of --------------------------------------------------------------------------------- */
+
+/* x / (1 + e^-x) (Hendrycks & Gimpel 2016), and its slope. */
+WALK_INLINE float walk_silu_of(float x, float *slope) {
+  float s = 1 / (1 + walk_exp_of(-x)), y = x * s;
+  *slope = walk_fma(y, 1 - s, s);
+  return y;
+}
+
 /* ---- relu_of --------------------------------------------------------------------------------- */
 
 WALK_INLINE float walk_relu_of(float x) { return x > 0 ? x : 0; }
@@ -307,6 +316,25 @@ static void walk_relu(float *y, const float *x, int count) { WALK_MAP(walk_relu_
 /* ---- tanh ------------------------------------------------------------------------------------ */
 
 static void walk_tanh(float *y, const float *x, int count) { WALK_MAP(walk_tanh_of(x[i + l])) }
+
+/* ---- silu ------------------------------------------------------------------------------------ */
+
+static void walk_silu(float *y, const float *x, int count) {
+  float slope;
+  WALK_MAP(walk_silu_of(x[i + l], &slope))
+}
+
+/* ---- silu_slope ------------------------------------------------------------------------------ */
+
+/* y = f(x), slope = f'(x) */
+static void walk_silu_slope(float *y, float *slope, const float *x, int count) {
+  float d[16];
+  for (int i = 0; i < count; i += 16) {
+    float out[16];
+    for (int l = 0; l < 16; l++) out[l] = walk_silu_of(x[i + l], &d[l]);
+    for (int l = 0; l < 16; l++) y[i + l] = out[l], slope[i + l] = d[l];
+  }
+}
 
 /* ---- exp ------------------------------------------------------------------------------------- */
 
