@@ -78,9 +78,9 @@ static bool refuse_model(const Saved *saved, Error *error) {
   const ModelDef *def = model_saved(saved->checkpoint);
   if (!def || checkpoint_text(saved->checkpoint, "policy") || def == &model_plans) return true;
   return error_set(error, FAIL_USAGE,
-                   "%s is a model of %s, made by `diffrl train %s`: it does not act; `diffrl "
-                   "sample` samples it, and what was measured is in the report of its run",
-                   saved->path, def->kind, def->trained_by);
+                   "%s is a model of %s, made by `diffrl train %s`: it does not act; %s, and what "
+                   "was measured is in the report of its run",
+                   saved->path, def->kind, def->trained_by, def->use ? def->use : "it plans");
 }
 
 bool saved_policy(Saved *saved, Arena *arena, const Arguments *act, Error *error) {

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const ModelDef model_actions, model_pictures, model_plans, model_points;
+extern const ModelDef model_actions, model_pictures, model_plans, model_points, model_worlds;
 static const ModelDef *const models[] = { &model_actions, &model_pictures, &model_plans,
-                                          &model_points };
+                                          &model_points, &model_worlds };
 
 #define CONFIG_STRUCT ModelSettings
 static const ConfigField settings_fields[] = { CONFIG_ROWS(MODEL_FIELDS) };

@@ -51,6 +51,7 @@ typedef struct {
 struct ModelDef {
   const char *kind;       /* "points" */
   const char *trained_by; /* the algorithm that makes such files */
+  const char *use;        /* nullable: what they are good for, though they do not act */
   const char *mark;   /* the text in a file's metadata that says its kind: the data's name, .. */
   const char *text;   /* .. and the one with its settings; it may be the same */
   const char *block;  /* "denoiser": the name in files and of the random stream of its weights */

@@ -38,7 +38,8 @@
   X(sac) \
   X(td3) \
   X(td3_bc) \
-  X(toy)
+  X(toy) \
+  X(world_diffusion)
 
 /* clang-format on */
 #define DECLARE(name) extern const AlgoDef algo_##name;

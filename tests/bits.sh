@@ -98,6 +98,8 @@ toy toy --data moons $points
 toy/edm toy --data gmm $points --set net=mlp --set predicts=edm --set schedule=edm \
   --set time=log-sigma
 toy/student toy --data moons $points --preset student --init runs/toy-THREADS/last.safetensors
+world-diffusion world-diffusion $file --env none --set hidden=32 --set batch=32 --set group=8 \
+  --set lane=4 --set eval_every=15 --set eval_windows=16
 ddpo ddpo --init runs/toy-THREADS/last.safetensors $tuned
 ddpo-sf ddpo-sf --init runs/toy-THREADS/last.safetensors $tuned --set passes=2
 flow-grpo flow-grpo --init runs/toy-THREADS/last.safetensors $tuned

@@ -124,6 +124,7 @@ static bool load(Model *base, const Checkpoint *c, Error *error) {
 const ModelDef model_pictures = {
   .kind = "pictures",
   .trained_by = "image",
+  .use = "`diffrl sample` samples it",
   .mark = "images",
   .text = "model",
   .block = "denoiser",

@@ -69,6 +69,7 @@ static void begin(Model *base, const Model *from) {
 const ModelDef model_points = {
   .kind = "points",
   .trained_by = "toy",
+  .use = "`diffrl sample` samples it",
   .mark = "toy",
   .text = "model",
   .block = "denoiser",

@@ -125,7 +125,10 @@ static const Preset presets[] = {
   { "ifql", "paper", "steps=500000 hidden=512",
     "Park, Li & Levine 2025 (arXiv 2502.02538), released settings" },
   { "qgpo", "quick", SMALL("60000") " nstep=10 gamma=0.997 reward=return-range behaviour=0.4 "
-    "critics_end=1 behaviour_rate=1e-3 support=8 sample_steps=6", NO_SCORE },
+    "critics_end=1 behaviour_rate=1e-3 support=8 sample_steps=6 "
+    "guidance=0.3", MINUTES },
+  { "world-diffusion", "quick", "steps=20000 hidden=128 schedule_rate=cosine eval_every=5000",
+    MINUTES },
   { "qgpo", "paper", "steps=1600000 reward=return-range behaviour=0.375 critics_end=0.6875",
     "Lu et al. 2023 (arXiv 2304.12824), released settings but for the batch of the behaviour" },
   { "rebrac", "quick", SMALL("40000") " nstep=10 gamma=0.997 actor_penalty=0.1", MINUTES },
