@@ -325,14 +325,17 @@ static bool word(Store *store, const char *name, int64_t i, char text[STORE_NAME
   return done;
 }
 
-/* One member of metadata/ if it is a fixed-length string or a number; anything else is skipped. */
+/* One member of metadata/ if it is a fixed-length string or a number; anything else is skipped.
+ * False where HDF5 does not say what it is. */
 static bool metadata_put(JsonText *out, const char *key, hid_t id) {
-  hid_t type = H5Dget_type(id);
+  hid_t type = H5Dget_type(id), space = H5Dget_space(id), plan = H5Dget_create_plist(id);
+  if (type < 0 || space < 0 || plan < 0) return false;
   H5T_class_t class = H5Tget_class(type);
+  H5S_class_t shape = H5Sget_simple_extent_type(space);
   size_t size = H5Tget_size(type);
+  if (class == H5T_NO_CLASS || shape == H5S_NO_CLASS || !size) return false;
   Error why;
-  if (!array_check_storage(id, &why)) return true;
-  if (H5Sget_simple_extent_type(H5Dget_space(id)) != H5S_SCALAR) return true;
+  if (shape != H5S_SCALAR || !array_check_storage(id, &why)) return true;
   double number;
   char text[MAX_TEXT + 1] = { 0 };
   if (class == H5T_STRING && H5Tis_variable_str(type) == 0 && size <= MAX_TEXT) {
