@@ -296,6 +296,15 @@ static void put_fold(Export *e, const Tensor *y) {
             at(e, x, i * x->ld).text, x->e * x->ld, x->k);
 }
 
+/* layer norm, without gain and bias */
+static void put_standardize(Export *e, const Tensor *y) {
+  const Tensor *x = y->in[0];
+  if (y->attr.i[0] != 1 || (y->aux && y->aux->live))
+    export_refuse(e, FAIL_USAGE, "there is no C for a norm of several runs, or for its gradient");
+  fprintf(e->steps, "  walk_standardize(%s, %d, %s, %d, %d, %d, %.17g);\n", at(e, y, 0).text, y->ld,
+          at(e, x, 0).text, x->ld, y->k * y->e, y->n, y->attr.c[0]);
+}
+
 static void put_min_last(Export *e, const Tensor *y) {
   const Tensor *x = y->in[0];
   fprintf(e->steps, "  walk_least(%s, %d, %s, %d, %d, %d);\n", at(e, y, 0).text, y->ld,
@@ -330,12 +339,24 @@ static const struct {
   const char *op;
   void (*put)(Export *e, const Tensor *y);
 } emitters[] = {
-  { "normal", put_normal },   { "product", put_product },   { "map", put_map },
-  { "add", put_pair },        { "sub", put_pair },          { "mul", put_pair },
-  { "mix", put_mix },         { "blend", put_blend },       { "scale", put_scale },
-  { "clip", put_clip },       { "slice", put_slice },       { "fold", put_fold },
-  { "spread", put_spread },   { "detach", put_detach },     { "pick", put_pick },
-  { "average", put_average }, { "min_last", put_min_last },
+  { "normal", put_normal },
+  { "product", put_product },
+  { "map", put_map },
+  { "add", put_pair },
+  { "sub", put_pair },
+  { "mul", put_pair },
+  { "mix", put_mix },
+  { "blend", put_blend },
+  { "scale", put_scale },
+  { "clip", put_clip },
+  { "slice", put_slice },
+  { "fold", put_fold },
+  { "standardize", put_standardize },
+  { "spread", put_spread },
+  { "detach", put_detach },
+  { "pick", put_pick },
+  { "average", put_average },
+  { "min_last", put_min_last },
 };
 
 static void put_node(Export *e, const Tensor *y) {

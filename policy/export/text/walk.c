@@ -382,6 +382,43 @@ static void walk_copy(float *y, int y_ld, const float *x, int x_ld, int rows, in
     for (int j = 0; j < n; j++) y[i * y_ld + j] = x[i * x_ld + j];
 }
 
+/* ---- standardize ----------------------------------------------------------------------------- */
+
+/* The sum of a_j b_j, or of a_j: 16 interleaved sums, added pairwise. */
+static float walk_sum(const float *a, const float *b, int n) {
+  float part[16] = { 0 };
+  for (int j = 0; j < n; j++) part[j % 16] += b ? a[j] * b[j] : a[j];
+  for (int width = 8; width; width /= 2)
+    for (int l = 0; l < width; l++) part[l] += part[l + width];
+  return part[0];
+}
+
+/* The square root of a normal number: Newton's iteration, then what is left of x exactly. */
+static double walk_wide_root(double x) {
+  uint64_t bits;
+  double s, high, low;
+  memcpy(&bits, &x, sizeof bits);
+  bits = (bits >> 1) + 0x1ff7a3bea91d9b1bu;
+  memcpy(&s, &bits, sizeof s);
+  for (int i = 0; i < 5; i++) s = 0.5 * (s + x / s);
+  high = s * 134217729.0; /* 2^27 + 1: halves whose products are exact (Dekker 1971) */
+  high = high - (high - s);
+  low = s - high;
+  return s + (((x - high * high) - 2 * high * low) - low * low) / (2 * s);
+}
+
+/* y = (x - mean) / sqrt(variance + eps) of each of the rows, which are ld apart. */
+static void walk_standardize(float *y, int y_ld, const float *x, int x_ld, int rows, int n,
+                             double eps) {
+  for (int i = 0; i < rows; i++, x += x_ld, y += y_ld) {
+    float mean = walk_sum(x, 0, n) / (float)n, r;
+    for (int j = 0; j < n; j++) y[j] = x[j] - mean;
+    r = (float)(1 / walk_wide_root((double)walk_sum(y, y, n) / n + eps));
+    for (int j = 0; j < n; j++) y[j] *= r;
+    for (int j = n; j % 16; j++) y[j] = 0;
+  }
+}
+
 /* ---- least ----------------------------------------------------------------------------------- */
 
 /* y [rows, 1] = the least of x [rows, n]; rows are ld apart. */
