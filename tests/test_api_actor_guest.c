@@ -265,7 +265,7 @@ static void hostile_texts_are_refused(void **state) {
     { "policy", "\"act_dim\":2", "\"act_dim\":64", "action_low" },
     { "policy", "\"act_dim\":2", "\"act_dim\":65", "act_dim" },
     { "policy", "\"hidden\":24", "\"hidden\":4096", "numbers" },
-    { "policy", "\"kind\":\"diffusion\"", "\"kind\":\"gaussian\"", "trunk" },
+    { "policy", "\"kind\":\"diffusion\"", "\"kind\":\"gaussian\"", "energy_layers" },
     { "policy", "\"kind\":\"diffusion\"", "\"kind\":\"x\"", "kind" },
     { "policy", "\"schedule\":\"vp\"", "\"schedule\":\"pv\"", "pv" },
     { "policy", "\"diffusion_steps\":5", "\"diffusion_steps\":0", "steps" },

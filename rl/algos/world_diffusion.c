@@ -133,6 +133,7 @@ static Agent *create(const AlgoSetup *setup, Error *error) {
   World *m = arena_alloc(setup->arena, sizeof *m);
   const Transitions *rows = transitions_of(setup->source);
   m->setup = setup, m->cfg = setup->config;
+  if (rows->data->rewards && !dataset_check_finite(rows->data, "rewards", error)) return NULL;
   Model *model = m->agent.model = algo_model(setup, &model_worlds, NULL);
   m->model = (WorldsModel *)model;
   m->model->obs_dim = setup->obs_dim, m->model->act_dim = setup->act_dim;
