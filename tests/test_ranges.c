@@ -109,8 +109,10 @@ static void tell(Walk *walk, const Case *c, const char *what) {
 /* What was trained answers once. */
 static void use(Walk *walk, const Case *c) {
   char line[256];
-  bool acts = strcmp(c->algo, "toy") && strcmp(c->algo, "image") && strcmp(c->algo, "classifier");
-  if (acts)
+  bool samples = !strcmp(c->algo, "toy") || !strcmp(c->algo, "image");
+  if (!strcmp(c->algo, "world-diffusion"))
+    snprintf(line, sizeof line, "inspect %s", c->run); /* neither acts nor is sampled */
+  else if (!samples && strcmp(c->algo, "classifier"))
     snprintf(line, sizeof line, "act %s", c->run);
   else if (!strcmp(c->algo, "classifier"))
     snprintf(line, sizeof line, "export %s --half --out %s", c->run, c->run);
